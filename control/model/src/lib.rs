@@ -1,0 +1,1 @@
+//! The nouns as the operator knows them: configuration, validation, API bodies

@@ -1,0 +1,1 @@
+//! The control plane: wanted state, Linux's network, metrics, API

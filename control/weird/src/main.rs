@@ -1,0 +1,2 @@
+//! Placeholder entry point, replaced with the first real commit.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The director without NIC, clock or thread

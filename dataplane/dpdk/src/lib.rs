@@ -1,0 +1,1 @@
+//! Safe faces on dpdk-sys

@@ -1,0 +1,1 @@
+//! Wire formats: bytes to fields and back; no I/O, no policy

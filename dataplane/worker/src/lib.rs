@@ -1,0 +1,1 @@
+//! The worker loop, from burst to burst

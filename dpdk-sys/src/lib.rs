@@ -1,0 +1,1 @@
+//! Declarations of DPDK, made by bindgen from the installed headers
