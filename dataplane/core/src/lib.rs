@@ -1,1 +1,7 @@
-//! The director without NIC, clock or thread
+//! The director without NIC, clock or thread.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod io;
