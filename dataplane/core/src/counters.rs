@@ -1,0 +1,254 @@
+//! What is counted: one list gives a reason its name, its label and its help text; a worker alone
+//! writes its numbers and anyone may read them.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::io::PortId;
+
+/// A number that one worker writes and anyone may read.
+///
+/// It is an atomic for the reader's sake only: the writer loads and stores, it never locks the bus.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the owning worker may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        let next = self.0.load(Ordering::Relaxed).wrapping_add(n);
+        self.0.store(next, Ordering::Relaxed);
+    }
+
+    /// Takes `n` off a gauge. Only the owning worker may call this.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        let next = self.0.load(Ordering::Relaxed).wrapping_sub(n);
+        self.0.store(next, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge. Only the owning worker may call this.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The value as last written.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $name:ident = $label:literal, $help:literal;)*) => {
+        /// Why a packet was not forwarded. Every packet that ends here is counted under exactly one.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum DropReason { $(#[doc = $help] $name,)* }
+
+        impl DropReason {
+            /// All reasons, in the order of their counters.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$name,)*];
+
+            /// The value of the `reason` label in metrics.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(DropReason::$name => $label,)* }
+            }
+
+            /// What the reason means and what to do about it, in a sentence.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(DropReason::$name => $help,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    Truncated = "truncated", "The packet is shorter than one of its headers says or needs.";
+    NotLinear = "not_linear", "The device delivered the packet in several pieces: raise the port's mtu.";
+    IpHeader = "ip_header", "The IP version, header length or total length is impossible.";
+    IpChecksum = "ip_checksum", "The IPv4 header checksum is wrong.";
+    ExtensionChain = "extension_chain", "The IPv6 extension headers are malformed or too many.";
+    TransportHeader = "transport_header", "The TCP or UDP header is malformed.";
+    Martian = "martian", "The source or destination address cannot be on a wire.";
+    VlanTags = "vlan_tags", "The frame carries more VLAN tags than are understood.";
+    OtherMac = "other_mac", "The frame is for another machine's MAC address.";
+    Fragment = "fragment", "The packet is an IP fragment for a service; fragments are not reassembled.";
+    TtlExceeded = "ttl_exceeded", "The TTL or hop limit ran out; the sender was told.";
+    TooBig = "too_big", "The packet is bigger than the path's MTU and must not be fragmented; the sender was told.";
+    NoServer = "no_server", "The service has no usable real server; the client was told.";
+    NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
+    ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
+    FlowTableFull = "flow_table_full", "No room for another flow: raise limits.flows_per_worker.";
+    Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
+    NeighbourQueueFull = "neighbour_queue_full", "Too many packets waited for the same neighbour; the oldest is given up.";
+    NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery.";
+    IcmpUnrelated = "icmp_unrelated", "An ICMP error that concerns no flow.";
+    PuntLimit = "punt_limit", "More packets for Linux than limits.punt_packets_per_second.";
+    PuntRingFull = "punt_ring_full", "Linux did not take its packets fast enough.";
+    NoTwin = "no_twin", "The packet is for Linux, and the port has no twin interface.";
+    HandOffRingFull = "hand_off_ring_full", "The worker that owns the flow did not keep up.";
+    NoBuffer = "no_buffer", "No packet buffer or no headroom to build a packet: raise limits.packet_buffers.";
+    TransmitFull = "transmit_full", "The port's transmit queue was full.";
+    PortGone = "port_gone", "The packet should leave by a port that does not exist.";
+    IcmpLimit = "icmp_limit", "More errors and resets were due than limits.icmp_per_second allows.";
+}
+
+/// Counters of one real server on one worker.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ServerCounters {
+    /// Flows ever scheduled to it.
+    pub connections: Counter,
+    /// Packets from clients.
+    pub packets_in: Counter,
+    /// Bytes from clients, counted from the IP header.
+    pub bytes_in: Counter,
+    /// Packets to clients, where replies pass the director.
+    pub packets_out: Counter,
+    /// Bytes to clients, counted from the IP header.
+    pub bytes_out: Counter,
+    /// Flows now in a state that counts as active (`lvs-state-tables` of IPVS: established and opening).
+    pub active: Counter,
+    /// Flows now in any other state.
+    pub inactive: Counter,
+}
+
+/// Counters of one port on one worker.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct PortCounters {
+    /// Packets taken from the receive queue.
+    pub packets_received: Counter,
+    /// Bytes of those, from the Ethernet header.
+    pub bytes_received: Counter,
+    /// Packets the transmit queue took.
+    pub packets_sent: Counter,
+    /// Bytes of those, from the Ethernet header.
+    pub bytes_sent: Counter,
+}
+
+/// Everything one worker counts. The worker writes, anyone reads.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct WorkerCounters {
+    drops: [Counter; DropReason::ALL.len()],
+    /// Packets of a flow or new flow that were sent on to a real server or client.
+    pub forwarded: Counter,
+    /// Packets given to Linux through a twin.
+    pub punted: Counter,
+    /// Packets from Linux that were sent out of a port.
+    pub from_linux: Counter,
+    /// Packets handed to the worker that owns their flow.
+    pub handed_off: Counter,
+    /// Packets that waited for a neighbour and were then sent.
+    pub unparked: Counter,
+    /// ICMP errors that Weir made.
+    pub icmp_sent: Counter,
+    /// TCP resets that Weir made.
+    pub resets_sent: Counter,
+    /// IP fragments that Weir made of packets bigger than the MTU.
+    pub fragments_sent: Counter,
+    /// Flows in the table now.
+    pub flows: Counter,
+    /// Flows made since start.
+    pub flows_created: Counter,
+    /// Flows that timed out since start.
+    pub flows_expired: Counter,
+    /// Turns of the worker loop.
+    pub turns: Counter,
+    /// Turns in which there was a packet.
+    pub turns_busy: Counter,
+    /// The longest turn since start, in nanoseconds.
+    pub turn_longest_ns: Counter,
+    /// Time asleep in adaptive idle mode, in nanoseconds.
+    pub slept_ns: Counter,
+    /// By port.
+    pub ports: Box<[PortCounters]>,
+    /// By real-server slot.
+    pub servers: Box<[ServerCounters]>,
+}
+
+impl WorkerCounters {
+    /// Zeroed counters for so many ports and real-server slots.
+    #[must_use]
+    pub fn new(ports: usize, servers: usize) -> Self {
+        Self {
+            drops: core::array::from_fn(|_| Counter::default()),
+            forwarded: Counter::default(),
+            punted: Counter::default(),
+            from_linux: Counter::default(),
+            handed_off: Counter::default(),
+            unparked: Counter::default(),
+            icmp_sent: Counter::default(),
+            resets_sent: Counter::default(),
+            fragments_sent: Counter::default(),
+            flows: Counter::default(),
+            flows_created: Counter::default(),
+            flows_expired: Counter::default(),
+            turns: Counter::default(),
+            turns_busy: Counter::default(),
+            turn_longest_ns: Counter::default(),
+            slept_ns: Counter::default(),
+            ports: (0..ports).map(|_| PortCounters::default()).collect(),
+            servers: (0..servers).map(|_| ServerCounters::default()).collect(),
+        }
+    }
+
+    /// Counts one packet that ended for `reason`.
+    #[inline]
+    pub fn count_drop(&self, reason: DropReason) {
+        self.drops[reason as usize].add(1);
+    }
+
+    /// Packets that ended for `reason` so far.
+    #[must_use]
+    pub fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].get()
+    }
+
+    /// The counters of `port`, if there is such a port.
+    #[inline]
+    #[must_use]
+    pub fn port(&self, port: PortId) -> Option<&PortCounters> {
+        self.ports.get(usize::from(port.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn every_reason_has_its_own_label_and_a_sentence() {
+        let labels: BTreeSet<_> = DropReason::ALL.iter().map(|r| r.label()).collect();
+        assert_eq!(labels.len(), DropReason::ALL.len());
+        for (slot, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, slot);
+            assert!(reason.help().ends_with('.'), "{}", reason.help());
+            assert!(
+                reason
+                    .label()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_')
+            );
+        }
+    }
+
+    #[test]
+    fn counting_one_reason_moves_no_other() {
+        let counters = WorkerCounters::new(1, 1);
+        counters.count_drop(DropReason::Fragment);
+        for reason in DropReason::ALL {
+            assert_eq!(
+                counters.drops(*reason),
+                u64::from(*reason == DropReason::Fragment)
+            );
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Where a packet leaves: local addresses, routes and neighbours, as Linux or the configuration
+//! has them.
+//!
+//! This is a table, not a neighbour machine: Linux resolves, control follows it by rtnetlink and
+//! publishes the result. IPv4 lives in the same 128-bit space as IPv6 (see [`weir_wire::Addr`]), so
+//! there is one routing table; an IPv4 prefix of length n has length 96 + n here.
+
+pub mod park;
+
+use alloc::vec::Vec;
+
+use hashbrown::{HashMap, HashSet};
+use weir_wire::{Addr, Family, Mac};
+
+use crate::io::PortId;
+
+/// An interface of the director: a port, or a VLAN on it. Dense from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId(pub u16);
+
+/// A port or a VLAN on it, as packets leave by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The port.
+    pub port: PortId,
+    /// The VLAN ID, 0 for untagged.
+    pub vlan: u16,
+    /// The source of frames.
+    pub mac: Mac,
+    /// Biggest IP packet in bytes.
+    pub mtu: u16,
+    /// Source of IPv4 packets that Weir makes here, when the route names none.
+    pub source_v4: Option<Addr>,
+    /// Source of IPv6 packets that Weir makes here, when the route names none.
+    pub source_v6: Option<Addr>,
+}
+
+/// One route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The prefix's first address.
+    pub prefix: Addr,
+    /// Length in bits in the 128-bit space: 96 more than usual for IPv4.
+    pub len: u8,
+    /// What happens to packets under it.
+    pub target: Target,
+}
+
+/// What a route does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Leave by an interface.
+    Out {
+        /// Which.
+        interface: InterfaceId,
+        /// The router; none when the destination is on the link.
+        gateway: Option<Addr>,
+        /// Preferred source of packets that the director makes.
+        source: Option<Addr>,
+        /// The route's own MTU, where it has one.
+        mtu: Option<u16>,
+    },
+    /// Refused: unreachable, prohibit, blackhole, or by an interface that is not ours.
+    Unreachable,
+}
+
+/// What is known about the way to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// Known to the last byte.
+    Ready(NextHop),
+    /// The neighbour has to be asked for.
+    Unresolved {
+        /// Where.
+        interface: InterfaceId,
+        /// Whom: the destination itself or its router.
+        neighbour: Addr,
+        /// All but the MAC address of the neighbour.
+        hop: NextHop,
+    },
+    /// One of the director's own addresses.
+    Local,
+    /// No route.
+    Unreachable,
+}
+
+/// The last step of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The port to leave by.
+    pub port: PortId,
+    /// The VLAN ID, 0 for untagged.
+    pub vlan: u16,
+    /// Destination of the frame.
+    pub dst: Mac,
+    /// Source of the frame.
+    pub src: Mac,
+    /// Biggest IP packet in bytes.
+    pub mtu: u16,
+    /// Source address of packets the director makes this way (outer headers), if it has one.
+    pub source: Option<Addr>,
+}
+
+/// Interfaces, local addresses, routes and neighbours at one moment.
+#[derive(Debug, Default)]
+pub struct Network {
+    interfaces: Vec<Interface>,
+    locals: HashSet<Addr>,
+    /// Longest prefixes first.
+    routes: Vec<(u8, HashMap<u128, Target>)>,
+    neighbours: HashMap<(InterfaceId, Addr), Mac>,
+}
+
+impl Network {
+    /// Indexes what control collected. Of several routes for one prefix the first counts.
+    #[must_use]
+    pub fn new(
+        interfaces: Vec<Interface>,
+        locals: impl IntoIterator<Item = Addr>,
+        routes: impl IntoIterator<Item = Route>,
+        neighbours: impl IntoIterator<Item = ((InterfaceId, Addr), Mac)>,
+    ) -> Self {
+        let mut by_len: Vec<(u8, HashMap<u128, Target>)> = Vec::new();
+        for route in routes {
+            let at = match by_len.binary_search_by(|(len, _)| route.len.cmp(len)) {
+                Ok(at) => at,
+                Err(at) => {
+                    by_len.insert(at, (route.len, HashMap::new()));
+                    at
+                }
+            };
+            by_len[at]
+                .1
+                .entry(masked(route.prefix.0, route.len))
+                .or_insert(route.target);
+        }
+        Self {
+            interfaces,
+            locals: locals.into_iter().collect(),
+            routes: by_len,
+            neighbours: neighbours.into_iter().collect(),
+        }
+    }
+
+    /// All interfaces.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// The interface that frames with this tag on this port belong to.
+    #[inline]
+    #[must_use]
+    pub fn interface_of(&self, port: PortId, vlan: u16) -> Option<&Interface> {
+        self.interfaces
+            .iter()
+            .find(|i| i.port == port && i.vlan == vlan)
+    }
+
+    /// True for an address that Linux or the configuration gives to the director.
+    #[inline]
+    #[must_use]
+    pub fn is_local(&self, addr: Addr) -> bool {
+        self.locals.contains(&addr)
+    }
+
+    /// The way to `dst`: longest prefix first, one hash look-up for each length in use.
+    #[must_use]
+    pub fn resolve(&self, dst: Addr) -> Hop {
+        if self.is_local(dst) {
+            return Hop::Local;
+        }
+        // The default route of IPv6, `::/0`, must not catch IPv4: its space is `::ffff:0:0/96`.
+        let shortest = if dst.is_v4() { 96 } else { 0 };
+        let found = self
+            .routes
+            .iter()
+            .take_while(|(len, _)| *len >= shortest)
+            .find_map(|(len, routes)| routes.get(&masked(dst.0, *len)));
+        let Some(Target::Out {
+            interface,
+            gateway,
+            source,
+            mtu,
+        }) = found
+        else {
+            return Hop::Unreachable;
+        };
+        let Some(out) = self.interfaces.get(usize::from(interface.0)) else {
+            return Hop::Unreachable;
+        };
+        let neighbour = gateway.unwrap_or(dst);
+        let own = match dst.family() {
+            Family::V4 => out.source_v4,
+            Family::V6 => out.source_v6,
+        };
+        let mac = self.neighbours.get(&(*interface, neighbour));
+        let hop = NextHop {
+            port: out.port,
+            vlan: out.vlan,
+            dst: mac.copied().unwrap_or(Mac::ZERO),
+            src: out.mac,
+            mtu: mtu.unwrap_or(out.mtu).min(out.mtu),
+            source: source.or(own),
+        };
+        match mac {
+            Some(_) => Hop::Ready(hop),
+            None => Hop::Unresolved {
+                interface: *interface,
+                neighbour,
+                hop,
+            },
+        }
+    }
+}
+
+/// The first `len` bits of `addr`.
+fn masked(addr: u128, len: u8) -> u128 {
+    match len {
+        0 => 0,
+        128.. => addr,
+        len => addr & (u128::MAX << (128 - u32::from(len))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Weighted round robin, interleaved: for weights 4, 3, 2 in list order the sequence is
+//! A A B A B C A B C.
+//!
+//! The walk looks for a server whose weight reaches the current weight `cw`; at the end of the
+//! list `cw` falls by the greatest common divisor of all weights. The cursor packs the list's
+//! generation (12 bits), the place last used plus one (20 bits, 0 = head) and `cw` (32 bits): when
+//! the generation has changed, the walk starts again at the head and `cw` is fitted to the new
+//! weights, as the kernel does on any change of a server.
+
+use core::sync::atomic::Ordering;
+
+use crate::service::{Candidate, ServerId, Service};
+
+/// Longest list whose places fit the cursor.
+pub(super) const SERVERS_MAX: usize = (1 << 20) - 1;
+const GENERATIONS: u16 = 1 << 12;
+
+/// What the walk needs to know of all weights together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// Greatest common divisor of the positive weights; 1 when there is none.
+    divisor: u32,
+    /// Where `cw` starts: the greatest weight less (divisor − 1); 0 when no server is usable.
+    max: u32,
+}
+
+impl Weights {
+    /// Of the weights of a service's servers.
+    #[must_use]
+    pub fn of(weights: &[u32]) -> Self {
+        let divisor = weights.iter().fold(0, |a, &b| gcd(a, b)).max(1);
+        let greatest = weights.iter().copied().max().unwrap_or(0);
+        Self {
+            divisor,
+            max: greatest.saturating_sub(divisor - 1),
+        }
+    }
+
+    /// `cw` as it goes on after a change of the servers.
+    fn fit(self, cw: u32) -> u32 {
+        if cw > self.max || cw == 0 {
+            self.max
+        } else if self.divisor > 1 {
+            cw / self.divisor * self.divisor + 1
+        } else {
+            cw
+        }
+    }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[derive(Clone, Copy)]
+struct Cursor {
+    generation: u16,
+    /// Places already walked in this round: the index after the last used server.
+    next: usize,
+    cw: u32,
+}
+
+impl Cursor {
+    fn unpack(word: u64) -> Self {
+        Self {
+            generation: (word >> 52) as u16,
+            next: (word >> 32) as usize & SERVERS_MAX,
+            cw: word as u32,
+        }
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.generation) << 52 | (self.next as u64) << 32 | u64::from(self.cw)
+    }
+}
+
+pub(super) fn pick(service: &Service, weights: &Weights) -> Option<ServerId> {
+    if weights.max == 0 {
+        return None;
+    }
+    let own = service.generation % GENERATIONS;
+    let mut seen = service.cursor.load(Ordering::Relaxed);
+    loop {
+        let mut cursor = Cursor::unpack(seen);
+        if cursor.generation != own {
+            cursor = Cursor {
+                generation: own,
+                next: 0,
+                cw: weights.fit(cursor.cw),
+            };
+        }
+        let (chosen, moved) = walk(&service.servers, weights, cursor)?;
+        if is_newer(Cursor::unpack(seen).generation, own) {
+            // This worker still holds the older list for a moment: it must not turn the cursor of
+            // the newer one back.
+            return Some(chosen);
+        }
+        match service.cursor.compare_exchange_weak(
+            seen,
+            moved.pack(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        ) {
+            Ok(_) => return Some(chosen),
+            Err(other) => seen = other,
+        }
+    }
+}
+
+fn is_newer(generation: u16, than: u16) -> bool {
+    let distance = generation.wrapping_sub(than) % GENERATIONS;
+    distance != 0 && distance < GENERATIONS / 2
+}
+
+fn walk(
+    servers: &[Candidate],
+    weights: &Weights,
+    mut cursor: Cursor,
+) -> Option<(ServerId, Cursor)> {
+    // `max` is positive, so some server is reached before `cw` has come round twice.
+    for _ in 0..2 * (weights.max.div_ceil(weights.divisor) + 1) {
+        let rest = servers.get(cursor.next..).unwrap_or_default();
+        if let Some(steps) = rest.iter().position(|c| c.weight >= cursor.cw) {
+            cursor.next += steps + 1;
+            return Some((rest[steps].server, cursor));
+        }
+        cursor.next = 0;
+        cursor.cw = match cursor.cw.checked_sub(weights.divisor) {
+            None | Some(0) => weights.max,
+            Some(lower) => lower,
+        };
+    }
+    None
+}

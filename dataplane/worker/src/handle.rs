@@ -1,0 +1,332 @@
+//! The one door between control and a worker: down go snapshots and commands, up come reports and
+//! counters. Nothing here makes a worker wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crossbeam::queue::ArrayQueue;
+use weir_core::counters::{DropReason, WorkerCounters};
+use weir_core::flow::{Flow, FlowTable, Tuple};
+use weir_core::io::{PortId, WorkerId};
+use weir_core::next_hop::InterfaceId;
+use weir_core::service::{Protocol, ServerId, ServiceKey};
+use weir_core::snapshot::Snapshot;
+use weir_core::time::Tick;
+use weir_wire::Addr;
+
+/// Bytes kept of a dropped packet.
+pub const SAMPLE_BYTES: usize = 128;
+
+const SOLICITATIONS: usize = 256;
+const SAMPLES: usize = 64;
+const COMMANDS: usize = 16;
+const DUMP_RING: usize = 4096;
+
+/// One flow as told to an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRecord {
+    /// The client's tuple.
+    pub request: Tuple,
+    /// The real server's slot.
+    pub server: ServerId,
+    /// The real server's address.
+    pub dest: Addr,
+    /// The real server's port.
+    pub dest_port: u16,
+    /// The forwarding method.
+    pub method: weir_core::service::Method,
+    /// The TCP state's name as ipvsadm prints it, or `UDP`.
+    pub state: &'static str,
+    /// Until the flow ends if no packet comes.
+    pub seconds_left: u32,
+}
+
+impl FlowRecord {
+    fn of(flow: &Flow, now: Tick) -> Self {
+        let request = flow.request();
+        let state = match request.protocol {
+            Protocol::Tcp => flow.tcp_state().name(),
+            Protocol::Udp => "UDP",
+        };
+        Self {
+            request,
+            server: flow.server(),
+            dest: flow.dest(),
+            dest_port: flow.dest_port(),
+            method: flow.method(),
+            state,
+            seconds_left: flow.seconds_left(now),
+        }
+    }
+}
+
+/// Which flows are wanted; what is none does not restrict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowFilter {
+    /// Of this client address.
+    pub client: Option<Addr>,
+    /// Of this service.
+    pub service: Option<ServiceKey>,
+    /// Of this real-server address.
+    pub server: Option<Addr>,
+    /// Of this real-server port.
+    pub server_port: Option<u16>,
+    /// In this state, by ipvsadm's name.
+    pub state: Option<&'static str>,
+    /// Of this protocol.
+    pub protocol: Option<Protocol>,
+}
+
+impl FlowFilter {
+    /// True when `flow` is wanted.
+    #[must_use]
+    pub fn matches(&self, flow: &FlowRecord) -> bool {
+        fn fits<T: PartialEq>(wanted: Option<T>, is: T) -> bool {
+            wanted.is_none_or(|wanted| wanted == is)
+        }
+        fits(self.client, flow.request.src)
+            && fits(self.service, flow.request.service_key())
+            && fits(self.server, flow.dest)
+            && fits(self.server_port, flow.dest_port)
+            && fits(self.state, flow.state)
+            && fits(self.protocol, flow.request.protocol)
+    }
+}
+
+/// A listing of flows under way: the worker fills it a few at a time, between bursts.
+#[derive(Debug)]
+pub struct FlowDump {
+    filter: FlowFilter,
+    limit: usize,
+    ring: ArrayQueue<FlowRecord>,
+    is_done: AtomicBool,
+    is_given_up: AtomicBool,
+}
+
+impl FlowDump {
+    /// The next flow that has arrived, if any.
+    #[must_use]
+    pub fn take(&self) -> Option<FlowRecord> {
+        self.ring.pop()
+    }
+
+    /// True when no more will arrive; take what is left after seeing this.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::Acquire)
+    }
+
+    /// Tells the worker that nobody listens any more.
+    pub fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Release);
+    }
+}
+
+/// The first bytes of a packet that was dropped.
+#[derive(Clone, Copy, Debug)]
+pub struct DropSample {
+    /// Why.
+    pub reason: DropReason,
+    /// Where it was received.
+    pub port: PortId,
+    /// Length of the frame in bytes.
+    pub frame_len: u16,
+    /// How many of `bytes` there are.
+    pub len: u8,
+    /// The frame's beginning.
+    pub bytes: [u8; SAMPLE_BYTES],
+}
+
+/// A neighbour that Linux should be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Solicitation {
+    /// On which interface.
+    pub interface: InterfaceId,
+    /// Whom.
+    pub neighbour: Addr,
+}
+
+/// What control holds of a worker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: WorkerId,
+    pub(crate) core: Option<usize>,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) flows_max: usize,
+    /// The newest snapshot not yet taken; a newer one replaces it.
+    newest: ArrayQueue<Arc<Snapshot>>,
+    published: AtomicU64,
+    adopted: AtomicU64,
+    dumps: ArrayQueue<Arc<FlowDump>>,
+    pub(crate) solicitations: ArrayQueue<Solicitation>,
+    pub(crate) samples: ArrayQueue<DropSample>,
+    stop: AtomicBool,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        id: WorkerId,
+        core: Option<usize>,
+        counters: Arc<WorkerCounters>,
+        flows_max: usize,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                id,
+                core,
+                counters,
+                flows_max,
+                newest: ArrayQueue::new(1),
+                published: AtomicU64::new(0),
+                adopted: AtomicU64::new(0),
+                dumps: ArrayQueue::new(COMMANDS),
+                solicitations: ArrayQueue::new(SOLICITATIONS),
+                samples: ArrayQueue::new(SAMPLES),
+                stop: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Which worker.
+    #[must_use]
+    pub fn id(&self) -> WorkerId {
+        self.shared.id
+    }
+
+    /// The core it is pinned to, if any.
+    #[must_use]
+    pub fn core(&self) -> Option<usize> {
+        self.shared.core
+    }
+
+    /// Capacity of its flow table.
+    #[must_use]
+    pub fn flows_max(&self) -> usize {
+        self.shared.flows_max
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn counters(&self) -> &WorkerCounters {
+        &self.shared.counters
+    }
+
+    /// Makes `snapshot` the worker's next. Keep a reference to the one before until
+    /// [`adopted_epoch`](Self::adopted_epoch) has reached this one's, so that the worker never
+    /// frees a table.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        let epoch = snapshot.epoch;
+        self.shared.newest.force_push(snapshot);
+        self.shared.published.store(epoch, Ordering::Release);
+    }
+
+    /// The epoch of the snapshot by which the worker decides now.
+    #[must_use]
+    pub fn adopted_epoch(&self) -> u64 {
+        self.shared.adopted.load(Ordering::Acquire)
+    }
+
+    /// Asks for the flows that `filter` matches, at most `limit`; none when too many listings are
+    /// under way.
+    #[must_use]
+    pub fn dump_flows(&self, filter: FlowFilter, limit: usize) -> Option<Arc<FlowDump>> {
+        let dump = Arc::new(FlowDump {
+            filter,
+            limit,
+            ring: ArrayQueue::new(DUMP_RING),
+            is_done: AtomicBool::new(false),
+            is_given_up: AtomicBool::new(false),
+        });
+        self.shared.dumps.push(Arc::clone(&dump)).ok()?;
+        Some(dump)
+    }
+
+    /// The next neighbour that Linux should be asked for.
+    #[must_use]
+    pub fn take_solicitation(&self) -> Option<Solicitation> {
+        self.shared.solicitations.pop()
+    }
+
+    /// The next sample of a dropped packet.
+    #[must_use]
+    pub fn take_sample(&self) -> Option<DropSample> {
+        self.shared.samples.pop()
+    }
+
+    /// Asks the worker to end after its present turn; join its thread then.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+    }
+}
+
+impl Shared {
+    pub(crate) fn should_stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// The newest snapshot, when it is newer than the one of `epoch`.
+    pub(crate) fn newer_than(&self, epoch: u64) -> Option<Arc<Snapshot>> {
+        if self.published.load(Ordering::Acquire) == epoch {
+            return None;
+        }
+        self.newest.pop()
+    }
+
+    pub(crate) fn adopt(&self, epoch: u64) {
+        self.adopted.store(epoch, Ordering::Release);
+    }
+
+    pub(crate) fn next_dump(&self) -> Option<Listing> {
+        self.dumps.pop().map(|dump| Listing {
+            dump,
+            at: 0,
+            told: 0,
+        })
+    }
+}
+
+/// The worker's side of a [`FlowDump`].
+#[derive(Debug)]
+pub(crate) struct Listing {
+    dump: Arc<FlowDump>,
+    at: usize,
+    told: usize,
+}
+
+/// Places of the flow table that a listing visits in one turn.
+const VISIT: usize = 256;
+
+impl Listing {
+    /// Goes on for a few places; none when the listing has ended.
+    pub(crate) fn go_on(mut self, flows: &FlowTable, now: Tick) -> Option<Self> {
+        if self.dump.is_given_up.load(Ordering::Acquire) {
+            return None;
+        }
+        if self.dump.ring.capacity() - self.dump.ring.len() < VISIT {
+            return Some(self);
+        }
+        let (dump, told) = (&self.dump, &mut self.told);
+        let next = flows.visit(self.at, VISIT, |flow| {
+            let record = FlowRecord::of(flow, now);
+            if *told < dump.limit && dump.filter.matches(&record) && dump.ring.push(record).is_ok()
+            {
+                *told += 1;
+            }
+        });
+        match next {
+            Some(at) if self.told < self.dump.limit => {
+                self.at = at;
+                Some(self)
+            }
+            _ => {
+                self.dump.is_done.store(true, Ordering::Release);
+                None
+            }
+        }
+    }
+}
