@@ -1,1 +1,45 @@
-//! The nouns as the operator knows them: configuration, validation, API bodies
+//! The nouns as the operator knows them: the configuration file, what is wrong with it, and the
+//! bodies of the local API.
+//!
+//! Nothing here does I/O. [`parse`] turns the text of a file into a [`ConfigFile`], or into every
+//! [`Fault`] it has at once; a [`Config`] therefore exists only if it is valid. What only the
+//! machine can tell is given as [`MachineFacts`].
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`config`] | the file as a whole: [`parse`], [`Config`], [`ConfigFile`] |
+//! | [`runtime`] | `[eal]` and `[workers]` |
+//! | [`limits`] | `[limits]`, `[timeouts]` and `[settings]` |
+//! | [`operation`] | `[metrics]`, `[control]` and `[log]` |
+//! | [`network`] | `[[port]]`, `[[route]]` and `[[neighbour]]` |
+//! | [`service`] | `[[service]]` and `[[service.server]]` |
+//! | [`machine`] | what a machine must have for a configuration |
+//! | [`reload`] | what a reload cannot change |
+//! | [`fault`] | one thing that is wrong, with its place and its cure |
+//! | [`api`] | JSON bodies of the local API |
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod config;
+pub mod fault;
+pub mod limits;
+pub mod machine;
+pub mod network;
+pub mod operation;
+pub mod reload;
+pub mod runtime;
+pub mod service;
+
+mod reader;
+mod validate;
+
+pub use config::{Config, ConfigFile, parse};
+pub use fault::{Fault, Faults};
+pub use limits::{Limits, Settings, Timeouts};
+pub use machine::MachineFacts;
+pub use network::{Mac, Neighbour, Port, Route, Vlan};
+pub use operation::{Control, Log, LogLevel, Metrics};
+pub use reload::restart_needed;
+pub use runtime::{Eal, Idle, Workers};
+pub use service::{Method, Protocol, SchedulerName, Server, ServerKey, Service, ServiceKey};

@@ -1,0 +1,164 @@
+//! The configuration file as a whole.
+
+use toml::de::DeTable;
+
+use crate::fault::{self, Faults, Finding, Problem};
+use crate::limits::{Limits, Settings, Timeouts};
+use crate::network::{Neighbour, Port, Route};
+use crate::operation::{Control, Log, Metrics};
+use crate::reader::{Placed, Report, Section};
+use crate::runtime::{Eal, Workers};
+use crate::service::{Server, Service, ServiceKey};
+use crate::validate;
+
+/// A valid configuration: it exists only if nothing is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[eal]`
+    pub eal: Eal,
+    /// `[workers]`
+    pub workers: Workers,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[settings]`
+    pub settings: Settings,
+    /// `[metrics]`
+    pub metrics: Metrics,
+    /// `[control]`
+    pub control: Control,
+    /// `[log]`
+    pub log: Log,
+    /// `[[port]]`, in the order of the file, which is the order of port numbers.
+    pub ports: Vec<Port>,
+    /// `[[route]]`
+    pub routes: Vec<Route>,
+    /// `[[neighbour]]`
+    pub neighbours: Vec<Neighbour>,
+    /// `[[service]]`
+    pub services: Vec<Service>,
+}
+
+impl Config {
+    /// The service with this key.
+    #[must_use]
+    pub fn service(&self, key: ServiceKey) -> Option<&Service> {
+        self.services.iter().find(|service| service.key() == key)
+    }
+
+    /// The port with this name.
+    #[must_use]
+    pub fn port(&self, name: &str) -> Option<&Port> {
+        self.ports.iter().find(|port| port.name == name)
+    }
+
+    /// Every real server of every service.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.services.iter().flat_map(|service| &service.servers)
+    }
+}
+
+/// A valid configuration with the text it was read from, so that what is found later (by the
+/// machine, by a reload) can still be given its place.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// What the file says.
+    pub config: Config,
+    name: String,
+    text: String,
+}
+
+impl ConfigFile {
+    /// The file as the operator named it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives each finding its place in this file. No finding is no fault.
+    pub(crate) fn locate(&self, findings: Vec<Finding>) -> Result<(), Faults> {
+        if findings.is_empty() {
+            return Ok(());
+        }
+        Err(fault::locate(&self.name, &self.text, findings))
+    }
+}
+
+/// Reads a configuration from the text of a file. `file_name` is only for messages.
+///
+/// # Errors
+///
+/// Every fault of the file, in its order. While the text is not TOML, only the faults of its
+/// syntax are known.
+pub fn parse(text: &str, file_name: &str) -> Result<ConfigFile, Faults> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let faults = errors.iter().map(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let problem = Problem::new(error.message().replace('\n', "; "), "");
+            fault::fault_at(file_name, text, offset, String::new(), problem)
+        });
+        return Err(Faults(faults.collect()));
+    }
+    let report = Report::default();
+    let config = read(&report, root.get_ref());
+    let findings = report.into_findings();
+    if !findings.is_empty() {
+        return Err(fault::locate(file_name, text, findings));
+    }
+    Ok(ConfigFile {
+        config,
+        name: file_name.to_owned(),
+        text: text.to_owned(),
+    })
+}
+
+/// Reads the whole file. What could not be built is left out and noted in `report`.
+pub(crate) fn read(report: &Report, root: &DeTable<'_>) -> Config {
+    let s = Section::root(report, root);
+    let eal = Eal::read(s.section("eal"));
+    let workers = Workers::read(s.section("workers"));
+    let limits = Limits::read(s.section("limits"));
+    let timeouts = Timeouts::read(s.section("timeouts"));
+    let settings = Settings::read(s.section("settings"));
+    let metrics = Metrics::read(s.section("metrics"));
+    let control = Control::read(s.section("control"));
+    let log = Log::read(s.section("log"));
+    let ports = read_all(&s, "port", Port::read);
+    let routes = read_all(&s, "route", Route::read);
+    let neighbours = read_all(&s, "neighbour", Neighbour::read);
+    let services = read_all(&s, "service", Service::read);
+    s.finish();
+
+    validate::ports(report, &eal, &ports);
+    validate::routes(report, &ports, &routes);
+    validate::neighbours(report, &ports, &neighbours);
+    validate::services(report, &limits, &services);
+    Config {
+        eal,
+        workers,
+        limits,
+        timeouts,
+        settings,
+        metrics,
+        control,
+        log,
+        ports: values(ports),
+        routes: values(routes),
+        neighbours: values(neighbours),
+        services: values(services),
+    }
+}
+
+fn read_all<'d, T>(
+    s: &Section<'d>,
+    name: &'static str,
+    read: impl Fn(Section<'d>) -> Option<Placed<T>>,
+) -> Vec<Placed<T>> {
+    s.sections(name).into_iter().filter_map(read).collect()
+}
+
+fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
+    placed.into_iter().map(|placed| placed.value).collect()
+}

@@ -1,0 +1,102 @@
+//! `[limits]`, `[timeouts]` and `[settings]`: the numbers the data plane works by.
+
+use crate::reader::Section;
+
+/// `[limits]`: every table is allocated at start, so none of it changes on a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Flows one worker can hold; 1 024 to 67 108 864, default 1 000 000. Memory grows in
+    /// proportion.
+    pub flows_per_worker: u32,
+    /// Services; 1 to 65 535, default 4 096.
+    pub services: u32,
+    /// Real servers of all services together; 1 to 1 048 576, default 65 536.
+    pub servers: u32,
+    /// Packets a second that one worker gives to Linux; 100 to 10 000 000, default 20 000. When
+    /// raised, a flood costs Linux more.
+    pub punt_packets_per_second: u32,
+    /// Share of those kept for ARP, neighbour discovery, VRRP and BGP, in percent; 0 to 90,
+    /// default 25.
+    pub punt_reserved_percent: u8,
+    /// ICMP errors and TCP resets a second that one worker makes itself; 0 to 10 000 000,
+    /// default 1 000. 0 makes none.
+    pub icmp_per_second: u32,
+    /// Frames of one worker that wait for neighbours; 0 to 65 535, default 256. 0 drops them.
+    pub parked_frames: u32,
+    /// Frames of one worker that wait for the same neighbour; 0 to 1 024, default 4. The oldest
+    /// gives way to a newer one.
+    pub parked_per_neighbour: u32,
+    /// Packet buffers of all ports and workers; up to 67 108 864, default 0: computed from queues,
+    /// workers and parked frames.
+    pub packet_buffers: u32,
+}
+
+/// `[timeouts]`: idle time after which a flow is forgotten, in seconds. These are the three of
+/// `ipvsadm --set`. Flows alive at a reload take a new value with their next packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Established TCP; 1 to 2 678 400 (31 days), default 900.
+    pub tcp: u32,
+    /// TCP after a FIN; 1 to 2 678 400, default 120.
+    pub tcp_fin: u32,
+    /// UDP; 1 to 2 678 400, default 300.
+    pub udp: u32,
+}
+
+/// `[settings]`: switches of the kernel's director (`net.ipv4.vs.*`), under the kernel's names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A packet too big for the tunnel is answered with ICMP fragmentation needed and the outer
+    /// header carries the inner one's DF; `false`: it is tunnelled anyway and the outer packet may
+    /// be fragmented. Default `true`.
+    pub pmtu_disc: bool,
+}
+
+impl Limits {
+    pub(crate) fn read(s: Section<'_>) -> Self {
+        let flows = 1024..=67_108_864;
+        let rate = "packets a second";
+        let limits = Limits {
+            flows_per_worker: s.number("flows_per_worker", "flows", 1_000_000, flows),
+            services: s.number("services", "services", 4096, 1..=65_535),
+            servers: s.number("servers", "real servers", 65_536, 1..=1_048_576),
+            punt_packets_per_second: s.number(
+                "punt_packets_per_second",
+                rate,
+                20_000,
+                100..=10_000_000,
+            ),
+            punt_reserved_percent: s.number("punt_reserved_percent", "percent", 25, 0..=90),
+            icmp_per_second: s.number("icmp_per_second", rate, 1000, 0..=10_000_000),
+            parked_frames: s.number("parked_frames", "frames", 256, 0..=65_535),
+            parked_per_neighbour: s.number("parked_per_neighbour", "frames", 4, 0..=1024),
+            packet_buffers: s.number("packet_buffers", "buffers", 0, 0..=67_108_864),
+        };
+        s.finish();
+        limits
+    }
+}
+
+impl Timeouts {
+    pub(crate) fn read(s: Section<'_>) -> Self {
+        // IPVS's own bound for a persistence timeout, which is the longest it knows.
+        let range = 1..=31 * 86_400;
+        let timeouts = Timeouts {
+            tcp: s.number("tcp", "seconds", 900, range.clone()),
+            tcp_fin: s.number("tcp_fin", "seconds", 120, range.clone()),
+            udp: s.number("udp", "seconds", 300, range),
+        };
+        s.finish();
+        timeouts
+    }
+}
+
+impl Settings {
+    pub(crate) fn read(s: Section<'_>) -> Self {
+        let settings = Settings {
+            pmtu_disc: s.bool("pmtu_disc", true),
+        };
+        s.finish();
+        settings
+    }
+}

@@ -1,0 +1,131 @@
+//! `[metrics]`, `[control]` and `[log]`: how people and programs look at a running director.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::fault::Problem;
+use crate::reader::{Choice, OrFalse, Section};
+
+/// `[metrics]`: the page that Prometheus reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where `/metrics` is served, in Linux; default `127.0.0.1:9109`. `None`, written `false`,
+    /// serves none.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[control]`: the local socket on which `weir` asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The socket's path; default `/run/weir/weir.sock`. Its directory must exist.
+    pub socket: PathBuf,
+    /// The socket's file mode; default `"0660"`, which is octal. Whoever can write to it controls the director.
+    pub socket_mode: u32,
+}
+
+/// `[log]`: what the daemon writes to standard error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe that is written; default `info`.
+    pub level: LogLevel,
+}
+
+/// Severity of a log line, the most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// Something failed.
+    Error,
+    /// Something is about to.
+    Warn,
+    /// What an operator wants to know.
+    Info,
+    /// Why it did so.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word in the configuration, which is also `tracing`'s.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.word()
+    }
+}
+
+impl Choice for LogLevel {
+    const NOUN: &'static str = "log level";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+}
+
+impl Metrics {
+    const LISTEN: &'static str = "127.0.0.1:9109";
+
+    pub(crate) fn read(s: Section<'_>) -> Self {
+        let listen = match s.text_or_false("listen", Some(Self::LISTEN), socket_address) {
+            OrFalse::Given(address) => Some(address),
+            OrFalse::False => None,
+            OrFalse::Absent => Self::LISTEN.parse().ok(),
+        };
+        s.finish();
+        Metrics { listen }
+    }
+}
+
+impl Control {
+    pub(crate) fn read(s: Section<'_>) -> Self {
+        let socket = s.text("socket", "/run/weir/weir.sock".to_owned(), socket_path);
+        let mode = s.text("socket_mode", "0660".to_owned(), socket_mode);
+        let control = Control {
+            socket: PathBuf::from(socket),
+            socket_mode: u32::from_str_radix(&mode, 8).expect("socket_mode() took it"),
+        };
+        s.finish();
+        control
+    }
+}
+
+impl Log {
+    pub(crate) fn read(s: Section<'_>) -> Self {
+        let level = s.choice("level", LogLevel::Info);
+        s.finish();
+        Log { level }
+    }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new(
+            format!("{text:?} is not an address with a port"),
+            "give one such as \"127.0.0.1:9109\" or \"[::1]:9109\", or false for none",
+        )
+    })
+}
+
+fn socket_path(text: &str) -> Result<String, Problem> {
+    // unix(7): sun_path holds 108 bytes, the last of them a NUL.
+    if !Path::new(text).is_absolute() || text.len() > 107 || text.contains('\0') {
+        return Err(Problem::new(
+            format!("{text:?} is not a path for a socket"),
+            "give an absolute path of at most 107 bytes, such as \"/run/weir/weir.sock\"",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A file mode, written octal as `chmod` takes it.
+fn socket_mode(text: &str) -> Result<String, Problem> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(text.to_owned()),
+        _ => Err(Problem::new(
+            format!("{text:?} is not a file mode"),
+            "give one from \"0000\" to \"0777\", such as \"0660\"",
+        )),
+    }
+}

@@ -1,0 +1,521 @@
+//! Reads one table of the file key by key, and notes every fault on the way instead of stopping at
+//! the first.
+//!
+//! The calls of a [`Section`] are the table of keys: each names its key, its type, its default and
+//! its range, and no other list exists. A test holds the shipped `conf/weir.toml` against them.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use crate::fault::{Finding, Problem};
+
+/// Where findings gather while a file is read.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    findings: RefCell<Vec<Finding>>,
+    #[cfg(test)]
+    pub(crate) keys: RefCell<std::collections::BTreeMap<String, Option<String>>>,
+}
+
+impl Report {
+    pub(crate) fn add(&self, path: impl Into<String>, problem: Problem) {
+        self.findings.borrow_mut().push(Finding {
+            path: path.into(),
+            problem,
+            at_key: false,
+        });
+    }
+
+    fn add_at_key(&self, path: String, problem: Problem) {
+        self.findings.borrow_mut().push(Finding {
+            path,
+            problem,
+            at_key: true,
+        });
+    }
+
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
+        self.findings.into_inner()
+    }
+}
+
+/// A value together with the path of the table it was read from, for checks across tables.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed<T> {
+    pub(crate) path: String,
+    pub(crate) value: T,
+}
+
+impl<T> Placed<T> {
+    /// The path of one of the table's keys.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.path)
+    }
+}
+
+/// Words that a key may have as its value. A later word for the same value is an alias.
+pub(crate) trait Choice: Copy + PartialEq + 'static {
+    /// What is chosen, in a word, for messages.
+    const NOUN: &'static str;
+    /// The words.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The word of a value.
+    fn word(self) -> &'static str {
+        Self::WORDS
+            .iter()
+            .find(|(_, value)| *value == self)
+            .map_or("", |(word, _)| word)
+    }
+}
+
+/// One table of the file, or its absence, which means all defaults.
+#[derive(Debug)]
+pub(crate) struct Section<'d> {
+    report: &'d Report,
+    path: String,
+    table: Option<&'d DeTable<'d>>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'d> Section<'d> {
+    /// The whole file.
+    pub(crate) fn root(report: &'d Report, table: &'d DeTable<'d>) -> Self {
+        Section::new(report, String::new(), Some(table))
+    }
+
+    fn new(report: &'d Report, path: String, table: Option<&'d DeTable<'d>>) -> Self {
+        Section {
+            report,
+            path,
+            table,
+            asked: RefCell::default(),
+        }
+    }
+
+    /// The section's own path, such as `service[2]`.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The path of one of the section's keys.
+    pub(crate) fn key(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+
+    /// Notes a fault at one of the section's keys.
+    pub(crate) fn fault(&self, name: &str, problem: Problem) {
+        self.report.add(self.key(name), problem);
+    }
+
+    /// Notes a fault at any path.
+    pub(crate) fn fault_at(&self, path: &str, problem: Problem) {
+        self.report.add(path, problem);
+    }
+
+    fn value(&self, name: &'static str, default: Option<&dyn Display>) -> Option<&'d DeValue<'d>> {
+        self.asked.borrow_mut().push(name);
+        #[cfg(test)]
+        self.report
+            .keys
+            .borrow_mut()
+            .insert(general(&self.key(name)), default.map(ToString::to_string));
+        #[cfg(not(test))]
+        let _ = default;
+        Some(self.table?.get(name)?.get_ref())
+    }
+
+    fn wrong_type(&self, path: String, value: &DeValue<'_>, wanted: &str) {
+        let problem = format!("is {} and not {wanted}", describe(value));
+        self.report
+            .add(path, Problem::new(problem, format!("give {wanted}")));
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn bool(&self, name: &'static str, default: bool) -> bool {
+        match self.value(name, Some(&default)) {
+            None => default,
+            Some(DeValue::Boolean(value)) => *value,
+            Some(other) => {
+                self.wrong_type(self.key(name), other, "true or false");
+                default
+            }
+        }
+    }
+
+    /// A whole number within `range`; `noun` is what it counts, with its unit.
+    pub(crate) fn number<T: Number>(
+        &self,
+        name: &'static str,
+        noun: &str,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> T {
+        self.value(name, Some(&default))
+            .and_then(|value| self.to_number(self.key(name), value, noun, &range))
+            .unwrap_or(default)
+    }
+
+    /// As [`Section::number`], of a key without a default that may be left out.
+    pub(crate) fn optional_number<T: Number>(
+        &self,
+        name: &'static str,
+        noun: &str,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
+        let value = self.value(name, None)?;
+        self.to_number(self.key(name), value, noun, &range)
+    }
+
+    /// As [`Section::number`], of a key that must be given.
+    pub(crate) fn required_number<T: Number>(
+        &self,
+        name: &'static str,
+        noun: &str,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
+        let Some(value) = self.value(name, None) else {
+            self.missing(name, &in_range(noun, &range));
+            return None;
+        };
+        self.to_number(self.key(name), value, noun, &range)
+    }
+
+    /// A list of whole numbers within `range`.
+    pub(crate) fn numbers<T: Number>(
+        &self,
+        name: &'static str,
+        noun: &str,
+        default: &[T],
+        range: RangeInclusive<T>,
+    ) -> Vec<T> {
+        let shown: Vec<String> = default.iter().map(ToString::to_string).collect();
+        match self.elements(name, &format!("[{}]", shown.join(", "))) {
+            None => default.to_vec(),
+            Some(elements) => elements
+                .into_iter()
+                .filter_map(|(path, value)| self.to_number(path, value, noun, &range))
+                .collect(),
+        }
+    }
+
+    fn to_number<T: Number>(
+        &self,
+        path: String,
+        value: &DeValue<'_>,
+        noun: &str,
+        range: &RangeInclusive<T>,
+    ) -> Option<T> {
+        let cure = format!("give {}", in_range(noun, range));
+        let DeValue::Integer(integer) = value else {
+            let problem = format!("is {} and not a whole number", describe(value));
+            self.report.add(path, Problem::new(problem, cure));
+            return None;
+        };
+        // Out of i128 is also out of every range; the sign tells on which side.
+        let wide = to_i128(integer);
+        let number = wide.and_then(|wide| T::try_from(wide).ok());
+        if let Some(number) = number.filter(|number| range.contains(number)) {
+            return Some(number);
+        }
+        let is_below = integer.as_str().starts_with('-')
+            || number.is_some_and(|number| number < *range.start());
+        let problem = if is_below {
+            format!("{integer} is less than {}", range.start())
+        } else {
+            format!("{integer} is more than {}", range.end())
+        };
+        self.report.add(path, Problem::new(problem, cure));
+        None
+    }
+
+    /// Text that `parse` understands, of a key that may be left out.
+    pub(crate) fn optional<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let value = self.value(name, None)?;
+        self.to_parsed(self.key(name), value, parse)
+    }
+
+    /// As [`Section::optional`], with a default.
+    pub(crate) fn text<T: Display>(
+        &self,
+        name: &'static str,
+        default: T,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> T {
+        self.value(name, Some(&default))
+            .and_then(|value| self.to_parsed(self.key(name), value, parse))
+            .unwrap_or(default)
+    }
+
+    /// As [`Section::optional`], of a key that must be given; `wanted` says what it is.
+    pub(crate) fn required<T>(
+        &self,
+        name: &'static str,
+        wanted: &str,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let Some(value) = self.value(name, None) else {
+            self.missing(name, wanted);
+            return None;
+        };
+        self.to_parsed(self.key(name), value, parse)
+    }
+
+    /// Text, or `false` for none. `default` is `None` where it depends on other keys.
+    pub(crate) fn text_or_false<T>(
+        &self,
+        name: &'static str,
+        default: Option<&str>,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> OrFalse<T> {
+        let default = default.as_ref().map(|text| text as &dyn Display);
+        match self.value(name, default) {
+            None => OrFalse::Absent,
+            Some(DeValue::Boolean(false)) => OrFalse::False,
+            Some(DeValue::String(text)) => match parse(text) {
+                Ok(value) => OrFalse::Given(value),
+                Err(problem) => {
+                    self.fault(name, problem);
+                    OrFalse::Absent
+                }
+            },
+            Some(other) => {
+                self.wrong_type(self.key(name), other, "text in quotes, or false for none");
+                OrFalse::Absent
+            }
+        }
+    }
+
+    /// A list of texts that `parse` understands.
+    pub(crate) fn texts<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> Vec<T> {
+        self.placed_texts(name, parse)
+            .into_iter()
+            .map(|placed| placed.value)
+            .collect()
+    }
+
+    /// As [`Section::texts`], each with its own path.
+    pub(crate) fn placed_texts<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> Vec<Placed<T>> {
+        self.elements(name, "[]")
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|(path, value)| {
+                let value = self.to_parsed(path.clone(), value, &parse)?;
+                Some(Placed { path, value })
+            })
+            .collect()
+    }
+
+    fn to_parsed<T>(
+        &self,
+        path: String,
+        value: &DeValue<'_>,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> Option<T> {
+        let DeValue::String(text) = value else {
+            self.wrong_type(path, value, "text in quotes");
+            return None;
+        };
+        parse(text)
+            .map_err(|problem| self.report.add(path, problem))
+            .ok()
+    }
+
+    /// The elements of a list with their paths, or `None` if it is absent or no list.
+    fn elements(
+        &self,
+        name: &'static str,
+        default: &str,
+    ) -> Option<Vec<(String, &'d DeValue<'d>)>> {
+        match self.value(name, Some(&default))? {
+            DeValue::Array(array) => {
+                let elements = array.iter().enumerate();
+                Some(
+                    elements
+                        .map(|(i, e)| (self.key(&format!("{name}[{i}]")), e.get_ref()))
+                        .collect(),
+                )
+            }
+            other => {
+                self.wrong_type(self.key(name), other, "a list in brackets");
+                None
+            }
+        }
+    }
+
+    /// One of the words of `T`.
+    pub(crate) fn choice<T: Choice>(&self, name: &'static str, default: T) -> T {
+        self.value(name, Some(&default.word()))
+            .and_then(|value| self.to_parsed(self.key(name), value, parse_choice))
+            .unwrap_or(default)
+    }
+
+    /// One of the words of `T`, which must be given.
+    pub(crate) fn required_choice<T: Choice>(&self, name: &'static str) -> Option<T> {
+        self.required(
+            name,
+            &format!("a {}: {}", T::NOUN, words::<T>()),
+            parse_choice,
+        )
+    }
+
+    /// A table within this one; all defaults if it is absent.
+    pub(crate) fn section(&self, name: &'static str) -> Section<'d> {
+        let table = match self.value(name, None) {
+            None => None,
+            Some(DeValue::Table(table)) => Some(table),
+            Some(other) => {
+                self.wrong_type(self.key(name), other, &format!("a table, [{name}]"));
+                None
+            }
+        };
+        Section::new(self.report, self.key(name), table)
+    }
+
+    /// The tables written `[[name]]`, in the order of the file.
+    pub(crate) fn sections(&self, name: &'static str) -> Vec<Section<'d>> {
+        let wanted = || format!("a list of tables, [[{}]]", general(&self.key(name)));
+        let array = match self.value(name, None) {
+            None => return Vec::new(),
+            Some(DeValue::Array(array)) => array,
+            Some(other) => {
+                self.wrong_type(self.key(name), other, &wanted());
+                return Vec::new();
+            }
+        };
+        let mut sections = Vec::with_capacity(array.len());
+        for (index, element) in array.iter().enumerate() {
+            let path = self.key(&format!("{name}[{index}]"));
+            match element.get_ref() {
+                DeValue::Table(table) => {
+                    sections.push(Section::new(self.report, path, Some(table)));
+                }
+                other => self.wrong_type(path, other, &wanted()),
+            }
+        }
+        sections
+    }
+
+    /// Notes that a key must be given.
+    fn missing(&self, name: &str, wanted: &str) {
+        self.fault(name, Problem::new("is missing", format!("give {wanted}")));
+    }
+
+    /// Call it last: what is in the table and was not asked for is unknown.
+    pub(crate) fn finish(self) {
+        let asked = self.asked.borrow();
+        for key in self.table.into_iter().flat_map(|table| table.keys()) {
+            let name = key.get_ref().as_ref();
+            if asked.contains(&name) {
+                continue;
+            }
+            let cure = match closest(name, &asked) {
+                Some(known) => format!("did you mean {known}?"),
+                None => format!("known here: {}", asked.join(", ")),
+            };
+            self.report
+                .add_at_key(self.key(name), Problem::new("is not a known key", cure));
+        }
+    }
+}
+
+/// What a key that takes text or `false` held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OrFalse<T> {
+    /// The key is not there, or what was there is a noted fault.
+    Absent,
+    /// `false`.
+    False,
+    /// Text.
+    Given(T),
+}
+
+/// A whole number a key may hold.
+pub(crate) trait Number: Copy + PartialOrd + Display + TryFrom<i128> {}
+impl<T: Copy + PartialOrd + Display + TryFrom<i128>> Number for T {}
+
+fn to_i128(integer: &DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+fn in_range<T: Number>(noun: &str, range: &RangeInclusive<T>) -> String {
+    format!("{noun} from {} to {}", range.start(), range.end())
+}
+
+fn parse_choice<T: Choice>(text: &str) -> Result<T, Problem> {
+    let known = T::WORDS.iter().find(|(word, _)| *word == text);
+    known.map(|(_, value)| *value).ok_or_else(|| {
+        Problem::new(
+            format!("{text:?} is not a {}", T::NOUN),
+            format!("give {}", words::<T>()),
+        )
+    })
+}
+
+/// `rr or wrr`: the words of a choice without its aliases.
+fn words<T: Choice>() -> String {
+    let mut words: Vec<&str> = T::WORDS
+        .iter()
+        .filter(|(word, value)| *word == value.word())
+        .map(|(word, _)| *word)
+        .collect();
+    let last = words.pop().unwrap_or_default();
+    if words.is_empty() {
+        last.to_owned()
+    } else {
+        format!("{} or {last}", words.join(", "))
+    }
+}
+
+/// The known key that `name` is most likely a slip of.
+fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let distance = |key: &str| strsim::osa_distance(&name.replace('-', "_"), key);
+    let best = known.iter().min_by_key(|key| distance(key))?;
+    // A third of the word wrong is still a slip; more is another word.
+    (distance(best) <= (best.len() / 3).max(1)).then_some(best)
+}
+
+/// What the operator wrote, for `is … and not …`.
+fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the text {text:?}"),
+        DeValue::Integer(integer) => format!("the number {integer}"),
+        DeValue::Float(float) => format!("the number {float}"),
+        DeValue::Boolean(value) => format!("{value}"),
+        DeValue::Datetime(_) => "a date or time".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// `service[2].server[0].weight` → `service.server.weight`.
+fn general(path: &str) -> String {
+    let mut depth = 0;
+    path.chars()
+        .filter(|c| {
+            depth += i32::from(*c == '[');
+            let keep = depth == 0;
+            depth -= i32::from(*c == ']');
+            keep
+        })
+        .collect()
+}

@@ -1,0 +1,306 @@
+//! `[[service]]` and `[[service.server]]`: what is balanced, and over what.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Problem;
+use crate::network::unicast;
+use crate::reader::{Choice, Placed, Section};
+
+/// The transport protocol of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// How a packet travels from the director to the real server (LVS's forwarding method).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Addresses and ports are rewritten both ways; replies pass the director. `ipvsadm -m`.
+    Nat,
+    /// Only the link layer's address changes; replies go straight to the client. `ipvsadm -g`.
+    Dr,
+    /// Wrapped in IP-in-IP; replies go straight to the client. `ipvsadm -i`.
+    Tun,
+}
+
+/// How a server is chosen for a new flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SchedulerName {
+    /// Each in turn.
+    Rr,
+    /// Each in turn, as often as its weight says.
+    Wrr,
+}
+
+/// What tells services apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The virtual address (VIP).
+    pub address: IpAddr,
+    /// The virtual port.
+    pub port: u16,
+}
+
+/// What tells the servers of one service apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerKey {
+    /// The real server's address.
+    pub address: IpAddr,
+    /// The real server's port.
+    pub port: u16,
+}
+
+/// `[[service]]`: a virtual address and port whose flows are spread over servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Transport protocol; must be given.
+    pub protocol: Protocol,
+    /// The virtual address (VIP); must be given.
+    pub address: IpAddr,
+    /// The virtual port, 1 to 65 535; must be given.
+    pub port: u16,
+    /// Default `wrr`, which with equal weights is `rr`.
+    pub scheduler: SchedulerName,
+    /// What people call it; a label in metrics. Default none.
+    pub name: Option<String>,
+    /// Its servers in the order of the file, which is the order in which they are added: the
+    /// schedulers of LVS begin with the newest, that is the last one.
+    pub servers: Vec<Server>,
+}
+
+/// `[[service.server]]`: a real server of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The real server's address; must be given, of the service's family.
+    pub address: IpAddr,
+    /// The real server's port, 1 to 65 535; default the service's. Another than the service's
+    /// needs `nat`.
+    pub port: u16,
+    /// Its share of new flows, 0 to 65 535, default 1. 0 drains: it keeps its flows and gets no
+    /// new ones.
+    pub weight: u16,
+    /// Must be given: a default would hide the one decision that the network has to fit.
+    pub method: Method,
+    /// What people call it; a label in metrics. Default none.
+    pub name: Option<String>,
+}
+
+impl Choice for Protocol {
+    const NOUN: &'static str = "protocol";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
+}
+
+impl Choice for Method {
+    const NOUN: &'static str = "forwarding method";
+    // Besides our own: the words of ipvsadm's listing, of ldirectord.cf and of keepalived.conf.
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("nat", Method::Nat),
+        ("dr", Method::Dr),
+        ("tun", Method::Tun),
+        ("masq", Method::Nat),
+        ("gate", Method::Dr),
+        ("route", Method::Dr),
+        ("ipip", Method::Tun),
+        ("tunnel", Method::Tun),
+    ];
+}
+
+impl Choice for SchedulerName {
+    const NOUN: &'static str = "scheduler";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("rr", SchedulerName::Rr), ("wrr", SchedulerName::Wrr)];
+}
+
+macro_rules! display_as_word {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The word in the configuration and in the API.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                self.word()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    )*};
+}
+display_as_word!(Protocol, Method, SchedulerName);
+
+impl fmt::Display for ServiceKey {
+    /// `tcp 192.0.2.100:80`, `udp [2001:db8::1]:53`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = std::net::SocketAddr::new(self.address, self.port);
+        write!(f, "{} {at}", self.protocol)
+    }
+}
+
+impl fmt::Display for ServerKey {
+    /// `10.0.0.1:80`, `[2001:db8::1]:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::net::SocketAddr::new(self.address, self.port).fmt(f)
+    }
+}
+
+impl Service {
+    /// What tells it apart from the other services.
+    #[must_use]
+    pub fn key(&self) -> ServiceKey {
+        ServiceKey {
+            protocol: self.protocol,
+            address: self.address,
+            port: self.port,
+        }
+    }
+
+    /// The server with this key.
+    #[must_use]
+    pub fn server(&self, key: ServerKey) -> Option<&Server> {
+        self.servers.iter().find(|server| server.key() == key)
+    }
+
+    /// Reads a service and all its servers. `None`: what was needed to build it is a noted fault.
+    pub(crate) fn read(s: Section<'_>) -> Option<Placed<Service>> {
+        let protocol = s.required_choice("protocol");
+        let address = s.required("address", "the virtual address", |text| {
+            unicast(text, "a service")
+        });
+        let port = s.required_number("port", "a port", 1..=u16::MAX);
+        let scheduler = s.choice("scheduler", SchedulerName::Wrr);
+        let name = s.optional("name", label);
+        let servers: Vec<_> = s
+            .sections("server")
+            .into_iter()
+            .filter_map(|server| Server::read(server, address, port))
+            .collect();
+        check_duplicates(&s, &servers);
+        let path = s.path().to_owned();
+        s.finish();
+        let value = Service {
+            protocol: protocol?,
+            address: address?,
+            port: port?,
+            scheduler,
+            name,
+            servers: servers.into_iter().map(|(_, server)| server).collect(),
+        };
+        Some(Placed { path, value })
+    }
+}
+
+impl Server {
+    /// What tells it apart from the other servers of its service.
+    #[must_use]
+    pub fn key(&self) -> ServerKey {
+        ServerKey {
+            address: self.address,
+            port: self.port,
+        }
+    }
+
+    /// Reads a server of the service at `vip` and `vport`, as far as these are known.
+    fn read(s: Section<'_>, vip: Option<IpAddr>, vport: Option<u16>) -> Option<(String, Server)> {
+        let address = s.required("address", "the real server's address", |text| {
+            unicast(text, "a server")
+        });
+        let port = s.optional_number("port", "a port", 1..=u16::MAX);
+        let weight = s.number("weight", "a weight", 1, 0..=u16::MAX);
+        let method = s.required_choice("method");
+        let name = s.optional("name", label);
+        if let (Some(vip), Some(address)) = (vip, address) {
+            check_address(&s, vip, address);
+        }
+        if let (Some(vport), Some(port), Some(method)) = (vport, port, method) {
+            check_port(&s, vport, port, method);
+        }
+        let path = s.path().to_owned();
+        s.finish();
+        let server = Server {
+            address: address?,
+            port: port.or(vport)?,
+            weight,
+            method: method?,
+            name,
+        };
+        Some((path, server))
+    }
+}
+
+fn check_address(s: &Section<'_>, vip: IpAddr, address: IpAddr) {
+    let family = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    if family(vip) != family(address) {
+        let problem = format!(
+            "{address} is {} and the service's address {vip} is {}",
+            family(address),
+            family(vip)
+        );
+        let cure = format!("give an {} address", family(vip));
+        s.fault("address", Problem::new(problem, cure));
+    } else if vip == address {
+        let cure =
+            "give the server's own address; with dr and tun it carries the virtual one besides";
+        s.fault(
+            "address",
+            Problem::new(format!("{address} is the service's own address"), cure),
+        );
+    }
+}
+
+fn check_port(s: &Section<'_>, vport: u16, port: u16, method: Method) {
+    // DR and TUN leave the packet as it is, so the port cannot change (spec: LVS A2).
+    if port != vport && method != Method::Nat {
+        let problem =
+            format!("{port} is not the service's port {vport}, and {method} cannot map ports");
+        s.fault(
+            "port",
+            Problem::new(problem, format!("give {vport}, or method = \"nat\"")),
+        );
+    }
+}
+
+fn check_duplicates(s: &Section<'_>, servers: &[(String, Server)]) {
+    let mut seen = std::collections::HashMap::new();
+    let mut names = std::collections::HashMap::new();
+    for (path, server) in servers {
+        if let Some(first) = seen.insert(server.key(), path) {
+            let problem = format!("{} is the same server as {first}", server.key());
+            s.fault_at(path, Problem::new(problem, "give each server once"));
+        }
+        if let Some(name) = &server.name
+            && let Some(first) = names.insert(name, path)
+        {
+            let problem = format!("{name:?} is also the name of {first}");
+            s.fault_at(
+                &format!("{path}.name"),
+                Problem::new(problem, "give it another name"),
+            );
+        }
+    }
+}
+
+/// A name that people give: short, and printable as it is.
+fn label(text: &str) -> Result<String, Problem> {
+    let length = text.chars().count();
+    if !(1..=64).contains(&length) || text.chars().any(char::is_control) {
+        return Err(Problem::new(
+            format!("{text:?} is not a name"),
+            "give 1 to 64 printable characters",
+        ));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,172 @@
+//! What one table alone cannot know: names that must be distinct, names that must exist.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::fault::Problem;
+use crate::limits::Limits;
+use crate::network::{Neighbour, Port, Route};
+use crate::reader::{Placed, Report};
+use crate::runtime::Eal;
+use crate::service::Service;
+
+/// Names, twins, devices, MAC and IP addresses are distinct, and there is a port at all.
+pub(crate) fn ports(report: &Report, eal: &Eal, ports: &[Placed<Port>]) {
+    if ports.is_empty() {
+        let cure = "give at least one [[port]] with a name and a device";
+        report.add("port", Problem::new("there is no usable port", cure));
+    }
+    let mut names = Distinct::new(report, "port");
+    let mut devices = Distinct::new(report, "device");
+    let mut macs = Distinct::new(report, "MAC address");
+    let mut interfaces = Distinct::new(report, "interface");
+    let mut addresses = Distinct::new(report, "address");
+    for placed in ports {
+        let port = &placed.value;
+        names.add(placed.key("name"), port.name.clone());
+        devices.add(placed.key("device"), port.device_name().to_owned());
+        if let Some(mac) = port.mac {
+            macs.add(placed.key("mac"), mac);
+        }
+        // A net_tap device makes an interface in Linux too, beside the twin.
+        if let Some(tap) = tap_interface(port) {
+            interfaces.add(placed.key("device"), tap.to_owned());
+        }
+        if let Some(twin) = &port.twin {
+            let vlans = port.vlans.iter().map(|vlan| format!("{twin}.{}", vlan.id));
+            interfaces.add(placed.key("twin"), twin.clone());
+            vlans.for_each(|vlan| interfaces.add(placed.key("twin"), vlan));
+        }
+        for (_, address) in port.all_addresses() {
+            addresses.add(placed.key("addresses"), address.addr());
+        }
+        if port.is_pci() && !eal.pci {
+            let problem = format!("{} is a PCI device, and eal.pci is false", port.device);
+            report.add(
+                placed.key("device"),
+                Problem::new(problem, "set eal.pci = true"),
+            );
+        }
+    }
+}
+
+/// The interface that a `net_tap` device makes.
+fn tap_interface(port: &Port) -> Option<&str> {
+    port.device
+        .starts_with("net_tap")
+        .then(|| port.device.split(','))?
+        .find_map(|argument| argument.strip_prefix("iface="))
+}
+
+/// Routes leave by ports that exist, and there is one to each network.
+pub(crate) fn routes(report: &Report, ports: &[Placed<Port>], routes: &[Placed<Route>]) {
+    let mut destinations = Distinct::new(report, "route");
+    for placed in routes {
+        let route = &placed.value;
+        check_link(report, ports, placed, &route.port, route.vlan);
+        destinations.add(placed.key("to"), route.to);
+    }
+}
+
+/// Neighbours are on ports that exist, and each is there once.
+pub(crate) fn neighbours(
+    report: &Report,
+    ports: &[Placed<Port>],
+    neighbours: &[Placed<Neighbour>],
+) {
+    let mut seen = HashMap::new();
+    for placed in neighbours {
+        let neighbour = &placed.value;
+        check_link(report, ports, placed, &neighbour.port, neighbour.vlan);
+        let key = (&neighbour.port, neighbour.vlan, neighbour.address);
+        if let Some(first) = seen.insert(key, &placed.path) {
+            let problem = format!("{} is the same neighbour as {first}", neighbour.address);
+            report.add(placed.key("address"), Problem::new(problem, "give it once"));
+        }
+    }
+}
+
+fn check_link<T>(
+    report: &Report,
+    ports: &[Placed<Port>],
+    placed: &Placed<T>,
+    name: &str,
+    vlan: Option<u16>,
+) {
+    let Some(port) = ports.iter().find(|port| port.value.name == name) else {
+        let names: Vec<&str> = ports.iter().map(|port| port.value.name.as_str()).collect();
+        let cure = match names[..] {
+            [] => "give a [[port]] with that name".to_owned(),
+            _ => format!("give one of: {}", names.join(", ")),
+        };
+        let problem = format!("there is no port {name:?}");
+        return report.add(placed.key("port"), Problem::new(problem, cure));
+    };
+    if let Some(id) = vlan
+        && !port.value.vlans.iter().any(|vlan| vlan.id == id)
+    {
+        let problem = format!("port {name:?} has no VLAN {id}");
+        let cure = format!("give the port a [[port.vlan]] with id = {id}");
+        report.add(placed.key("vlan"), Problem::new(problem, cure));
+    }
+}
+
+/// Services are distinct, and fit the limits.
+pub(crate) fn services(report: &Report, limits: &Limits, services: &[Placed<Service>]) {
+    let mut keys = HashMap::new();
+    let mut names = Distinct::new(report, "service");
+    for placed in services {
+        let service = &placed.value;
+        if let Some(first) = keys.insert(service.key(), &placed.path) {
+            let problem = format!("{} is the same service as {first}", service.key());
+            let cure = "give each service once, with all its servers";
+            report.add(placed.path.clone(), Problem::new(problem, cure));
+        }
+        if let Some(name) = &service.name {
+            names.add(placed.key("name"), name.clone());
+        }
+    }
+    let servers = services
+        .iter()
+        .map(|placed| placed.value.servers.len())
+        .sum();
+    check_limit(report, "services", services.len(), limits.services);
+    check_limit(report, "servers", servers, limits.servers);
+}
+
+fn check_limit(report: &Report, key: &str, count: usize, limit: u32) {
+    if count > limit as usize {
+        let problem = format!("the file has {count} {key}, and the limit is {limit}");
+        report.add(
+            format!("limits.{key}"),
+            Problem::new(problem, format!("give {count} or more")),
+        );
+    }
+}
+
+/// Finds values that stand at two places.
+struct Distinct<'r, K> {
+    report: &'r Report,
+    noun: &'static str,
+    seen: HashMap<K, String>,
+}
+
+impl<'r, K: Hash + Eq + std::fmt::Display> Distinct<'r, K> {
+    fn new(report: &'r Report, noun: &'static str) -> Self {
+        Distinct {
+            report,
+            noun,
+            seen: HashMap::new(),
+        }
+    }
+
+    /// Notes a fault at `path` if `value` was seen before at another place.
+    fn add(&mut self, path: String, value: K) {
+        if let Some(first) = self.seen.get(&value) {
+            let problem = format!("{} {value} is also at {first}", self.noun);
+            self.report.add(path, Problem::new(problem, "give another"));
+        } else {
+            self.seen.insert(value, path);
+        }
+    }
+}
