@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
 /// One thing that is wrong, with its place and its cure.
 ///
 /// Displayed as `conf/weir.toml:41:10: service[2].server[0].weight: 70000 is more than 65535; give
 /// a weight from 0 to 65535`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// The file as the operator named it.
     pub file: String,

@@ -92,7 +92,11 @@ protocol = "tcp"
 address = "192.0.2.100"
 port = 80
 "#;
-    for f in faults(bad) { eprintln!("{f}"); }
-    for f in faults("a = = 3\n[b\nc = 1\nc = 2\n") { eprintln!("{f}"); }
+    for f in faults(bad) {
+        eprintln!("{f}");
+    }
+    for f in faults("a = = 3\n[b\nc = 1\nc = 2\n") {
+        eprintln!("{f}");
+    }
     eprintln!("{}", fault_of("id = 100", "id = 0"));
 }

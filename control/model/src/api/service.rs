@@ -1,0 +1,102 @@
+//! Services and their real servers, with what they carried.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::service::{Method, Protocol, SchedulerName};
+
+/// The answer of `GET /v1/services`, in the order of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Services {
+    /// The services.
+    pub services: Vec<ServiceView>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The virtual address.
+    pub address: IpAddr,
+    /// The virtual port.
+    pub port: u16,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How servers are chosen.
+    pub scheduler: SchedulerName,
+    /// Of all its servers together, removed ones included.
+    pub stats: Stats,
+    /// Its servers, in the order of the configuration.
+    pub servers: Vec<ServerView>,
+}
+
+/// One real server of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerView {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// What people call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How packets reach it.
+    pub method: Method,
+    /// Its share of new flows.
+    pub weight: u16,
+    /// Flows that IPVS counts as active: opening and established TCP.
+    pub active: u64,
+    /// All its other flows: closing TCP, and UDP.
+    pub inactive: u64,
+    /// Whether it gets new flows.
+    pub state: ServerState,
+    /// What it carried.
+    pub stats: Stats,
+}
+
+/// Whether a server gets new flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// It does.
+    Up,
+    /// Weight 0: it keeps its flows and gets no new ones.
+    Draining,
+    /// It is out of the configuration and listed while flows remember it.
+    Removed,
+}
+
+/// Totals since start. `out` is counted only where replies pass the director, that is with NAT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Flows scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets to clients.
+    pub packets_out: u64,
+    /// Bytes from clients, from the IP header on.
+    pub bytes_in: u64,
+    /// Bytes to clients, from the IP header on.
+    pub bytes_out: u64,
+    /// The same as averages over the last seconds.
+    pub rates: Rates,
+}
+
+/// Per second, averaged over the last seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Flows scheduled a second.
+    pub connections_per_second: f64,
+    /// Packets from clients a second.
+    pub packets_in_per_second: f64,
+    /// Packets to clients a second.
+    pub packets_out_per_second: f64,
+    /// Bytes (not bits) from clients a second.
+    pub bytes_in_per_second: f64,
+    /// Bytes (not bits) to clients a second.
+    pub bytes_out_per_second: f64,
+}
