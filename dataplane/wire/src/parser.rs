@@ -1,0 +1,501 @@
+//! From a frame to its [`Headers`].
+//!
+//! ```text
+//! Ethernet (IEEE 802.3), with up to two tags in between
+//!  0                   6                   12        14
+//! +-------------------+-------------------+---------+----
+//! | destination       | source            | type    |
+//! +-------------------+-------------------+---------+----
+//! tag: type 0x8100 or 0x88a8, then priority (3 bits), DEI (1), VLAN ID (12)
+//!
+//! IPv4 (RFC 791 §3.1)
+//!  0       1       2               4               6     7       8
+//! +---+---+-------+---------------+---------------+-----+-------+
+//! | 4 |IHL|  ToS  | total length  | identification|-DM|  offset |
+//! +---+---+-------+---------------+---------------+-----+-------+
+//! |  TTL  | proto | checksum      | source                      |
+//! +-------+-------+---------------+-----------------------------+
+//! | destination                   | options ...                 |
+//! +-------------------------------+-----------------------------+
+//!
+//! IPv6 (RFC 8200 §3)
+//! +---+-------+-------------------+---------------+------+------+
+//! | 6 | class |    flow label     | payload len   | next | hops |
+//! +---+-------+-------------------+---------------+------+------+
+//! | source (16 bytes) ...         | destination (16 bytes) ...  |
+//! +-------------------------------+-----------------------------+
+//! ```
+
+use crate::addr::Addr;
+use crate::bytes::{array, get_u16};
+use crate::checksum;
+use crate::headers::{
+    Embedded, HeaderBits, Headers, Other, ParseError, Parsed, ether_type, protocol,
+};
+
+/// Most extension headers followed. More is an attack on the parser's time (RFC 8504 §5.3).
+const EXTENSIONS_MAX: usize = 8;
+
+/// Bytes of the IPv4 header without options.
+pub(crate) const V4_LEN: usize = 20;
+/// Bytes of the IPv6 header without extension headers.
+pub(crate) const V6_LEN: usize = 40;
+
+/// Reads a frame from its Ethernet header on.
+///
+/// `verify_ip_checksum` is false when the device has already found the IPv4 header checksum right.
+/// Transport checksums are not looked at: rewriting keeps them as right or wrong as they were.
+///
+/// # Errors
+///
+/// The frame is not one that the director or Linux behind it should handle.
+#[inline]
+pub fn parse(frame: &[u8], verify_ip_checksum: bool) -> Result<Parsed, ParseError> {
+    let ethernet: &[u8; 14] = frame.first_chunk().ok_or(ParseError::Truncated)?;
+    let mut link = Link {
+        ether_type: u16::from_be_bytes([ethernet[12], ethernet[13]]),
+        vlan: 0,
+        l3: 14,
+        bits: HeaderBits::NONE,
+    };
+    if matches!(link.ether_type, ether_type::VLAN | ether_type::QINQ) {
+        link.read_tags(frame)?;
+    }
+    match link.ether_type {
+        ether_type::IPV4 => parse_v4(frame, &link, verify_ip_checksum).map(Parsed::Ip),
+        ether_type::IPV6 => parse_v6(frame, &link).map(Parsed::Ip),
+        ether_type => Ok(Parsed::Other(Other {
+            ether_type,
+            vlan: link.vlan,
+            l3: link.l3 as u16,
+        })),
+    }
+}
+
+/// Reads the IP packet that begins at `l3` and may end before the frame does.
+///
+/// For packets inside of others; [`Headers::vlan`] is 0.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_ip(frame: &[u8], l3: usize, verify_ip_checksum: bool) -> Result<Headers, ParseError> {
+    let link = Link {
+        ether_type: 0,
+        vlan: 0,
+        l3,
+        bits: HeaderBits::NONE,
+    };
+    match frame.get(l3).ok_or(ParseError::Truncated)? >> 4 {
+        4 => parse_v4(frame, &link, verify_ip_checksum),
+        6 => parse_v6(frame, &link),
+        _ => Err(ParseError::BadIpVersion),
+    }
+}
+
+/// What stands before the IP header.
+struct Link {
+    ether_type: u16,
+    vlan: u16,
+    l3: usize,
+    bits: HeaderBits,
+}
+
+impl Link {
+    /// Steps over one or two tags.
+    #[cold]
+    fn read_tags(&mut self, frame: &[u8]) -> Result<(), ParseError> {
+        for _ in 0..2 {
+            let tag: &[u8; 4] = array(frame, self.l3).ok_or(ParseError::Truncated)?;
+            let vlan = u16::from_be_bytes([tag[0], tag[1]]) & 0xfff;
+            self.bits = self.bits.with(HeaderBits::TAGGED);
+            if self.vlan == 0 {
+                self.vlan = vlan;
+            } else if vlan != 0 {
+                self.bits = self.bits.with(HeaderBits::DOUBLE_TAGGED);
+            }
+            self.ether_type = u16::from_be_bytes([tag[2], tag[3]]);
+            self.l3 += 4;
+            if !matches!(self.ether_type, ether_type::VLAN | ether_type::QINQ) {
+                return Ok(());
+            }
+        }
+        Err(ParseError::TooManyTags)
+    }
+
+    /// `l3` and the end of a packet of `len` bytes, where the frame has that much.
+    fn packet<'f>(&self, frame: &'f [u8], len: usize) -> Result<(&'f [u8], u16), ParseError> {
+        let end = u16::try_from(self.l3 + len).map_err(|_| ParseError::BadTotalLength)?;
+        let packet = frame
+            .get(self.l3..usize::from(end))
+            .ok_or(ParseError::Truncated)?;
+        Ok((packet, end))
+    }
+}
+
+#[inline]
+fn parse_v4(frame: &[u8], link: &Link, verify_checksum: bool) -> Result<Headers, ParseError> {
+    let ip: &[u8; V4_LEN] = array(frame, link.l3).ok_or(ParseError::Truncated)?;
+    if ip[0] >> 4 != 4 {
+        return Err(ParseError::BadIpVersion);
+    }
+    let header_len = usize::from(ip[0] & 0xf) * 4;
+    if header_len < V4_LEN {
+        return Err(ParseError::BadHeaderLength);
+    }
+    let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    if total_len < header_len {
+        return Err(ParseError::BadTotalLength);
+    }
+    let (packet, end) = link.packet(frame, total_len)?;
+    let (header, payload) = packet
+        .split_at_checked(header_len)
+        .ok_or(ParseError::Truncated)?;
+    if verify_checksum && checksum::finish(checksum::sum(header, 0)) != 0 {
+        return Err(ParseError::BadIpChecksum);
+    }
+
+    let fragment = u16::from_be_bytes([ip[6], ip[7]]);
+    let offset = usize::from(fragment & 0x1fff) * 8;
+    let mut bits = link.bits;
+    if fragment & 0x4000 != 0 {
+        bits = bits.with(HeaderBits::DONT_FRAGMENT);
+    }
+    if fragment & 0x3fff != 0 {
+        bits = bits.with(fragment_bits(offset, payload.len())?);
+    }
+    if header_len > V4_LEN {
+        bits = bits.with(HeaderBits::IP_OPTIONS);
+        refuse_source_route(header.get(V4_LEN..).unwrap_or_default())?;
+    }
+    let mut headers = Headers {
+        src: Addr::from_v4_bytes([ip[12], ip[13], ip[14], ip[15]]),
+        dst: Addr::from_v4_bytes([ip[16], ip[17], ip[18], ip[19]]),
+        src_port: 0,
+        dst_port: 0,
+        l3: link.l3 as u16,
+        l4: (link.l3 + header_len) as u16,
+        end,
+        vlan: link.vlan,
+        protocol: ip[9],
+        tcp_flags: 0,
+        ttl: ip[8],
+        tos: ip[1],
+        icmp_type: 0,
+        icmp_code: 0,
+        bits,
+    };
+    refuse_martian_v4(headers.src, headers.dst)?;
+    read_transport(&mut headers, payload)?;
+    Ok(headers)
+}
+
+/// The bits of a fragment of `len` bytes at `offset`.
+fn fragment_bits(offset: usize, len: usize) -> Result<HeaderBits, ParseError> {
+    // No packet is that long; put together it would overrun its holder ("ping of death").
+    if offset + len > 0xffff {
+        return Err(ParseError::BadTotalLength);
+    }
+    Ok(if offset == 0 {
+        HeaderBits::FRAGMENT
+    } else {
+        HeaderBits::FRAGMENT.with(HeaderBits::LATER_FRAGMENT)
+    })
+}
+
+/// Looks for loose and strict source routes among IPv4 options (RFC 791 §3.1).
+///
+/// A route at its end (pointer past the length) is only a record and passes. Options that make no
+/// sense end the search: the receiver may judge them.
+#[cold]
+fn refuse_source_route(mut options: &[u8]) -> Result<(), ParseError> {
+    while let [kind, rest @ ..] = options {
+        options = match (*kind, rest) {
+            (0, _) => break,
+            (1, _) => rest,
+            (131 | 137, [len, pointer, ..]) if pointer < len => {
+                return Err(ParseError::SourceRoute);
+            }
+            (_, [len, ..]) if *len >= 2 => options.get(usize::from(*len)..).unwrap_or_default(),
+            _ => break,
+        };
+    }
+    Ok(())
+}
+
+/// RFC 1122 §3.2.1.3, RFC 1812 §5.3.7.
+#[inline]
+fn refuse_martian_v4(src: Addr, dst: Addr) -> Result<(), ParseError> {
+    let (s, d) = (src.v4_bits(), dst.v4_bits());
+    // Everything plain is decided by two comparisons per address.
+    let src_is_plain = s.wrapping_sub(1) < 0xe000_0000 - 1 && s >> 24 != 127;
+    let dst_is_plain = d != 0 && d >> 24 != 127;
+    // A host without an address asks by broadcast (DHCP) or tells a group (IGMP, RFC 3376 §4.2.13).
+    let asks = s == 0 && (dst.is_broadcast() || dst.is_multicast());
+    // 240/4 is reserved, yet some sites number hosts from it; Linux lets it pass.
+    let reserved = s >= 0xf000_0000 && s != 0xffff_ffff;
+    if dst_is_plain && (src_is_plain || asks || reserved) {
+        Ok(())
+    } else {
+        Err(ParseError::Martian)
+    }
+}
+
+#[inline]
+fn parse_v6(frame: &[u8], link: &Link) -> Result<Headers, ParseError> {
+    let ip: &[u8; V6_LEN] = array(frame, link.l3).ok_or(ParseError::Truncated)?;
+    if ip[0] >> 4 != 6 {
+        return Err(ParseError::BadIpVersion);
+    }
+    let payload_len = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+    let (packet, end) = link.packet(frame, V6_LEN + payload_len)?;
+    let extensions = match ip[6] {
+        // The usual ones, without a walk.
+        next @ (protocol::TCP | protocol::UDP | protocol::ICMPV6) => Extensions::none(next),
+        next => walk_extensions(packet, next)?,
+    };
+    let payload = packet.get(extensions.end..).ok_or(ParseError::Truncated)?;
+    let [_, class_high, ..] = *ip;
+    let mut headers = Headers {
+        src: addr_v6(ip, 8),
+        dst: addr_v6(ip, 24),
+        src_port: 0,
+        dst_port: 0,
+        l3: link.l3 as u16,
+        l4: (link.l3 + extensions.end) as u16,
+        end,
+        vlan: link.vlan,
+        protocol: extensions.protocol,
+        tcp_flags: 0,
+        ttl: ip[7],
+        tos: ip[0] << 4 | class_high >> 4,
+        icmp_type: 0,
+        icmp_code: 0,
+        bits: link.bits.with(extensions.bits),
+    };
+    refuse_martian_v6(headers.src, headers.dst)?;
+    read_transport(&mut headers, payload)?;
+    Ok(headers)
+}
+
+/// The address at `at` of an IPv6 header.
+#[inline]
+fn addr_v6(ip: &[u8; V6_LEN], at: usize) -> Addr {
+    Addr::from_v6_bytes(array(ip, at).copied().unwrap_or_default())
+}
+
+/// RFC 4291 §2.5.2, §2.5.3, §2.7; mapped addresses must not appear on the wire (RFC 6890).
+#[inline]
+fn refuse_martian_v6(src: Addr, dst: Addr) -> Result<(), ParseError> {
+    // Address detection and group membership are sent from `::` (RFC 4862 §5.4.2, RFC 3810 §5.2.13).
+    let asks = src.is_unspecified() && dst.is_multicast();
+    let bad_src = src.is_v4() || src.is_multicast() || src.is_loopback() || src.is_unspecified();
+    let bad_dst = dst.is_v4() || dst.is_loopback() || dst.is_unspecified();
+    if bad_dst || (bad_src && !asks) {
+        Err(ParseError::Martian)
+    } else {
+        Ok(())
+    }
+}
+
+/// The end of a chain of IPv6 extension headers.
+struct Extensions {
+    /// What follows them.
+    protocol: u8,
+    /// Where it follows, from the first byte of the IPv6 header.
+    end: usize,
+    bits: HeaderBits,
+    /// Where the fragment header stands, from the first byte of the IPv6 header.
+    fragment_at: Option<usize>,
+}
+
+impl Extensions {
+    const fn none(protocol: u8) -> Self {
+        Self {
+            protocol,
+            end: V6_LEN,
+            bits: HeaderBits::NONE,
+            fragment_at: None,
+        }
+    }
+}
+
+/// Follows the extension headers of an IPv6 packet (RFC 8200 §4).
+///
+/// ```text
+/// +------+------+----------------     fragment header (§4.5):
+/// | next | len  | ...                 +------+------+-------------+--+-+---------------+
+/// +------+------+----------------     | next | 0    | offset (13) |  |M| identification|
+/// len in 8 bytes, not counting        +------+------+-------------+--+-+---------------+
+/// the first 8 (AH: in 4 bytes, minus 2)
+/// ```
+#[cold]
+fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
+    let mut chain = Extensions::none(first);
+    for count in 0.. {
+        let is_extension = matches!(
+            chain.protocol,
+            protocol::HOPOPTS
+                | protocol::ROUTING
+                | protocol::FRAGMENT
+                | protocol::AH
+                | protocol::DSTOPTS
+        );
+        if !is_extension || chain.bits.later_fragment() {
+            break;
+        }
+        if count == EXTENSIONS_MAX {
+            return Err(ParseError::ExtensionChain);
+        }
+        let header: &[u8; 8] = array(packet, chain.end).ok_or(ParseError::Truncated)?;
+        let mut len = usize::from(header[1]) * 8 + 8;
+        match chain.protocol {
+            protocol::HOPOPTS if count > 0 => return Err(ParseError::ExtensionChain),
+            // The director would have to swap the destination, which it does not (RFC 5095).
+            protocol::ROUTING if header[3] > 0 => return Err(ParseError::SourceRoute),
+            protocol::AH => len = usize::from(header[1]) * 4 + 8,
+            protocol::FRAGMENT => {
+                len = 8;
+                if chain.fragment_at.replace(chain.end).is_some() {
+                    return Err(ParseError::ExtensionChain);
+                }
+                let field = u16::from_be_bytes([header[2], header[3]]);
+                if field & 0xfff9 != 0 {
+                    let payload_len = packet.len() - chain.end - len;
+                    let offset = usize::from(field & 0xfff8);
+                    chain.bits = chain.bits.with(fragment_bits(offset, payload_len)?);
+                }
+            }
+            _ => {}
+        }
+        chain.bits = chain.bits.with(HeaderBits::IP_OPTIONS);
+        chain.protocol = header[0];
+        chain.end += len;
+    }
+    Ok(chain)
+}
+
+/// Where the IPv6 fragment header of a parsed packet stands, from the packet's first byte.
+pub(crate) fn fragment_header_at(packet: &[u8]) -> Option<usize> {
+    walk_extensions(packet, *packet.get(6)?).ok()?.fragment_at
+}
+
+/// Reads ports, flags, type and code, and holds the transport's lengths against the IP packet.
+///
+/// ```text
+/// TCP (RFC 9293 §3.1)              UDP (RFC 768)           SCTP (RFC 9260 §3.1)
+/// +--------------+--------------+  +----------+----------+ +----------+----------+
+/// | source port  | dest port    |  | src port | dst port | | src port | dst port |
+/// +--------------+--------------+  +----------+----------+ +----------+----------+
+/// | sequence number             |  | length   | checksum | | verification tag    |
+/// +-----------------------------+  +----------+----------+ +---------------------+
+/// | acknowledgment number       |                          | CRC32c              |
+/// +------+-------+--------------+  ICMP (RFC 792, 4443)    +---------------------+
+/// |offset| flags | window       |  +------+------+----------+
+/// +------+-------+--------------+  | type | code | checksum |
+/// | checksum     | urgent       |  +------+------+----------+
+/// +--------------+--------------+  | depends on type        |
+///                                  +------------------------+
+/// ```
+#[inline]
+fn read_transport(h: &mut Headers, payload: &[u8]) -> Result<(), ParseError> {
+    if h.bits.later_fragment() {
+        return Ok(());
+    }
+    match h.protocol {
+        protocol::TCP => {
+            // Also a first fragment has the whole header: RFC 1858 §3 tells what comes otherwise.
+            let tcp: &[u8; 20] = payload.first_chunk().ok_or(ParseError::Truncated)?;
+            let header_len = usize::from(tcp[12] >> 4) * 4;
+            let cut = header_len > payload.len() && !h.bits.fragment();
+            if header_len < 20 || cut {
+                return Err(ParseError::BadTransport);
+            }
+            h.tcp_flags = tcp[13];
+            read_ports(h, [tcp[0], tcp[1], tcp[2], tcp[3]]);
+        }
+        protocol::UDP => {
+            let udp: &[u8; 8] = payload.first_chunk().ok_or(ParseError::Truncated)?;
+            let len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
+            if len < 8 || (len > payload.len() && !h.bits.fragment()) {
+                return Err(ParseError::BadTransport);
+            }
+            read_ports(h, [udp[0], udp[1], udp[2], udp[3]]);
+        }
+        protocol::SCTP => {
+            let sctp: &[u8; 12] = payload.first_chunk().ok_or(ParseError::Truncated)?;
+            read_ports(h, [sctp[0], sctp[1], sctp[2], sctp[3]]);
+        }
+        protocol::ICMP | protocol::ICMPV6 if h.is_icmp() => {
+            let icmp: &[u8; 8] = payload.first_chunk().ok_or(ParseError::Truncated)?;
+            (h.icmp_type, h.icmp_code) = (icmp[0], icmp[1]);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+#[inline]
+fn read_ports(h: &mut Headers, [a, b, c, d]: [u8; 4]) {
+    (h.src_port, h.dst_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+}
+
+/// Reads the packet quoted at `offset` of a frame, of which nothing at or after `limit` belongs to
+/// the quote.
+///
+/// Lengths in it may exceed what is there, and its checksums are not looked at. None when even
+/// addresses and ports are missing, when it is a later fragment, or when it makes no sense.
+#[must_use]
+pub fn parse_embedded(frame: &[u8], offset: usize, limit: usize) -> Option<Embedded> {
+    let quote = frame.get(offset..limit.min(frame.len()))?;
+    let (src, dst, protocol, header_len, total_len) = match quote.first()? >> 4 {
+        4 => embedded_v4(quote)?,
+        6 => embedded_v6(quote)?,
+        _ => return None,
+    };
+    let quote = quote.get(..total_len).unwrap_or(quote);
+    let payload = quote.get(header_len..)?;
+    let has_ports = matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
+    let (src_port, dst_port) = if has_ports {
+        (get_u16(payload, 0)?, get_u16(payload, 2)?)
+    } else {
+        (0, 0)
+    };
+    Some(Embedded {
+        src,
+        dst,
+        src_port,
+        dst_port,
+        l3: u16::try_from(offset).ok()?,
+        l4: u16::try_from(offset + header_len).ok()?,
+        end: u16::try_from(offset + quote.len()).ok()?,
+        protocol,
+    })
+}
+
+/// Addresses, protocol, and the lengths of header and packet.
+type Quoted = (Addr, Addr, u8, usize, usize);
+
+fn embedded_v4(quote: &[u8]) -> Option<Quoted> {
+    let ip: &[u8; V4_LEN] = quote.first_chunk()?;
+    let header_len = usize::from(ip[0] & 0xf) * 4;
+    let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let offset = u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff;
+    if header_len < V4_LEN || total_len < header_len || offset != 0 {
+        return None;
+    }
+    let src = Addr::from_v4_bytes([ip[12], ip[13], ip[14], ip[15]]);
+    let dst = Addr::from_v4_bytes([ip[16], ip[17], ip[18], ip[19]]);
+    Some((src, dst, ip[9], header_len, total_len))
+}
+
+fn embedded_v6(quote: &[u8]) -> Option<Quoted> {
+    let ip: &[u8; V6_LEN] = quote.first_chunk()?;
+    let total_len = usize::from(u16::from_be_bytes([ip[4], ip[5]])) + V6_LEN;
+    let chain = walk_extensions(quote, ip[6]).ok()?;
+    let (src, dst) = (addr_v6(ip, 8), addr_v6(ip, 24));
+    if chain.bits.later_fragment() || src.is_v4() || dst.is_v4() {
+        return None;
+    }
+    Some((src, dst, chain.protocol, chain.end, total_len))
+}
