@@ -162,3 +162,6 @@ fn read_all<'d, T>(
 fn values<T>(placed: Vec<Placed<T>>) -> Vec<T> {
     placed.into_iter().map(|placed| placed.value).collect()
 }
+
+#[cfg(test)]
+mod tests;
