@@ -8,7 +8,7 @@
 //! ```
 
 use crate::addr::{Addr, Family};
-use crate::bytes::{array, get_u16, put};
+use crate::bytes::{array, get_u16, get_u32, put};
 use crate::checksum;
 use crate::headers::{Headers, protocol, tcp_flag};
 use crate::parser::{V4_LEN, V6_LEN};
@@ -71,22 +71,16 @@ pub fn write_reset(buf: &mut [u8], original: &[u8], headers: &Headers) -> Option
 
 /// The TCP header of the reset, to be sent from `src` to `dst`.
 fn reset(original: &[u8], h: &Headers, src: Addr, dst: Addr) -> Option<[u8; TCP_LEN]> {
-    let l4 = usize::from(h.l4);
-    let segment: &[u8; TCP_LEN] = array(original, l4)?;
-    let [_, _, _, _, seq @ .., _, _, _, _, _, _, _, _] = *segment.first_chunk::<16>()?;
-    let (seq, ack) = seq.split_at(4);
-    let (seq, ack) = (
-        u32::from_be_bytes(*seq.first_chunk()?),
-        *ack.first_chunk::<4>()?,
-    );
+    let segment: &[u8; TCP_LEN] = array(original, usize::from(h.l4))?;
+    let (seq, ack) = (get_u32(segment, 4)?, get_u32(segment, 8)?);
 
     let mut reset = [0; TCP_LEN];
-    put(&mut reset, 0, get_u16(original, l4 + 2)?.to_be_bytes());
-    put(&mut reset, 2, get_u16(original, l4)?.to_be_bytes());
+    put(&mut reset, 0, get_u16(segment, 2)?.to_be_bytes());
+    put(&mut reset, 2, get_u16(segment, 0)?.to_be_bytes());
     reset[12] = (TCP_LEN as u8 / 4) << 4;
     if h.tcp_flags & tcp_flag::ACK != 0 {
         // The peer finds the sequence number that it expects.
-        put(&mut reset, 4, ack);
+        put(&mut reset, 4, ack.to_be_bytes());
         reset[13] = tcp_flag::RST;
     } else {
         // Sequence number 0; everything received is acknowledged.

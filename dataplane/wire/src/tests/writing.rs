@@ -1,0 +1,443 @@
+//! Writing: whatever was changed or made, etherparse finds every checksum right.
+
+use super::*;
+use crate::addr::Family;
+use crate::checksum::Delta;
+use crate::headers::{Embedded, ether_type, tcp_flag};
+use crate::icmp::{self, ErrorKind};
+use crate::tunnel::{Outer, outer_len, write_outer};
+use crate::{fragment, parse_embedded, rewrite, tcp};
+
+/// Calls every function that writes.
+pub(super) fn write_everything(frame: &mut [u8], h: &Headers, quoted: Option<&Embedded>) {
+    let mut buf = [0; 1500];
+    let [src, dst] = [h.dst, h.src];
+    rewrite::set_destination(frame, h, dst, 1);
+    rewrite::set_source(frame, h, src, 1);
+    rewrite::decrement_ttl(frame, h);
+    rewrite::set_macs(frame, Mac::ZERO, Mac::BROADCAST);
+    if let Some(quoted) = quoted {
+        rewrite::set_embedded_destination(frame, quoted, dst, 1);
+        rewrite::set_embedded_source(frame, quoted, src, 1);
+    }
+    rewrite::refill_icmp_checksum(frame, h);
+    icmp::set_too_big_mtu(frame, h, 1280);
+    let _ = icmp::may_answer(h, frame);
+    let kind = ErrorKind::TooBig { mtu: 70_000 };
+    icmp::write_error(&mut buf, kind, src, dst, frame, h.tos);
+    let _ = tcp::write_reset(&mut buf, frame, h);
+    for piece in fragment::plan(h, 68, frame) {
+        fragment::write_fragment(&mut buf, frame, h, &piece);
+    }
+    let outer = Outer {
+        src,
+        dst,
+        copy_df: true,
+        id: 1,
+    };
+    write_outer(frame, h, &outer);
+    rewrite::write_ethernet(frame, Mac::ZERO, Mac::ZERO, 5, ether_type::IPV4);
+}
+
+/// The packet of these headers from its IP header on.
+fn packet<'f>(frame: &'f [u8], h: &Headers) -> &'f [u8] {
+    h.packet(frame).expect("in the frame")
+}
+
+fn transport_check(frame: &[u8], h: &Headers) -> u16 {
+    let at = usize::from(h.l4) + if h.is_tcp() { 16 } else { 6 };
+    u16::from_be_bytes([frame[at], frame[at + 1]])
+}
+
+proptest! {
+    #[test]
+    fn rewritten_packets_have_right_checksums(
+        (mut frame, [_, _, src, dst]) in frames(), sport: u16, dport: u16,
+    ) {
+        let before = headers(&frame);
+        rewrite::set_destination(&mut frame, &before, dst, dport);
+        rewrite::set_source(&mut frame, &before, src, sport);
+        rewrite::decrement_ttl(&mut frame, &before);
+        let h = headers(&frame);
+        prop_assert_eq!((h.src, h.dst, h.ttl), (src, dst, before.ttl - 1));
+        if !h.is_icmp() {
+            let kept = |new, old| if new == 0 { old } else { new };
+            prop_assert_eq!(h.src_port, kept(sport, before.src_port));
+            prop_assert_eq!(h.dst_port, kept(dport, before.dst_port));
+        }
+        prop_assert_eq!(check(packet(&frame, &h)), Ok(h.packet_len()));
+        prop_assert!(!h.is_sctp() || sctp_ok(h.payload(&frame).expect("in the frame")));
+        prop_assert!(!h.is_udp() || transport_check(&frame, &h) != 0);
+    }
+
+    #[test]
+    fn what_was_wrong_stays_wrong(
+        (mut frame, [_, _, src, dst]) in frames(), sport in 1u16.., damage in 1u8..,
+    ) {
+        prop_assume!(packet_with_checksum(&frame));
+        let h = headers(&frame);
+        let last = usize::from(h.end) - 1;
+        frame[last] ^= damage;
+        prop_assume!(headers_agree(&frame, &h));
+        prop_assume!(!(h.is_udp() && transport_check(&frame, &h) == 0));
+        rewrite::set_destination(&mut frame, &h, dst, 0);
+        rewrite::set_source(&mut frame, &h, src, sport);
+        if h.is_sctp() {
+            prop_assert!(!sctp_ok(h.payload(&frame).expect("in the frame")));
+        } else {
+            prop_assert!(check(packet(&frame, &h)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_tunnel_packet_is_right_outside_and_untouched_inside(
+        (frame, _) in frames(), outer_hosts in hosts(), id: u16, copy_df: bool,
+    ) {
+        let h = headers(&frame);
+        let inner = packet(&frame, &h).to_vec();
+        let [src, dst, ..] = outer_hosts;
+        let len = outer_len(dst.family());
+        let mut buf = [&std::vec![0; len][..], &inner].concat();
+        write_outer(&mut buf, &h, &Outer { src, dst, copy_df, id });
+        prop_assert_eq!(&buf[len..], &inner[..]);
+        let outer = crate::parse_ip(&buf, 0, true).expect("right");
+        prop_assert_eq!((outer.src, outer.dst, outer.ttl), (src, dst, h.ttl));
+        prop_assert_eq!(usize::from(outer.end), buf.len());
+        prop_assert_eq!(outer.protocol, if h.is_v4() { protocol::IPIP } else { protocol::IPV6 });
+        let ecn = if h.tos & 3 == 3 { 2 } else { h.tos & 3 };
+        prop_assert_eq!(outer.tos, h.tos & !3 | ecn);
+        if dst.is_v4() {
+            let df = copy_df && h.bits.dont_fragment();
+            prop_assert_eq!(outer.bits.dont_fragment(), df);
+            prop_assert_eq!([buf[4], buf[5]], if df { [0; 2] } else { id.to_be_bytes() });
+            let sliced = etherparse::Ipv4Header::from_slice(&buf).expect("IPv4").0;
+            prop_assert_eq!(sliced.calc_header_checksum(), sliced.header_checksum);
+        }
+    }
+
+    #[test]
+    fn an_icmp_error_is_right_and_quotes_what_it_is_about(
+        (frame, _) in frames(), fill in 0usize..1600, mtu: u16,
+        kind in 0usize..5,
+    ) {
+        let h = headers(&frame);
+        let original = [packet(&frame, &h), &std::vec![0xa5; fill]].concat();
+        let mtu = u32::from(mtu);
+        let kind = [
+            ErrorKind::TimeExceeded, ErrorKind::PortUnreachable, ErrorKind::HostUnreachable,
+            ErrorKind::NetUnreachable, ErrorKind::TooBig { mtu },
+        ][kind];
+        let mut buf = [0; 2000];
+        let len = icmp::write_error(&mut buf, kind, h.dst, h.src, &original, h.tos);
+        prop_assert_eq!(len, icmp::error_len(kind, h.family(), original.len()));
+        let longest = if h.is_v4() { 576 } else { 1280 };
+        prop_assert!(len <= longest);
+        prop_assert_eq!(check(&buf[..len]), Ok(len));
+        let error = crate::parse_ip(&buf, 0, true).expect("right");
+        prop_assert!(icmp::is_related_error(error.family(), error.icmp_type));
+        let at = icmp::quoted_at(&error);
+        prop_assert!(original.starts_with(&buf[at..len]));
+        let quoted = parse_embedded(&buf, at, len).expect("readable");
+        prop_assert_eq!((quoted.src, quoted.dst, quoted.src_port), (h.src, h.dst, h.src_port));
+        let stands = icmp::too_big_mtu(&buf, &error);
+        prop_assert_eq!(stands, matches!(kind, ErrorKind::TooBig { .. }).then_some(mtu));
+        icmp::set_too_big_mtu(&mut buf, &error, 1300);
+        prop_assert_eq!(icmp::too_big_mtu(&buf, &error), stands.map(|_| 1300));
+        prop_assert!(icmp::checksum_ok(&buf, &error));
+    }
+
+    #[test]
+    fn a_relayed_error_is_right_outside_and_inside(
+        (frame, [_, _, src, dst]) in frames(), port in 1u16.., keep in 0usize..300,
+    ) {
+        let about = headers(&frame);
+        let quote = packet(&frame, &about);
+        let quote = &quote[..quote.len().min(usize::from(about.l4 - about.l3) + 8 + keep)];
+        let icmp_type = if about.is_v4() { 11 } else { 3 };
+        let mut error = ethernet().ip(about.dst, about.src)
+            .icmp_error(icmp_type, 0, 0, quote).build();
+        let h = headers(&error);
+        let quoted = parse_embedded(&error, icmp::quoted_at(&h), h.end.into()).expect("readable");
+        let cut = usize::from(quoted.end - quoted.l3) < about.packet_len();
+        rewrite::set_source(&mut error, &h, dst, 0);
+        rewrite::set_embedded_destination(&mut error, &quoted, dst, port);
+        rewrite::set_embedded_source(&mut error, &quoted, src, 0);
+        rewrite::refill_icmp_checksum(&mut error, &h);
+        prop_assert_eq!(check(packet(&error, &h)), Ok(h.packet_len()));
+        let inside = parse_embedded(&error, icmp::quoted_at(&h), h.end.into()).expect("readable");
+        prop_assert_eq!((inside.src, inside.dst), (src, dst));
+        if inside.dst_port != 0 {
+            prop_assert_eq!((inside.src_port, inside.dst_port), (about.src_port, port));
+        }
+        let has_sum = packet_with_checksum(&frame) && !about.is_sctp();
+        if !cut && has_sum {
+            let inside = &error[usize::from(inside.l3)..usize::from(inside.end)];
+            prop_assert_eq!(check(inside), Ok(inside.len()));
+        }
+    }
+
+    #[test]
+    fn a_reset_is_right_and_answers_the_segment((frame, _) in frames()) {
+        let h = headers(&frame);
+        let mut buf = [0; tcp::RESET_LEN_MAX];
+        let made = tcp::write_reset(&mut buf, &frame, &h);
+        prop_assert_eq!(made.is_some(), h.is_tcp() && h.tcp_flags & tcp_flag::RST == 0);
+        if let Some(len) = made {
+            prop_assert_eq!(check(&buf[..len]), Ok(tcp::reset_len(h.family())));
+            let reset = crate::parse_ip(&buf, 0, true).expect("right");
+            prop_assert_eq!((reset.src, reset.src_port), (h.dst, h.dst_port));
+            prop_assert_eq!((reset.dst, reset.dst_port), (h.src, h.src_port));
+        }
+    }
+
+    #[test]
+    fn fragments_fit_and_make_the_packet_again(
+        options in vec(Just(1u8), 0..=40), len in 0usize..3000, mtu in 68u16..1500, df: bool,
+        base in 0u16..1000, more: bool,
+    ) {
+        let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
+        let mut frame = from_client_v4().id(9).ip_options(&options).fragment(base * 8, more);
+        if df {
+            frame = frame.df();
+        }
+        let frame = frame.raw(protocol::ESP).payload(&payload).build();
+        let h = headers(&frame);
+        let pieces: Vec<_> = fragment::plan(&h, mtu, &frame).collect();
+        let (mut whole, mut buf) = (Vec::<u8>::new(), [0; 1500]);
+        for (i, piece) in pieces.iter().enumerate() {
+            let written = fragment::write_fragment(&mut buf, &frame, &h, piece);
+            prop_assert!(written > 0 && written <= usize::from(mtu));
+            prop_assert_eq!(check(&buf[..written]), Ok(written));
+            let part = crate::parse_ip(&buf, 0, true).expect("right");
+            let (at, last) = (usize::from(base) * 8 + whole.len(), i + 1 == pieces.len());
+            let info = fragment::info(&buf, &part);
+            prop_assert_eq!(info.map_or(0, |info| usize::from(info.offset)), at);
+            prop_assert_eq!(info.is_some_and(|info| info.more), more || !last);
+            prop_assert_eq!(part.bits.dont_fragment(), df);
+            whole.extend(&buf[usize::from(part.l4)..written]);
+            prop_assert!(last || whole.len() % 8 == 0);
+        }
+        prop_assert_eq!(whole, payload);
+    }
+}
+
+/// Whether damage left the headers such that they still parse to the same places.
+fn headers_agree(frame: &[u8], before: &Headers) -> bool {
+    matches!(crate::parse(frame, true), Ok(Parsed::Ip(h))
+        if (h.l4, h.end, h.protocol) == (before.l4, before.end, before.protocol))
+}
+
+#[test]
+fn a_udp_checksum_of_zero_is_filled_in_and_never_sent() {
+    for from_client in [from_client_v4(), from_client_v6()] {
+        let mut frame = from_client
+            .udp_without_checksum(1, 53)
+            .payload(b"abc")
+            .build();
+        let h = headers(&frame);
+        rewrite::set_destination(&mut frame, &h, h.src, 0);
+        assert_ne!(transport_check(&frame, &h), 0);
+        assert_eq!(check(packet(&frame, &h)), Ok(h.packet_len()));
+    }
+    // A port for which the sum comes out as 0: the checksum before is the port's difference.
+    let frame = from_client_v4().udp(1, 53).build();
+    let h = headers(&frame);
+    let zero = (1..=u16::MAX).find(|port| {
+        Delta::default()
+            .replace_u16(53, *port)
+            .apply(transport_check(&frame, &h))
+            == 0
+    });
+    let mut frame = frame;
+    rewrite::set_destination(&mut frame, &h, h.dst, zero.expect("one of all ports"));
+    assert_eq!(transport_check(&frame, &h), 0xffff);
+    assert_eq!(check(packet(&frame, &h)), Ok(h.packet_len()));
+}
+
+#[test]
+fn a_later_fragment_changes_its_address_and_nothing_behind_the_header() {
+    for from_client in [from_client_v4(), from_client_v6()] {
+        let later = from_client
+            .fragment(64, true)
+            .raw(protocol::TCP)
+            .payload(&[7; 40]);
+        let mut frame = later.build();
+        let h = headers(&frame);
+        let payload = h.payload(&frame).expect("in the frame").to_vec();
+        rewrite::set_destination(&mut frame, &h, h.src, 8080);
+        assert_eq!(headers(&frame).dst, h.src);
+        assert_eq!(h.payload(&frame), Some(&payload[..]));
+    }
+}
+
+#[test]
+fn an_address_of_the_other_family_changes_nothing() {
+    let mut frame = from_client_v4().tcp(1, 2).build();
+    let (before, h) = (frame.clone(), headers(&frame));
+    rewrite::set_destination(&mut frame, &h, crate::builder::addr("2001:db8::1"), 3);
+    assert_eq!(frame, before);
+}
+
+#[test]
+fn an_error_of_ipv4_quotes_548_bytes_in_precedence_of_control() {
+    let frame = from_client_v4()
+        .tos(0x48)
+        .tcp(1, 2)
+        .payload(&[0; 1400])
+        .build();
+    let (h, mut buf) = (headers(&frame), [0; 600]);
+    let quoted = packet(&frame, &h);
+    let len = icmp::write_error(
+        &mut buf,
+        ErrorKind::TimeExceeded,
+        h.dst,
+        h.src,
+        quoted,
+        h.tos,
+    );
+    assert_eq!(
+        (len, buf[1], buf[8], &buf[20..22]),
+        (576, 0xc8, 64, &[11, 0][..])
+    );
+    assert_eq!(buf[28..len], quoted[..548]);
+}
+
+#[test]
+fn types_and_codes_are_those_of_the_rfcs() {
+    let mtu = 1400;
+    let cases = [
+        (ErrorKind::TimeExceeded, [11, 0], [3, 0]),
+        (ErrorKind::PortUnreachable, [3, 3], [1, 4]),
+        (ErrorKind::HostUnreachable, [3, 1], [1, 3]),
+        (ErrorKind::NetUnreachable, [3, 0], [1, 0]),
+        (ErrorKind::TooBig { mtu }, [3, 4], [2, 0]),
+    ];
+    for (kind, v4, v6) in cases {
+        for (from_client, expected, at) in [(from_client_v4(), v4, 20), (from_client_v6(), v6, 40)]
+        {
+            let (h, mut buf) = (headers(&from_client.udp(1, 2).build()), [0; 1280]);
+            icmp::write_error(&mut buf, kind, h.dst, h.src, &[0; 28], 0);
+            assert_eq!(buf[at..at + 2], expected, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn errors_are_sent_only_to_one_host_about_no_error() {
+    let may = |frame: Vec<u8>| icmp::may_answer(&headers(&frame), &frame);
+    let v4 = |src: &str, dst: &str| {
+        let [src, dst] = [src, dst].map(crate::builder::addr);
+        may(ethernet().ip(src, dst).udp(1, 2).build())
+    };
+    assert!(v4("192.0.2.1", "192.0.2.2"));
+    assert!(!v4("192.0.2.1", "224.0.0.1"));
+    assert!(!v4("192.0.2.1", "255.255.255.255"));
+    assert!(!v4("0.0.0.0", "255.255.255.255"));
+    assert!(!v4("240.0.0.1", "192.0.2.2"));
+    assert!(!v4("::", "ff02::1"));
+    assert!(may(from_client_v4().icmp(8, 0, 0).build()));
+    assert!(may(from_client_v6().icmp(128, 0, 0).build()));
+    for icmp_type in [3, 4, 5, 11, 12, 40] {
+        assert!(
+            !may(from_client_v4().icmp(icmp_type, 0, 0).build()),
+            "{icmp_type}"
+        );
+    }
+    assert!(!may(from_client_v6().icmp(1, 0, 0).build()));
+    assert!(may(from_client_v4().fragment(0, true).udp(1, 2).build()));
+    assert!(!may(from_client_v4()
+        .fragment(8, true)
+        .raw(protocol::UDP)
+        .build()));
+    let broadcast = PacketBuilder::eth(CLIENT_MAC, Mac::BROADCAST);
+    assert!(!may(broadcast
+        .ipv4([192, 0, 2, 1], [192, 0, 2, 2])
+        .udp(1, 2)
+        .build()));
+}
+
+#[test]
+fn a_reset_takes_its_numbers_from_the_segment() {
+    let reset = |flags| {
+        let frame = from_client_v4()
+            .tcp(1, 2)
+            .flags(flags)
+            .seq(u32::MAX)
+            .ack(77)
+            .payload(b"four")
+            .build();
+        let mut buf = [0; tcp::RESET_LEN_MAX];
+        let len = tcp::write_reset(&mut buf, &frame, &headers(&frame))?;
+        let tcp = etherparse::TcpHeader::from_slice(&buf[20..len])
+            .expect("TCP")
+            .0;
+        Some((
+            tcp.sequence_number,
+            tcp.acknowledgment_number,
+            tcp.rst,
+            tcp.ack,
+        ))
+    };
+    assert_eq!(reset(tcp_flag::ACK), Some((77, 0, true, false)));
+    assert_eq!(
+        reset(tcp_flag::SYN | tcp_flag::ACK),
+        Some((77, 0, true, false))
+    );
+    assert_eq!(reset(tcp_flag::SYN), Some((0, 4, true, true)));
+    assert_eq!(
+        reset(tcp_flag::SYN | tcp_flag::FIN),
+        Some((0, 5, true, true))
+    );
+    assert_eq!(reset(0), Some((0, 3, true, true)));
+    assert_eq!(reset(tcp_flag::RST), None);
+}
+
+#[test]
+fn options_without_the_copied_flag_are_in_the_first_fragment_only() {
+    let record_route = [7, 7, 4, 0, 0, 0, 0];
+    let router_alert = [148, 4, 0, 0];
+    let options = [&record_route[..], &router_alert, &[0]].concat();
+    let frame = from_client_v4()
+        .ip_options(&options)
+        .raw(protocol::ESP)
+        .payload(&[0; 100])
+        .build();
+    let (h, mut buf) = (headers(&frame), [0; 100]);
+    let mut of = |n: usize| {
+        let piece = fragment::plan(&h, 100, &frame).nth(n).expect("two pieces");
+        fragment::write_fragment(&mut buf, &frame, &h, &piece);
+        buf[20..32].to_vec()
+    };
+    assert_eq!(of(0), options);
+    assert_eq!(of(1), [&[1; 7][..], &router_alert, &[0]].concat());
+}
+
+#[test]
+fn ipv6_is_not_fragmented() {
+    let frame = from_client_v6().udp(1, 2).payload(&[0; 1400]).build();
+    assert_eq!(fragment::plan(&headers(&frame), 1280, &frame).next(), None);
+}
+
+#[test]
+fn an_ethernet_header_is_tagged_when_there_is_a_vlan() {
+    let mut buf = [0; 18];
+    let [dst, src] = [DIRECTOR_MAC, CLIENT_MAC];
+    assert_eq!(
+        rewrite::write_ethernet(&mut buf, dst, src, 0, ether_type::IPV6),
+        14
+    );
+    assert_eq!(buf[..14], [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd]);
+    assert_eq!(
+        rewrite::write_ethernet(&mut buf, dst, src, 0x123, ether_type::IPV4),
+        18
+    );
+    assert_eq!(buf[12..], [0x81, 0, 1, 0x23, 8, 0]);
+}
+
+#[test]
+fn the_longest_errors_are_announced() {
+    let kind = ErrorKind::PortUnreachable;
+    assert_eq!(icmp::error_len(kind, Family::V4, 20), 48);
+    assert_eq!(icmp::error_len(kind, Family::V4, 9000), 576);
+    assert_eq!(icmp::error_len(kind, Family::V6, 9000), 1280);
+}
