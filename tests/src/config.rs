@@ -1,0 +1,201 @@
+//! The director's configuration for the lab, written as the TOML an operator would write.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::lab::Server;
+use crate::plan::{self, Family, Method, with_prefix};
+
+/// Where the director serves `/metrics`, in its own namespace.
+pub const METRICS: &str = "127.0.0.1:9109";
+
+/// Services on the lab's two ports.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// What is balanced.
+    pub services: Vec<Service>,
+}
+
+/// A service on a VIP.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// `tcp` or `udp`.
+    pub protocol: &'static str,
+    /// The VIP.
+    pub address: IpAddr,
+    /// Its port, and the port of all servers.
+    pub port: u16,
+    /// `rr` or `wrr`.
+    pub scheduler: &'static str,
+    /// In the order in which they are added.
+    pub servers: Vec<(Server, u16)>,
+}
+
+impl Service {
+    /// HTTP on the method's VIP over the given servers, each of weight 1.
+    pub fn http(method: Method, family: Family, servers: &[Server]) -> Self {
+        Self {
+            protocol: "tcp",
+            address: method.vip(family),
+            port: 80,
+            scheduler: "rr",
+            servers: servers.iter().map(|server| (server.clone(), 1)).collect(),
+        }
+    }
+
+    /// DNS on the method's VIP over the given servers, each of weight 1.
+    pub fn dns(method: Method, family: Family, servers: &[Server]) -> Self {
+        Self {
+            protocol: "udp",
+            port: 53,
+            ..Self::http(method, family, servers)
+        }
+    }
+
+    /// The same with `wrr` and these weights, in the order of the servers.
+    #[must_use]
+    pub fn weighted(mut self, weights: &[u16]) -> Self {
+        assert_eq!(weights.len(), self.servers.len());
+        self.scheduler = "wrr";
+        for ((_, weight), given) in self.servers.iter_mut().zip(weights) {
+            *weight = *given;
+        }
+        self
+    }
+
+    /// The same with another weight for one server.
+    #[must_use]
+    pub fn with_weight(mut self, name: &str, weight: u16) -> Self {
+        let entry = self.servers.iter_mut().find(|entry| entry.0.name == name);
+        entry.expect("the service has this server").1 = weight;
+        self
+    }
+
+    /// The same without one server.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.servers.retain(|(server, _)| server.name != name);
+        self
+    }
+
+    fn write(&self, out: &mut String) {
+        let family = if self.address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        let _ = write!(
+            out,
+            "\n[[service]]\nprotocol = \"{}\"\naddress = \"{}\"\nport = {}\nscheduler = \"{}\"\n",
+            self.protocol, self.address, self.port, self.scheduler
+        );
+        for (server, weight) in &self.servers {
+            let _ = write!(
+                out,
+                "[[service.server]]\nname = \"{}\"\naddress = \"{}\"\nweight = {weight}\nmethod = \"{}\"\n",
+                server.name,
+                server.address(family),
+                server.method
+            );
+        }
+    }
+}
+
+impl Config {
+    /// A configuration with one service.
+    pub fn of(service: Service) -> Self {
+        Self {
+            services: vec![service],
+        }
+    }
+
+    /// A configuration with these services.
+    pub fn with(services: impl IntoIterator<Item = Service>) -> Self {
+        Self {
+            services: services.into_iter().collect(),
+        }
+    }
+
+    /// The text of the file, for a lab of this name whose sockets are in `dir`.
+    pub(crate) fn to_toml(&self, lab: &str, dir: &Path) -> String {
+        let core = std::thread::available_parallelism().map_or(1, usize::from) - 1;
+        let mut out = format!(
+            "[eal]
+huge_pages = false
+pci = false
+memory_mb = 256
+file_prefix = \"{lab}\"
+
+[workers]
+cores = [{core}]
+idle = \"adaptive\"
+
+[limits]
+flows_per_worker = 65536
+
+[metrics]
+listen = \"{METRICS}\"
+
+[control]
+socket = \"{}\"
+",
+            socket(dir)
+        );
+        let vips = Family::ALL
+            .into_iter()
+            .flat_map(|family| Method::ALL.map(|method| method.vip(family)))
+            .map(|vip| format!("{vip}/{}", if vip.is_ipv4() { 32 } else { 128 }));
+        write_port(&mut out, PORTS[0], plan::wan, plan::DIRECTOR_WAN, vips);
+        write_port(&mut out, PORTS[1], plan::lan, plan::DIRECTOR_LAN, []);
+        for family in Family::ALL {
+            let _ = write!(
+                out,
+                "\n[[route]]\nto = \"{}\"\nvia = \"{}\"\nport = \"lan\"\n",
+                with_prefix(plan::far(family, 0)),
+                plan::lan(family, plan::ROUTER_LAN)
+            );
+        }
+        for service in &self.services {
+            service.write(&mut out);
+        }
+        out
+    }
+}
+
+/// Names of the director's ports; each has the kernel interface `tap-<name>`, the bridge
+/// `br-<name>` and the twin `weir-<name>`.
+pub(crate) const PORTS: [&str; 2] = ["wan", "lan"];
+
+/// MAC address of a port. It stays the same over a restart, or neighbours would send to the old
+/// one until they ask again.
+pub(crate) fn mac(port: &str) -> &'static str {
+    match port {
+        "wan" => "02:00:00:00:01:01",
+        _ => "02:00:00:00:02:01",
+    }
+}
+
+/// The control socket of the director.
+pub(crate) fn socket(dir: &Path) -> String {
+    dir.join("weir.sock").display().to_string()
+}
+
+fn write_port(
+    out: &mut String,
+    name: &str,
+    net: fn(Family, u8) -> IpAddr,
+    host: u8,
+    more: impl IntoIterator<Item = String>,
+) {
+    let addresses: Vec<String> = Family::ALL
+        .map(|family| with_prefix(net(family, host)))
+        .into_iter()
+        .chain(more)
+        .collect();
+    let mac = mac(name);
+    let _ = write!(
+        out,
+        "\n[[port]]\nname = \"{name}\"\ndevice = \"net_tap_{name},iface=tap-{name},mac={mac}\"\naddresses = {addresses:?}\n",
+    );
+}
