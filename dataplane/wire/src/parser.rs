@@ -168,26 +168,27 @@ fn parse_v4(frame: &[u8], link: &Link, verify_checksum: bool) -> Result<Headers,
         bits = bits.with(HeaderBits::IP_OPTIONS);
         refuse_source_route(header.get(V4_LEN..).unwrap_or_default())?;
     }
-    let mut headers = Headers {
-        src: Addr::from_v4_bytes([ip[12], ip[13], ip[14], ip[15]]),
-        dst: Addr::from_v4_bytes([ip[16], ip[17], ip[18], ip[19]]),
-        src_port: 0,
-        dst_port: 0,
+    let src = Addr::from_v4_bytes([ip[12], ip[13], ip[14], ip[15]]);
+    let dst = Addr::from_v4_bytes([ip[16], ip[17], ip[18], ip[19]]);
+    refuse_martian_v4(src, dst)?;
+    let transport = read_transport(ip[9], protocol::ICMP, bits, payload)?;
+    Ok(Headers {
+        src,
+        dst,
+        src_port: transport.src_port,
+        dst_port: transport.dst_port,
         l3: link.l3 as u16,
         l4: (link.l3 + header_len) as u16,
         end,
         vlan: link.vlan,
         protocol: ip[9],
-        tcp_flags: 0,
+        tcp_flags: transport.tcp_flags,
         ttl: ip[8],
         tos: ip[1],
-        icmp_type: 0,
-        icmp_code: 0,
+        icmp_type: transport.icmp_type,
+        icmp_code: transport.icmp_code,
         bits,
-    };
-    refuse_martian_v4(headers.src, headers.dst)?;
-    read_transport(&mut headers, payload)?;
-    Ok(headers)
+    })
 }
 
 /// The bits of a fragment of `len` bytes at `offset`.
@@ -255,27 +256,27 @@ fn parse_v6(frame: &[u8], link: &Link) -> Result<Headers, ParseError> {
         next => walk_extensions(packet, next)?,
     };
     let payload = packet.get(extensions.end..).ok_or(ParseError::Truncated)?;
-    let [_, class_high, ..] = *ip;
-    let mut headers = Headers {
-        src: addr_v6(ip, 8),
-        dst: addr_v6(ip, 24),
-        src_port: 0,
-        dst_port: 0,
+    let bits = link.bits.with(extensions.bits);
+    let (src, dst) = (addr_v6(ip, 8), addr_v6(ip, 24));
+    refuse_martian_v6(src, dst)?;
+    let transport = read_transport(extensions.protocol, protocol::ICMPV6, bits, payload)?;
+    Ok(Headers {
+        src,
+        dst,
+        src_port: transport.src_port,
+        dst_port: transport.dst_port,
         l3: link.l3 as u16,
         l4: (link.l3 + extensions.end) as u16,
         end,
         vlan: link.vlan,
         protocol: extensions.protocol,
-        tcp_flags: 0,
+        tcp_flags: transport.tcp_flags,
         ttl: ip[7],
-        tos: ip[0] << 4 | class_high >> 4,
-        icmp_type: 0,
-        icmp_code: 0,
-        bits: link.bits.with(extensions.bits),
-    };
-    refuse_martian_v6(headers.src, headers.dst)?;
-    read_transport(&mut headers, payload)?;
-    Ok(headers)
+        tos: ip[0] << 4 | ip[1] >> 4,
+        icmp_type: transport.icmp_type,
+        icmp_code: transport.icmp_code,
+        bits,
+    })
 }
 
 /// The address at `at` of an IPv6 header.
@@ -380,6 +381,16 @@ pub(crate) fn fragment_header_at(packet: &[u8]) -> Option<usize> {
     walk_extensions(packet, *packet.get(6)?).ok()?.fragment_at
 }
 
+/// What [`Headers`] take from the transport header.
+#[derive(Clone, Copy, Default)]
+struct Transport {
+    src_port: u16,
+    dst_port: u16,
+    tcp_flags: u8,
+    icmp_type: u8,
+    icmp_code: u8,
+}
+
 /// Reads ports, flags, type and code, and holds the transport's lengths against the IP packet.
 ///
 /// ```text
@@ -397,47 +408,55 @@ pub(crate) fn fragment_header_at(packet: &[u8]) -> Option<usize> {
 /// +--------------+--------------+  | depends on type        |
 ///                                  +------------------------+
 /// ```
-#[inline]
-fn read_transport(h: &mut Headers, payload: &[u8]) -> Result<(), ParseError> {
-    if h.bits.later_fragment() {
-        return Ok(());
+///
+/// `icmp` is the ICMP of the packet's family: that of the other means nothing in it.
+#[inline(always)]
+fn read_transport(
+    protocol: u8,
+    icmp: u8,
+    bits: HeaderBits,
+    payload: &[u8],
+) -> Result<Transport, ParseError> {
+    let mut transport = Transport::default();
+    if bits.later_fragment() {
+        return Ok(transport);
     }
-    match h.protocol {
+    let ports = match protocol {
         protocol::TCP => {
             // Also a first fragment has the whole header: RFC 1858 §3 tells what comes otherwise.
             let tcp: &[u8; 20] = payload.first_chunk().ok_or(ParseError::Truncated)?;
             let header_len = usize::from(tcp[12] >> 4) * 4;
-            let cut = header_len > payload.len() && !h.bits.fragment();
+            let cut = header_len > payload.len() && !bits.fragment();
             if header_len < 20 || cut {
                 return Err(ParseError::BadTransport);
             }
-            h.tcp_flags = tcp[13];
-            read_ports(h, [tcp[0], tcp[1], tcp[2], tcp[3]]);
+            transport.tcp_flags = tcp[13];
+            tcp.first_chunk::<4>()
         }
         protocol::UDP => {
             let udp: &[u8; 8] = payload.first_chunk().ok_or(ParseError::Truncated)?;
             let len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
-            if len < 8 || (len > payload.len() && !h.bits.fragment()) {
+            if len < 8 || (len > payload.len() && !bits.fragment()) {
                 return Err(ParseError::BadTransport);
             }
-            read_ports(h, [udp[0], udp[1], udp[2], udp[3]]);
+            udp.first_chunk::<4>()
         }
         protocol::SCTP => {
             let sctp: &[u8; 12] = payload.first_chunk().ok_or(ParseError::Truncated)?;
-            read_ports(h, [sctp[0], sctp[1], sctp[2], sctp[3]]);
+            sctp.first_chunk::<4>()
         }
-        protocol::ICMP | protocol::ICMPV6 if h.is_icmp() => {
+        protocol if protocol == icmp => {
             let icmp: &[u8; 8] = payload.first_chunk().ok_or(ParseError::Truncated)?;
-            (h.icmp_type, h.icmp_code) = (icmp[0], icmp[1]);
+            (transport.icmp_type, transport.icmp_code) = (icmp[0], icmp[1]);
+            None
         }
-        _ => {}
+        _ => None,
+    };
+    if let Some([a, b, c, d]) = ports {
+        transport.src_port = u16::from_be_bytes([*a, *b]);
+        transport.dst_port = u16::from_be_bytes([*c, *d]);
     }
-    Ok(())
-}
-
-#[inline]
-fn read_ports(h: &mut Headers, [a, b, c, d]: [u8; 4]) {
-    (h.src_port, h.dst_port) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    Ok(transport)
 }
 
 /// Reads the packet quoted at `offset` of a frame, of which nothing at or after `limit` belongs to

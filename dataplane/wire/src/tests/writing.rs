@@ -74,12 +74,16 @@ proptest! {
     fn what_was_wrong_stays_wrong(
         (mut frame, [_, _, src, dst]) in frames(), sport in 1u16.., damage in 1u8..,
     ) {
-        prop_assume!(packet_with_checksum(&frame));
+        if !packet_with_checksum(&frame) {
+            return Ok(());
+        }
         let h = headers(&frame);
         let last = usize::from(h.end) - 1;
         frame[last] ^= damage;
-        prop_assume!(headers_agree(&frame, &h));
-        prop_assume!(!(h.is_udp() && transport_check(&frame, &h) == 0));
+        // Damage to what is read anew, or to "no checksum", is another matter.
+        if !headers_agree(&frame, &h) || !packet_with_checksum(&frame) {
+            return Ok(());
+        }
         rewrite::set_destination(&mut frame, &h, dst, 0);
         rewrite::set_source(&mut frame, &h, src, sport);
         if h.is_sctp() {
