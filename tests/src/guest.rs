@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
 
+use crate::dns;
 use crate::lab::Server;
 use crate::netns::Netns;
 use crate::nginx;
@@ -29,6 +30,7 @@ pub(crate) fn boot(router: &Netns, dir: &Path) -> Result<Vec<Server>> {
         .collect();
     for server in &servers {
         nginx::write_config(&server.name, dir, Path::new("/run/lab"))?;
+        dns::write_config(&server.name, dir)?;
     }
     let init = dir.join("guest.sh");
     std::fs::write(&init, INIT)?;

@@ -51,7 +51,7 @@ for name in $names; do
             net.ipv4.conf.tunl0.rp_filter=0 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
             net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
         ip -batch "/run/$1.batch"
-        [ -r "$2/$1.dnsmasq.conf" ] && dnsmasq -C "$2/$1.dnsmasq.conf"
+        dnsmasq -C "$2/$1.dnsmasq.conf" &
         exec nginx -e stderr -c "$2/$1.nginx.conf"' sh "$name" "$DIR" &
 done
 echo "guest: up after $(cut -d' ' -f1 /proc/uptime) s"

@@ -10,6 +10,7 @@ use std::process;
 use anyhow::{Context as _, Result, bail};
 
 use crate::client::Client;
+use crate::dns;
 use crate::guest;
 use crate::netns::Netns;
 use crate::nginx;
@@ -124,6 +125,14 @@ impl Lab {
         &self.director
     }
 
+    /// Starts a web server on the director's own host, which answers `director` on its port 80.
+    ///
+    /// # Errors
+    /// When nginx cannot be started.
+    pub fn start_directors_own_server(&self) -> Result<()> {
+        nginx::start(&self.director, "director", &self.dir)
+    }
+
     /// Where this run keeps its configuration, logs and sockets.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -152,7 +161,9 @@ impl Lab {
         let nat = make_servers(&name, &director, Method::Nat)?;
         let dr = make_servers(&name, &director, Method::Dr)?;
         for server in nat.iter().chain(&dr) {
-            nginx::start(server, &dir)?;
+            let netns = server.netns.as_ref().expect("in a namespace of this host");
+            nginx::start(netns, &server.name, &dir)?;
+            dns::start(netns, &server.name, &dir)?;
         }
         for server in nat.iter().chain(&dr) {
             let netns = server.netns.as_ref().expect("in a namespace of this host");

@@ -22,6 +22,7 @@
 pub mod client;
 pub mod config;
 pub mod director;
+mod dns;
 mod guest;
 pub mod lab;
 pub mod netns;

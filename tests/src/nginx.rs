@@ -87,14 +87,8 @@ http {{
     Ok(path)
 }
 
-/// Starts nginx in the namespace of a server.
-pub(crate) fn start(server: &Server, dir: &Path) -> Result<()> {
-    let netns = server.netns.as_ref().expect("in a namespace of this host");
-    start_in(netns, &server.name, dir)
-}
-
 /// Starts nginx in a namespace, answering `name` on port 80. The lab's end ends it.
-pub(crate) fn start_in(netns: &Netns, name: &str, dir: &Path) -> Result<()> {
+pub(crate) fn start(netns: &Netns, name: &str, dir: &Path) -> Result<()> {
     let config = write_config(name, dir, dir)?;
     let log = File::create(dir.join(format!("{name}.nginx.log")))?;
     netns
