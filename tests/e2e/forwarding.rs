@@ -8,10 +8,7 @@ use anyhow::Result;
 use weir_tests::client::tally;
 use weir_tests::{Config, Family, Method, Service};
 
-use crate::lab;
-
-/// SHA-256 of the large body, which is the same sequence of numbers in every run.
-const BODY_SHA256: &str = "8e749afb9b1b011ff6d0173b3cae911008833d5e25bfccfa7d31560f122ded88";
+use crate::{BODY_SHA256, lab};
 
 /// The same claims for every method and family, each as a module of tests.
 macro_rules! for_each {

@@ -5,11 +5,15 @@
 
 mod director;
 mod forwarding;
+mod network;
 mod tunnel;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use weir_tests::Lab;
+
+/// SHA-256 of the large body, which is the same sequence of numbers in every run.
+const BODY_SHA256: &str = "8e749afb9b1b011ff6d0173b3cae911008833d5e25bfccfa7d31560f122ded88";
 
 /// The lab of this run, for one test at a time. It is built by the first one; the reaper takes
 /// it away after the last.

@@ -75,8 +75,9 @@ impl Client {
     /// # Errors
     /// When the upload fails.
     pub fn upload(&self, vip: IpAddr, len: u64) -> Result<u64> {
-        // A length known beforehand, so that curl does not send chunks: nginx would not count them.
-        let script = "head -c \"$1\" /dev/zero | curl -gsSf -m 20 -X POST -H Expect: -H \"Content-Length: $1\" -T - \"$0\"";
+        // Without the question whether it may (Expect), so that full segments leave at once.
+        let script =
+            "head -c \"$1\" /dev/zero | curl -gsSf -m 20 -H Expect: --data-binary @- \"$0\"";
         let text = crate::netns::run(self.netns.command("sh").args([
             "-c",
             script,

@@ -125,6 +125,11 @@ impl Lab {
         &self.director
     }
 
+    /// The router's namespace.
+    pub fn router_netns(&self) -> &Netns {
+        &self.router
+    }
+
     /// Starts a web server on the director's own host, which answers `director` on its port 80.
     ///
     /// # Errors
