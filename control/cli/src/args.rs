@@ -1,0 +1,134 @@
+//! The command line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use weir_model::Protocol;
+use weir_model::api::{FlowFilter, FlowState, ServerFilter, path};
+
+use crate::client::{Request, Verb};
+
+/// Asks a running weird, the LVS director, what it does.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// The daemon's socket (control.socket in its configuration).
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "/run/weir/weir.sock"
+    )]
+    pub(crate) socket: PathBuf,
+
+    /// Print the daemon's answer as JSON, as it came.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The daemon: version, uptime, configuration.
+    Status,
+    /// Services and their real servers.
+    Services {
+        /// Totals since start.
+        #[arg(long)]
+        stats: bool,
+        /// Rates over the last seconds.
+        #[arg(long, conflicts_with = "stats")]
+        rate: bool,
+    },
+    /// Flows: the connections that are remembered.
+    Flows(FlowArgs),
+    /// Ports and what passed them.
+    Ports,
+    /// MAC addresses of neighbours.
+    Neighbours,
+    /// Routes.
+    Routes,
+    /// Workers: flows, load, packets.
+    Workers,
+    /// Packets that were not forwarded, by reason.
+    Drops {
+        /// Show reasons that never happened too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Read the configuration again and apply what changed, whole or not at all.
+    Reload,
+}
+
+/// Which flows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FlowArgs {
+    /// Only of this client.
+    #[arg(long, value_name = "ADDR")]
+    client: Option<IpAddr>,
+    /// Only of this virtual address and port.
+    #[arg(long, value_name = "ADDR:PORT")]
+    service: Option<SocketAddr>,
+    /// Only of this real server.
+    #[arg(long, value_name = "ADDR[:PORT]")]
+    server: Option<ServerFilter>,
+    /// Only in this state, such as ESTABLISHED or SYN_RECV.
+    #[arg(long)]
+    state: Option<FlowState>,
+    /// Only of this protocol: tcp or udp.
+    #[arg(long, value_parser = protocol)]
+    protocol: Option<Protocol>,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = FlowFilter::LIMIT_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(FlowFilter::LIMIT_MAX)))]
+    limit: u32,
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        _ => Err("give tcp or udp".to_owned()),
+    }
+}
+
+impl FlowArgs {
+    fn filter(&self) -> FlowFilter {
+        FlowFilter {
+            client: self.client,
+            service: self.service,
+            server: self.server,
+            state: self.state,
+            protocol: self.protocol,
+            limit: Some(self.limit),
+        }
+    }
+}
+
+impl Command {
+    /// What the daemon is asked.
+    pub(crate) fn request(&self) -> Request {
+        let get = |path: &str| Request {
+            verb: Verb::Get,
+            path: path.to_owned(),
+        };
+        match self {
+            Command::Status => get(path::STATUS),
+            Command::Services { .. } => get(path::SERVICES),
+            Command::Flows(args) => get(&format!("{}?{}", path::FLOWS, args.filter().to_query())),
+            Command::Ports => get(path::PORTS),
+            Command::Neighbours => get(path::NEIGHBOURS),
+            Command::Routes => get(path::ROUTES),
+            Command::Workers => get(path::WORKERS),
+            Command::Drops { .. } => get(path::DROPS),
+            Command::Reload => Request {
+                verb: Verb::Post,
+                path: path::RELOAD.to_owned(),
+            },
+        }
+    }
+}
