@@ -236,7 +236,7 @@ fn attach(config: &PortConfig) -> Result<u16, PortError> {
         return Err(PortError::Attach {
             device: config.device.clone(),
             detail: detail(code, &lines),
-            cure: cure(config, code, &lines),
+            cure: cure(config, &lines),
         });
     }
     let name = config.name();
@@ -282,9 +282,9 @@ fn is_called(device: *mut ffi::rte_device, name: &str) -> bool {
 }
 
 /// What to try when a device cannot be attached.
-fn cure(config: &PortConfig, code: c_int, lines: &[String]) -> &'static str {
-    let denied = |line: &String| line.contains("not permitted") || line.contains("denied");
-    if matches!(-code, libc::EPERM | libc::EACCES) && lines.iter().any(denied) {
+fn cure(config: &PortConfig, lines: &[String]) -> &'static str {
+    let has = |text: &str| lines.iter().any(|line| line.contains(text));
+    if has("not permitted") || has("Permission denied") {
         "run as root or give the process CAP_NET_ADMIN and CAP_NET_RAW"
     } else if config.name().contains(':') {
         "is the address right (`lspci -D`), the device bound (`dpdk-devbind.py -b vfio-pci …`) \

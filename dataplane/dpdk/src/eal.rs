@@ -239,13 +239,7 @@ fn explain(errno: c_int, lines: &[String], printed: &str, dir: Option<&PathBuf>)
     if let Some(line) = logged("Permission denied").or_else(|| logged("not permitted")) {
         return EalError::Permission { detail: line };
     }
-    // "EAL: FATAL: …" repeats the line after it.
-    let lines: Vec<String> = lines
-        .iter()
-        .filter(|line| !line.contains("FATAL"))
-        .cloned()
-        .collect();
-    let detail = detail(errno, &lines);
+    let detail = detail(errno, lines);
     if lines
         .iter()
         .any(|line| line.contains("arse device") || line.contains("probe device"))

@@ -28,7 +28,8 @@ pub enum EalError {
     /// A plug-in given with `-d` cannot be loaded.
     #[error(
         "a driver plug-in of DPDK cannot be loaded: {detail}; \
-         check the path after `-d` and that the plug-in was built for DPDK {version}"
+         check the path after `-d`, that none of its directories is writable for all, and that it \
+         was built for {version}"
     )]
     Plugin {
         /// The loader's words, which begin with the path.
@@ -160,17 +161,29 @@ pub enum PortError {
     },
 }
 
-/// DPDK's words for a failed call: what it logged, else the text of the error number.
+/// Lines that only say again that something failed.
+const ECHOES: [&str; 4] = [
+    "FATAL",
+    "Invalid 'command line' arguments",
+    "Driver cannot attach the device",
+    "Failed to attach device on primary process",
+];
+
+/// DPDK's words for a failed call: what it logged, else the text of the error number (which alone
+/// says little: an unknown device is a "bad address").
 pub(crate) fn detail(code: c_int, lines: &[String]) -> String {
-    let reason = errno_text(code);
-    // Two lines are what a sentence bears; the last come from nearest to the caller.
-    match lines {
-        [] => reason,
-        [only] => format!("{only} ({reason})"),
-        [.., before, last] if before.contains(last.as_str()) || last.contains(before.as_str()) => {
-            format!("{before} ({reason})")
-        }
-        [.., before, last] => format!("{before}; {last} ({reason})"),
+    let is_echo = |line: &&String| ECHOES.iter().any(|echo| line.contains(echo));
+    // The cause is logged first, and two lines are what a sentence bears.
+    let causes: Vec<&str> = lines
+        .iter()
+        .filter(|line| !is_echo(line))
+        .take(2)
+        .map(|line| line.trim())
+        .collect();
+    if causes.is_empty() {
+        errno_text(code)
+    } else {
+        causes.join("; ")
     }
 }
 
