@@ -72,6 +72,7 @@ drop_reasons! {
     NotLinear = "not_linear", "The device delivered the packet in several pieces: raise the port's mtu.";
     IpHeader = "ip_header", "The IP version, header length or total length is impossible.";
     IpChecksum = "ip_checksum", "The IPv4 header checksum is wrong.";
+    SourceRoute = "source_route", "The sender prescribes the route, which is not obeyed.";
     ExtensionChain = "extension_chain", "The IPv6 extension headers are malformed or too many.";
     TransportHeader = "transport_header", "The TCP or UDP header is malformed.";
     Martian = "martian", "The source or destination address cannot be on a wire.";
@@ -95,7 +96,6 @@ drop_reasons! {
     NoBuffer = "no_buffer", "No packet buffer or no headroom to build a packet: raise limits.packet_buffers.";
     TransmitFull = "transmit_full", "The port's transmit queue was full.";
     PortGone = "port_gone", "The packet should leave by a port that does not exist.";
-    IcmpLimit = "icmp_limit", "More errors and resets were due than limits.icmp_per_second allows.";
 }
 
 /// Counters of one real server on one worker.
@@ -151,6 +151,8 @@ pub struct WorkerCounters {
     pub icmp_sent: Counter,
     /// TCP resets that Weir made.
     pub resets_sent: Counter,
+    /// ICMP errors and TCP resets that were due but over limits.icmp_per_second.
+    pub answers_suppressed: Counter,
     /// IP fragments that Weir made of packets bigger than the MTU.
     pub fragments_sent: Counter,
     /// Flows in the table now.
@@ -186,6 +188,7 @@ impl WorkerCounters {
             unparked: Counter::default(),
             icmp_sent: Counter::default(),
             resets_sent: Counter::default(),
+            answers_suppressed: Counter::default(),
             fragments_sent: Counter::default(),
             flows: Counter::default(),
             flows_created: Counter::default(),

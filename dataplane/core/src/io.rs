@@ -2,6 +2,10 @@
 //! packets go ([`Outlet`]). DPDK implements them in `weir-dpdk`, tests in [`crate::testing`].
 
 use arrayvec::ArrayVec;
+use weir_wire::Addr;
+
+use crate::counters::DropReason;
+use crate::next_hop::InterfaceId;
 
 /// Most packets in one burst: what a worker receives, processes and transmits at once.
 pub const BURST_MAX: usize = 32;
@@ -85,4 +89,39 @@ pub trait PacketIo {
 
     /// An empty frame of length 0 with head- and tailroom, or none when the pool is exhausted.
     fn fresh(&mut self) -> Option<Self::Frame>;
+}
+
+/// Where the director puts what it has decided. A worker implements it over its queues and rings.
+pub trait Outlet {
+    /// The frames that go through.
+    type Frame: Frame;
+
+    /// Sends a whole frame out of `port`.
+    fn transmit(&mut self, port: PortId, frame: Self::Frame);
+
+    /// Gives a copy of `frame`, received at `port`, to Linux.
+    ///
+    /// # Errors
+    /// Why it could not be given: there is no twin, or its ring is full.
+    fn punt(&mut self, port: PortId, frame: &Self::Frame) -> Result<(), DropReason>;
+
+    /// Hands `frame`, received at `port`, to the worker that owns its flow.
+    ///
+    /// # Errors
+    /// The frame, when that worker does not keep up.
+    fn hand_off(
+        &mut self,
+        owner: WorkerId,
+        port: PortId,
+        frame: Self::Frame,
+    ) -> Result<(), Self::Frame>;
+
+    /// An empty frame, or none when the pool is exhausted.
+    fn fresh(&mut self) -> Option<Self::Frame>;
+
+    /// Asks for `neighbour` to be resolved on `interface`.
+    fn solicit(&mut self, interface: InterfaceId, neighbour: Addr);
+
+    /// Tells of a packet, received at `port`, that ends here; it is counted already.
+    fn dropped(&mut self, reason: DropReason, port: PortId, frame: &Self::Frame);
 }

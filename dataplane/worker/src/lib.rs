@@ -1,7 +1,18 @@
 //! The worker: from burst to burst, for ever.
 //!
 //! Generic over [`weir_core::io::PacketIo`], so that it runs on DPDK's queues and on memory alike.
+//! [`worker`] has the loop, [`handle`] the door to control, [`rings`] the ways to Linux and to
+//! other workers.
 #![forbid(unsafe_code)]
 
+mod clock;
 pub mod handle;
+mod idle;
+mod outside;
 pub mod rings;
+pub mod worker;
+
+pub use clock::Clock;
+pub use handle::Handle;
+pub use idle::Idle;
+pub use worker::{CannotPin, Config, Peers, Worker, mesh, pin};

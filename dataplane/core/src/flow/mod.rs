@@ -231,13 +231,7 @@ impl Flow {
 
     /// Takes a packet into account: the state moves on and the timer starts anew.
     #[inline]
-    pub fn advance(
-        &mut self,
-        direction: Direction,
-        tcp_flags: u8,
-        timeouts: &Timeouts,
-        now: Tick,
-    ) {
+    pub fn advance(&mut self, direction: Direction, tcp_flags: u8, timeouts: &Timeouts, now: Tick) {
         let lifetime = match self.protocol() {
             Protocol::Udp => timeouts.udp,
             Protocol::Tcp => {

@@ -245,7 +245,10 @@ impl FlowTable {
     pub fn visit(&self, from: usize, count: usize, mut see: impl FnMut(&Flow)) -> Option<usize> {
         let to = from.saturating_add(count).min(self.fresh);
         let places = self.flows.get(from..to).unwrap_or_default();
-        places.iter().filter(|flow| flow.is_live()).for_each(&mut see);
+        places
+            .iter()
+            .filter(|flow| flow.is_live())
+            .for_each(&mut see);
         (to < self.fresh).then_some(to)
     }
 
@@ -261,7 +264,11 @@ impl FlowTable {
         let free = |bucket: &Bucket| bucket.places.iter().filter(|p| **p == EMPTY).count();
         let (in_first, in_second) = (free(&self.buckets[first]), free(&self.buckets[second]));
         // The first bucket while it has room to spare, so that most look-ups end there.
-        let chosen = if in_first >= 2 || in_first >= in_second { first } else { second };
+        let chosen = if in_first >= 2 || in_first >= in_second {
+            first
+        } else {
+            second
+        };
         let bucket = &mut self.buckets[chosen];
         let way = bucket.places.iter().position(|p| *p == EMPTY).ok_or(Full)?;
         bucket.places[way] = place;

@@ -164,6 +164,12 @@ impl Network {
         self.locals.contains(&addr)
     }
 
+    /// The MAC address of a neighbour, if it is known.
+    #[must_use]
+    pub fn neighbour(&self, interface: InterfaceId, addr: Addr) -> Option<Mac> {
+        self.neighbours.get(&(interface, addr)).copied()
+    }
+
     /// The way to `dst`: longest prefix first, one hash look-up for each length in use.
     #[must_use]
     pub fn resolve(&self, dst: Addr) -> Hop {

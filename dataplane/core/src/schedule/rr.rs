@@ -13,12 +13,10 @@ pub(super) fn pick(service: &Service, services: &Services) -> Option<ServerId> {
     loop {
         let chosen = after(service, services, seen)?;
         let next = u64::from(chosen.0) + 1;
-        match service.cursor.compare_exchange_weak(
-            seen,
-            next,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        ) {
+        match service
+            .cursor
+            .compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed)
+        {
             Ok(_) => return Some(chosen),
             Err(moved) => seen = moved,
         }

@@ -146,6 +146,8 @@ pub struct Services {
     /// Sources of NAT replies: a packet from one of these that meets no flow here may belong to a
     /// flow of another worker.
     nat_sources: HashSet<(Protocol, Addr, u16)>,
+    /// The addresses among `nat_sources`: fragments from there carry no port to look by.
+    nat_addrs: HashSet<Addr>,
 }
 
 impl Services {
@@ -171,18 +173,20 @@ impl Services {
                 server.service = id;
             }
         }
-        let nat_sources = servers
+        let nat_sources: HashSet<_> = servers
             .iter()
             .flatten()
             .filter(|server| server.method == Method::Nat)
             .map(|server| (server.protocol, server.addr, server.port))
             .collect();
+        let nat_addrs = nat_sources.iter().map(|(_, addr, _)| *addr).collect();
         Self {
             list,
             by_key,
             servers,
             virtual_addrs,
             nat_sources,
+            nat_addrs,
         }
     }
 
@@ -225,6 +229,13 @@ impl Services {
     #[must_use]
     pub fn is_virtual(&self, addr: Addr) -> bool {
         self.virtual_addrs.contains(&addr)
+    }
+
+    /// True when NAT replies may come from this address.
+    #[inline]
+    #[must_use]
+    pub fn is_nat_addr(&self, addr: Addr) -> bool {
+        self.nat_addrs.contains(&addr)
     }
 
     /// True when packets from here may be NAT replies.

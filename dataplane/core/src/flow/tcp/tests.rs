@@ -3,17 +3,72 @@ use super::*;
 /// What a kernel did, state by state: rows are the state before, columns SYN, FIN, ACK, RST from
 /// the client, then from the server, then from the client with no server packet ever seen.
 const KERNEL: [(&str, [&str; 12]); 11] = [
-    ("No", ["Sr", "Cl", "Es", "Cl", "Ss", "Tw", "Es", "Cl", "Sr", "Cl", "Es", "Cl"]),
-    ("Es", ["Es", "Cw", "Es", "Cl", "Es", "Fw", "Es", "Cl", "Es", "Fw", "Es", "Cl"]),
-    ("Ss", ["Es", "Ss", "Ss", "Cl", "Ss", "Ss", "Ss", "Ss", "Es", "Ss", "Ss", "Cl"]),
-    ("Sr", ["Sr", "Tw", "Es", "Sr", "Sr", "Tw", "Es", "Cl", "Sr", "Tw", "Es", "Sr"]),
-    ("Fw", ["Sr", "Tw", "Fw", "Cl", "Ss", "Fw", "Fw", "Cl", "Sr", "Fw", "Fw", "Cl"]),
-    ("Tw", ["Sr", "Tw", "Tw", "Cl", "Ss", "Tw", "Tw", "Tw", "Sr", "Tw", "Tw", "Cl"]),
-    ("Cl", ["Sr", "Cl", "Cl", "Cl", "Ss", "Cl", "Cl", "Cl", "Sr", "Cl", "Cl", "Cl"]),
-    ("Cw", ["Sr", "Cw", "Cw", "Cl", "Ss", "Tw", "Cw", "Cl", "Sr", "Cw", "Cw", "Cl"]),
-    ("La", ["Sr", "La", "Cl", "La", "Ss", "La", "La", "Cl", "Sr", "La", "Cl", "La"]),
-    ("Li", ["Sr", "Li", "Li", "Li", "Li", "Li", "Es", "Cl", "Sr", "Li", "Li", "Li"]),
-    ("Sa", ["Sr", "Tw", "Es", "Sr", "Sr", "Tw", "Es", "Cl", "Sr", "Tw", "Es", "Cl"]),
+    (
+        "No",
+        [
+            "Sr", "Cl", "Es", "Cl", "Ss", "Tw", "Es", "Cl", "Sr", "Cl", "Es", "Cl",
+        ],
+    ),
+    (
+        "Es",
+        [
+            "Es", "Cw", "Es", "Cl", "Es", "Fw", "Es", "Cl", "Es", "Fw", "Es", "Cl",
+        ],
+    ),
+    (
+        "Ss",
+        [
+            "Es", "Ss", "Ss", "Cl", "Ss", "Ss", "Ss", "Ss", "Es", "Ss", "Ss", "Cl",
+        ],
+    ),
+    (
+        "Sr",
+        [
+            "Sr", "Tw", "Es", "Sr", "Sr", "Tw", "Es", "Cl", "Sr", "Tw", "Es", "Sr",
+        ],
+    ),
+    (
+        "Fw",
+        [
+            "Sr", "Tw", "Fw", "Cl", "Ss", "Fw", "Fw", "Cl", "Sr", "Fw", "Fw", "Cl",
+        ],
+    ),
+    (
+        "Tw",
+        [
+            "Sr", "Tw", "Tw", "Cl", "Ss", "Tw", "Tw", "Tw", "Sr", "Tw", "Tw", "Cl",
+        ],
+    ),
+    (
+        "Cl",
+        [
+            "Sr", "Cl", "Cl", "Cl", "Ss", "Cl", "Cl", "Cl", "Sr", "Cl", "Cl", "Cl",
+        ],
+    ),
+    (
+        "Cw",
+        [
+            "Sr", "Cw", "Cw", "Cl", "Ss", "Tw", "Cw", "Cl", "Sr", "Cw", "Cw", "Cl",
+        ],
+    ),
+    (
+        "La",
+        [
+            "Sr", "La", "Cl", "La", "Ss", "La", "La", "Cl", "Sr", "La", "Cl", "La",
+        ],
+    ),
+    (
+        "Li",
+        [
+            "Sr", "Li", "Li", "Li", "Li", "Li", "Es", "Cl", "Sr", "Li", "Li", "Li",
+        ],
+    ),
+    (
+        "Sa",
+        [
+            "Sr", "Tw", "Es", "Sr", "Sr", "Tw", "Es", "Cl", "Sr", "Tw", "Es", "Cl",
+        ],
+    ),
 ];
 
 fn state(short: &str) -> TcpState {
@@ -29,7 +84,12 @@ fn every_transition_is_the_kernels() {
         for (column, after) in row.iter().enumerate() {
             let seen = [Seen::Request, Seen::Reply, Seen::RequestOnly][column / 4];
             let next = state(before).next(seen, events[column % 4]);
-            assert_eq!(next, state(after), "{before}, {seen:?}, event {}", column % 4);
+            assert_eq!(
+                next,
+                state(after),
+                "{before}, {seen:?}, event {}",
+                column % 4
+            );
         }
     }
 }

@@ -1,0 +1,114 @@
+//! Stages 1 and 2: bytes to headers, and whose packet it is as far as the headers tell.
+
+use weir_wire::{Headers, Mac, ParseError, Parsed, icmp, protocol};
+
+use crate::counters::DropReason;
+use crate::io::{Frame, PortId, RxChecksum};
+use crate::note::{Note, PuntClass, Verdict};
+use crate::service::Protocol;
+use crate::snapshot::Snapshot;
+
+const BGP: u16 = 179;
+const OSPF: u8 = 89;
+
+/// Reads the frame and says what can be said without the flow table.
+pub(crate) fn classify<F: Frame>(frame: &F, port: PortId, snapshot: &Snapshot) -> Note {
+    let undecided = |verdict| Note {
+        headers: None,
+        verdict,
+    };
+    if !frame.is_linear() {
+        return undecided(Verdict::Drop(DropReason::NotLinear));
+    }
+    let verify = match frame.rx_checksum() {
+        RxChecksum::Good => false,
+        RxChecksum::Unknown => true,
+        RxChecksum::Bad => return undecided(Verdict::Drop(DropReason::IpChecksum)),
+    };
+    let parsed = match weir_wire::parse(frame.bytes(), verify) {
+        Ok(parsed) => parsed,
+        Err(error) => return undecided(Verdict::Drop(reason_of(error))),
+    };
+    let vlan = match &parsed {
+        Parsed::Ip(headers) => headers.vlan,
+        Parsed::Other(other) => other.vlan,
+    };
+    let to = frame
+        .bytes()
+        .first_chunk()
+        .map_or(Mac::ZERO, |mac| Mac(*mac));
+    match parsed {
+        Parsed::Other(_) if is_for(to, port, vlan, snapshot) => {
+            undecided(Verdict::Punt(PuntClass::Vital))
+        }
+        Parsed::Ip(headers) if is_for(to, port, vlan, snapshot) => Note {
+            headers: Some(headers),
+            verdict: of_headers(&headers, to, snapshot),
+        },
+        _ => undecided(Verdict::Drop(DropReason::OtherMac)),
+    }
+}
+
+/// True for a frame to this port's MAC address or to many.
+fn is_for(to: Mac, port: PortId, vlan: u16, snapshot: &Snapshot) -> bool {
+    to.is_multicast()
+        || snapshot
+            .network
+            .interface_of(port, vlan)
+            .is_none_or(|interface| interface.mac == to)
+}
+
+fn of_headers(headers: &Headers, to: Mac, snapshot: &Snapshot) -> Verdict {
+    let services = &snapshot.services;
+    if to.is_multicast() || headers.dst.is_multicast() || headers.dst.is_broadcast() {
+        return Verdict::Punt(punt_class(headers));
+    }
+    if headers.bits.fragment() {
+        // Reassembly comes with the issue on IPVS's semantics; until then a fragment of a flow
+        // must not pass with the wrong address.
+        let ours = services.is_virtual(headers.dst)
+            || (services.is_nat_addr(headers.src) && !snapshot.network.is_local(headers.dst));
+        return if ours {
+            Verdict::Drop(DropReason::Fragment)
+        } else {
+            Verdict::Punt(PuntClass::Ordinary)
+        };
+    }
+    if Protocol::from_number(headers.protocol).is_some() {
+        Verdict::LookUp
+    } else if headers.is_icmp() && icmp::is_related_error(headers.family(), headers.icmp_type) {
+        Verdict::Related
+    } else {
+        Verdict::Punt(punt_class(headers))
+    }
+}
+
+/// How urgently Linux needs this packet.
+pub(crate) fn punt_class(headers: &Headers) -> PuntClass {
+    let vital = match headers.protocol {
+        protocol::VRRP | OSPF => true,
+        protocol::ICMPV6 => (133..=137).contains(&headers.icmp_type),
+        protocol::TCP => headers.src_port == BGP || headers.dst_port == BGP,
+        _ => false,
+    };
+    if vital {
+        PuntClass::Vital
+    } else {
+        PuntClass::Ordinary
+    }
+}
+
+fn reason_of(error: ParseError) -> DropReason {
+    match error {
+        ParseError::Truncated => DropReason::Truncated,
+        ParseError::BadIpVersion | ParseError::BadHeaderLength | ParseError::BadTotalLength => {
+            DropReason::IpHeader
+        }
+        ParseError::BadIpChecksum => DropReason::IpChecksum,
+        ParseError::ExtensionChain => DropReason::ExtensionChain,
+        ParseError::SourceRoute => DropReason::SourceRoute,
+        ParseError::BadTransport => DropReason::TransportHeader,
+        ParseError::Martian => DropReason::Martian,
+        ParseError::TooManyTags => DropReason::VlanTags,
+    }
+}

@@ -1,0 +1,135 @@
+//! What the director says in its own name: ICMP errors and TCP resets.
+
+use weir_wire::{Addr, Mac, icmp, rewrite, tcp};
+
+use super::{Way, write_link};
+use crate::counters::DropReason;
+use crate::io::{Frame, Outlet};
+use crate::next_hop::{Hop, NextHop};
+use crate::note::PuntClass;
+
+impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
+    /// Ends a packet and tells its sender why, in the name of `src`, as far as RFC 1122 §3.2.2,
+    /// RFC 4443 §2.4 and the limit allow.
+    pub(super) fn error(&mut self, frame: F, reason: DropReason, kind: icmp::ErrorKind, src: Addr) {
+        if icmp::may_answer(&self.headers, frame.bytes()) && self.may_speak() {
+            self.send_error(&frame, kind, src);
+        }
+        self.end(&frame, reason);
+    }
+
+    /// Ends a packet that no flow may take: a TCP segment without flow gets a reset, everything
+    /// else a port unreachable (RFC 9293 §3.10.7.1, RFC 1122 §4.1.3.1). The kernel too sends port
+    /// unreachable, not a reset, when a service has no real server.
+    pub(crate) fn refuse(&mut self, frame: F, reason: DropReason) {
+        let h = self.headers;
+        if h.is_tcp() && reason != DropReason::NoServer {
+            self.reset(&frame);
+            return self.end(&frame, reason);
+        }
+        self.error(frame, reason, icmp::ErrorKind::PortUnreachable, h.dst);
+    }
+
+    /// Gives the packet to Linux; where there is none behind the port, answers for the director's
+    /// own addresses as Linux would.
+    pub(crate) fn punt_or_refuse(&mut self, frame: F) {
+        let class = PuntClass::Ordinary;
+        let given = self
+            .director
+            .try_punt(self.now, self.port, class, &frame, self.outlet);
+        let Err(reason) = given else { return };
+        let snapshot = &self.director.snapshot;
+        let is_own = snapshot.network.is_local(self.headers.dst)
+            || snapshot.services.is_virtual(self.headers.dst);
+        let has_port = self.headers.is_tcp() || self.headers.is_udp();
+        if reason == DropReason::NoTwin && is_own && has_port {
+            self.refuse(frame, reason);
+        } else {
+            self.end(&frame, reason);
+        }
+    }
+
+    fn may_speak(&mut self) -> bool {
+        let allowed = self.director.errors.allow(self.now, false);
+        if !allowed {
+            self.director.counters.answers_suppressed.add(1);
+        }
+        allowed
+    }
+
+    pub(super) fn send_error(&mut self, frame: &F, kind: icmp::ErrorKind, src: Addr) {
+        let h = self.headers;
+        let end = usize::from(h.end).min(frame.bytes().len());
+        let Some(original) = frame.bytes().get(usize::from(h.l3)..end) else {
+            return;
+        };
+        let len = icmp::error_len(kind, h.family(), original.len());
+        let sent = self.answer(frame, h.src, len, |packet| {
+            icmp::write_error(packet, kind, src, h.src, original, h.tos)
+        });
+        if sent {
+            self.director.counters.icmp_sent.add(1);
+        }
+    }
+
+    fn reset(&mut self, frame: &F) {
+        let h = self.headers;
+        if h.tcp_flags & weir_wire::tcp_flag::RST != 0 || !self.may_speak() {
+            return;
+        }
+        let len = tcp::reset_len(h.family());
+        let sent = self.answer(frame, h.src, len, |packet| {
+            tcp::write_reset(packet, frame.bytes(), &h).unwrap_or(0)
+        });
+        if sent {
+            self.director.counters.resets_sent.add(1);
+        }
+    }
+
+    /// Sends a new packet of up to `len` bytes to `to`; false when it could not be made. `write`
+    /// returns its length, 0 for none.
+    pub(super) fn answer(
+        &mut self,
+        about: &F,
+        to: Addr,
+        len: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> bool {
+        let (hop, next) = match self.director.hop_to_client(to) {
+            hop @ (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) => (hop, next),
+            Hop::Local | Hop::Unreachable => match self.way_back(about) {
+                Some(next) => (Hop::Ready(next), next),
+                None => return false,
+            },
+        };
+        let link = rewrite::ethernet_len(next.vlan);
+        let Some(mut fresh) = self.outlet.fresh() else {
+            return false;
+        };
+        if !fresh.push_back(link + len) {
+            return false;
+        }
+        let written = fresh.bytes_mut().get_mut(link..).map_or(0, write);
+        if written == 0 {
+            return false;
+        }
+        fresh.truncate(link + written);
+        write_link(fresh.bytes_mut(), &next, self.headers.family());
+        self.leave(fresh, hop, next);
+        true
+    }
+
+    /// Back to the station that sent the frame, when no route says better.
+    fn way_back(&self, about: &F) -> Option<NextHop> {
+        let mac = |at| about.bytes().get(at..)?.first_chunk().map(|mac| Mac(*mac));
+        let (own, sender) = (mac(0)?, mac(6)?);
+        (!own.is_multicast()).then_some(NextHop {
+            port: self.port,
+            vlan: self.headers.vlan,
+            dst: sender,
+            src: own,
+            mtu: u16::MAX,
+            source: None,
+        })
+    }
+}

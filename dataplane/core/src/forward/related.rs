@@ -1,0 +1,134 @@
+//! ICMP errors about packets of a flow: passed on in the terms of whom they reach.
+
+use weir_wire::{Addr, Embedded, Family, icmp, parse_embedded, rewrite, tunnel};
+
+use super::{Way, trim};
+use crate::counters::DropReason;
+use crate::io::{Frame, Outlet};
+use crate::next_hop::Hop;
+use crate::note::{FromServer, ToServer};
+use crate::service::{Method, ServerId};
+
+/// Linux takes no smaller path MTU from an IPv4 router than this (its `min_pmtu`), nor does Weir:
+/// a forged error must not make it cut everything to bits.
+const PATH_MTU_MIN_V4: u32 = 552;
+/// RFC 8201 §4.
+const PATH_MTU_MIN_V6: u32 = 1280;
+
+impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
+    /// About a packet that went to the client: the real server has to know.
+    pub(crate) fn error_to_server(&mut self, mut frame: F, to: ToServer) {
+        if !icmp::checksum_ok(frame.bytes(), &self.headers) {
+            return self.end(&frame, DropReason::IcmpUnrelated);
+        }
+        if to.method == Method::Nat && self.headers.ttl > 1 {
+            let quoted = self.quoted(&frame);
+            rewrite::set_destination(frame.bytes_mut(), &self.headers, to.addr, 0);
+            if let Some(quoted) = quoted {
+                let bytes = frame.bytes_mut();
+                rewrite::set_embedded_source(bytes, &quoted, to.addr, to.port);
+                rewrite::refill_icmp_checksum(bytes, &self.headers);
+            }
+        }
+        let as_sent = ToServer {
+            // The addresses are rewritten already; the port in an ICMP header is none.
+            method: match to.method {
+                Method::Nat => Method::Dr,
+                other => other,
+            },
+            ..to
+        };
+        self.count(to.server);
+        self.request(frame, as_sent);
+    }
+
+    /// About a packet that went to the real server, by it or a router on the way: the client has
+    /// to know, in the name of the service.
+    pub(crate) fn error_to_client(&mut self, mut frame: F, from: FromServer) {
+        let h = self.headers;
+        if !icmp::checksum_ok(frame.bytes(), &h) {
+            return self.end(&frame, DropReason::IcmpUnrelated);
+        }
+        let Some(quoted) = self.quoted(&frame).filter(|_| h.ttl > 1) else {
+            return self.end(&frame, DropReason::IcmpUnrelated);
+        };
+        let hop = self.director.hop_to_client(h.dst);
+        let (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) = hop else {
+            return self.end(&frame, DropReason::Unreachable);
+        };
+        trim(&mut frame, &h);
+        let bytes = frame.bytes_mut();
+        rewrite::decrement_ttl(bytes, &h);
+        rewrite::set_source(bytes, &h, from.virt, 0);
+        rewrite::set_embedded_destination(bytes, &quoted, from.virt, from.virt_port);
+        rewrite::refill_icmp_checksum(bytes, &h);
+        self.director.counters.forwarded.add(1);
+        self.send(frame, usize::from(h.l3), h.family(), hop, next);
+    }
+
+    /// About the outer packet of a tunnel: remembers a smaller path MTU and tells the client as if
+    /// it were about the packet inside.
+    pub(crate) fn error_in_tunnel(&mut self, frame: F, server: ServerId) {
+        let h = self.headers;
+        let outer = self.quoted(&frame);
+        let inner = outer
+            .and_then(|o| parse_embedded(frame.bytes(), usize::from(o.l4), usize::from(o.end)));
+        let (Some(outer), Some(inner)) = (outer, inner) else {
+            return self.end(&frame, DropReason::IcmpUnrelated);
+        };
+        if !icmp::checksum_ok(frame.bytes(), &h) {
+            return self.end(&frame, DropReason::IcmpUnrelated);
+        }
+        let kind = match icmp::too_big_mtu(frame.bytes(), &h) {
+            Some(told) => icmp::ErrorKind::TooBig {
+                mtu: self.smaller_path(server, &outer, told),
+            },
+            None if h.is_v4() && h.icmp_type == 11 => icmp::ErrorKind::TimeExceeded,
+            None => icmp::ErrorKind::HostUnreachable,
+        };
+        self.tell_client(frame, &inner, kind);
+    }
+
+    /// Takes the MTU that a router told for the path to `server`; returns what is left inside.
+    fn smaller_path(&mut self, server: ServerId, outer: &Embedded, told: u32) -> u32 {
+        let least = match outer.family() {
+            Family::V4 => PATH_MTU_MIN_V4,
+            Family::V6 => PATH_MTU_MIN_V6,
+        };
+        let mtu = told.clamp(least, u32::from(u16::MAX));
+        self.director.learn_path_mtu(self.now, server, mtu as u16);
+        mtu - tunnel::outer_len(outer.family()) as u32
+    }
+
+    fn tell_client(&mut self, frame: F, inner: &Embedded, kind: icmp::ErrorKind) {
+        let (virt, client): (Addr, Addr) = (inner.dst, inner.src);
+        let quote = usize::from(inner.l3)..usize::from(inner.end);
+        let Some(original) = frame.bytes().get(quote) else {
+            return self.end(&frame, DropReason::IcmpUnrelated);
+        };
+        let tos = original.get(1).copied().unwrap_or(0);
+        let len = icmp::error_len(kind, inner.family(), original.len());
+        self.headers.src = client;
+        let sent = self.answer(&frame, client, len, |packet| {
+            icmp::write_error(packet, kind, virt, client, original, tos)
+        });
+        if sent {
+            self.director.counters.icmp_sent.add(1);
+        } else {
+            self.end(&frame, DropReason::NoBuffer);
+        }
+    }
+
+    fn quoted(&self, frame: &F) -> Option<Embedded> {
+        let at = icmp::quoted_at(&self.headers);
+        parse_embedded(frame.bytes(), at, usize::from(self.headers.end))
+    }
+
+    /// A relayed error counts as a packet of its server, as in the kernel.
+    fn count(&self, server: ServerId) {
+        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
+            counters.packets_in.add(1);
+            counters.bytes_in.add(self.headers.packet_len() as u64);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! TUN: the packet goes to its real server inside another IP header.
+
+use weir_wire::{Family, icmp, tunnel};
+
+use super::{Way, may_fragment};
+use crate::counters::DropReason;
+use crate::io::{Frame, Outlet};
+use crate::next_hop::{Hop, NextHop};
+use crate::note::ToServer;
+
+/// The least that a path must carry, by the family of the packet inside (RFC 791 §3.1, RFC 8200 §5).
+const fn least_mtu(family: Family) -> u16 {
+    match family {
+        Family::V4 => 68,
+        Family::V6 => 1280,
+    }
+}
+
+impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
+    /// Wraps a packet whose TTL is decremented and sends it to its real server.
+    pub(super) fn into_tunnel(&mut self, mut frame: F, to: ToServer, hop: Hop, next: NextHop) {
+        let h = self.headers;
+        let Some(source) = next.source.filter(|s| s.family() == to.addr.family()) else {
+            let kind = icmp::ErrorKind::HostUnreachable;
+            return self.error(frame, DropReason::Unreachable, kind, h.dst);
+        };
+        let outer_len = tunnel::outer_len(to.addr.family());
+        let inner_mtu = next.mtu.saturating_sub(outer_len as u16);
+        if inner_mtu < least_mtu(h.family()) {
+            let kind = icmp::ErrorKind::HostUnreachable;
+            return self.error(frame, DropReason::Unreachable, kind, h.dst);
+        }
+        let path_mtu_discovery = self.director.snapshot.settings.pmtu_disc;
+        let is_too_big = h.packet_len() > usize::from(inner_mtu);
+        let must_tell = !h.is_v4() || (path_mtu_discovery && !may_fragment(&h));
+        if is_too_big && must_tell {
+            let kind = icmp::ErrorKind::TooBig {
+                mtu: u32::from(inner_mtu),
+            };
+            return self.error(frame, DropReason::TooBig, kind, h.dst);
+        }
+        let l3 = usize::from(h.l3);
+        // The new header takes the place of the old Ethernet header as far as that reaches.
+        let (grow, outer_at) = if outer_len > l3 {
+            (outer_len - l3, 0)
+        } else {
+            (0, l3 - outer_len)
+        };
+        if !frame.push_front(grow) {
+            return self.end(&frame, DropReason::NoBuffer);
+        }
+        let outer = tunnel::Outer {
+            src: source,
+            dst: to.addr,
+            copy_df: path_mtu_discovery,
+            id: self.director.next_ip_id,
+        };
+        self.director.next_ip_id = self.director.next_ip_id.wrapping_add(1);
+        if let Some(packet) = frame.bytes_mut().get_mut(outer_at..) {
+            tunnel::write_outer(packet, &h, &outer);
+        }
+        self.director.counters.forwarded.add(1);
+        self.send(frame, outer_at, to.addr.family(), hop, next);
+    }
+}

@@ -1,0 +1,192 @@
+//! The worker's outlet: transmit buffers, hand-off rings, the twins, reports to control.
+
+use std::sync::Arc;
+
+use weir_core::counters::{DropReason, WorkerCounters};
+use weir_core::io::{BURST_MAX, Burst, Frame, Outlet, PacketIo, PortId, WorkerId};
+use weir_core::next_hop::InterfaceId;
+use weir_core::time::{TICKS_PER_SECOND, Tick};
+use weir_wire::Addr;
+
+use crate::handle::{Shared, Solicitation};
+use crate::rings::TwinLink;
+use crate::worker::{Config, HandOff, sample_of};
+
+pub(crate) struct Outside<IO: PacketIo> {
+    pub(crate) io: IO,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) now: Tick,
+    /// By port: what leaves at the end of the turn, or when it is full.
+    leaving: Vec<Burst<IO::Frame>>,
+    to_peers: Vec<Arc<HandOff<IO::Frame>>>,
+    twins: Option<TwinLink>,
+    /// By port.
+    has_twin: Vec<bool>,
+    shared: Arc<Shared>,
+    has_punted: bool,
+    /// By reason: when the last sample was taken.
+    sampled: [Option<Tick>; DropReason::ALL.len()],
+}
+
+impl<IO: PacketIo> Outside<IO> {
+    pub(crate) fn new(
+        config: &Config,
+        io: IO,
+        to_peers: Vec<Arc<HandOff<IO::Frame>>>,
+        counters: Arc<WorkerCounters>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let ports = io.port_count();
+        let mut has_twin = vec![false; ports];
+        let (twins, twinned) = config.twins.clone().unzip();
+        for port in twinned.unwrap_or_default() {
+            if let Some(has) = has_twin.get_mut(usize::from(port.0)) {
+                *has = true;
+            }
+        }
+        Self {
+            io,
+            counters,
+            now: Tick::default(),
+            leaving: (0..ports).map(|_| Burst::new()).collect(),
+            to_peers,
+            twins,
+            has_twin,
+            shared,
+            has_punted: false,
+            sampled: [None; DropReason::ALL.len()],
+        }
+    }
+
+    pub(crate) fn port_count(&self) -> usize {
+        self.leaving.len()
+    }
+
+    /// Sends what Linux put in its ring, a burst at most. Returns how many packets there were.
+    pub(crate) fn send_from_linux(&mut self) -> usize {
+        let Some(ring) = self.twins.as_ref().map(|link| Arc::clone(&link.from_linux)) else {
+            return 0;
+        };
+        let mut count = 0;
+        while count < BURST_MAX
+            && let Some(packet) = ring.receive()
+        {
+            count += 1;
+            match self.copied(packet.bytes()) {
+                Some(frame) => {
+                    self.counters.from_linux.add(1);
+                    self.transmit(packet.port, frame);
+                }
+                None => self.counters.count_drop(DropReason::NoBuffer),
+            }
+            ring.give_back(packet);
+        }
+        count
+    }
+
+    fn copied(&mut self, bytes: &[u8]) -> Option<IO::Frame> {
+        let mut frame = self.io.fresh()?;
+        if !frame.push_back(bytes.len()) {
+            return None;
+        }
+        frame.bytes_mut().copy_from_slice(bytes);
+        Some(frame)
+    }
+
+    /// Ends a turn: everything that is to leave leaves.
+    pub(crate) fn flush(&mut self) {
+        for port in 0..self.leaving.len() {
+            self.flush_port(port);
+        }
+        if core::mem::take(&mut self.has_punted)
+            && let Some(link) = &self.twins
+        {
+            link.doorbell.ring();
+        }
+    }
+
+    fn flush_port(&mut self, port: usize) {
+        let frames = &mut self.leaving[port];
+        let wanted = frames.len();
+        if wanted == 0 {
+            return;
+        }
+        let bytes: usize = frames.iter().map(|f| f.bytes().len()).sum();
+        let taken = self.io.transmit(PortId(port as u16), frames);
+        for _ in taken..wanted {
+            self.counters.count_drop(DropReason::TransmitFull);
+        }
+        if let Some(counters) = self.counters.ports.get(port) {
+            counters.packets_sent.add(taken as u64);
+            // When the queue took only some, their share of the bytes is near enough.
+            counters.bytes_sent.add((bytes * taken / wanted) as u64);
+        }
+    }
+}
+
+impl<IO: PacketIo> Outlet for Outside<IO> {
+    type Frame = IO::Frame;
+
+    fn transmit(&mut self, port: PortId, frame: IO::Frame) {
+        let at = usize::from(port.0);
+        if at >= self.leaving.len() {
+            return self.counters.count_drop(DropReason::PortGone);
+        }
+        if self.leaving[at].is_full() {
+            self.flush_port(at);
+        }
+        self.leaving[at].push(frame);
+    }
+
+    fn punt(&mut self, port: PortId, frame: &IO::Frame) -> Result<(), DropReason> {
+        let has_twin = self.has_twin.get(usize::from(port.0));
+        let Some(link) = self.twins.as_ref().filter(|_| has_twin == Some(&true)) else {
+            return Err(DropReason::NoTwin);
+        };
+        let ring = &link.to_linux;
+        let mut packet = ring.take_free().ok_or(DropReason::PuntRingFull)?;
+        if !packet.fill(port, frame.bytes()) {
+            ring.give_back(packet);
+            return Err(DropReason::NoBuffer);
+        }
+        ring.send(packet);
+        self.has_punted = true;
+        Ok(())
+    }
+
+    fn hand_off(
+        &mut self,
+        owner: WorkerId,
+        port: PortId,
+        frame: IO::Frame,
+    ) -> Result<(), IO::Frame> {
+        match self.to_peers.get(usize::from(owner.0)) {
+            Some(ring) => ring.push((port, frame)).map_err(|(_, frame)| frame),
+            None => Err(frame),
+        }
+    }
+
+    fn fresh(&mut self) -> Option<IO::Frame> {
+        self.io.fresh()
+    }
+
+    fn solicit(&mut self, interface: InterfaceId, neighbour: Addr) {
+        // A full ring means that control is behind; the neighbour is asked for again in a second.
+        let _ = self.shared.solicitations.push(Solicitation {
+            interface,
+            neighbour,
+        });
+    }
+
+    /// Keeps one sample a second for each reason.
+    fn dropped(&mut self, reason: DropReason, port: PortId, frame: &IO::Frame) {
+        let last = &mut self.sampled[reason as usize];
+        if last.is_some_and(|last| self.now.since(last) < TICKS_PER_SECOND) {
+            return;
+        }
+        *last = Some(self.now);
+        self.shared
+            .samples
+            .force_push(sample_of(reason, port, frame));
+    }
+}

@@ -1,0 +1,321 @@
+//! One worker: receive, process, transmit, keep house, for ever.
+//!
+//! A turn, in order: take a newer snapshot if there is one; read the clock once; a burst from each
+//! port; what other workers handed over; what Linux sends; housekeeping, a bounded piece of it;
+//! flush. Shutdown: control sets the stop flag, the worker ends after its turn, its frames are
+//! freed with it, its queues are closed by whoever opened them.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::queue::ArrayQueue;
+use weir_core::counters::{DropReason, WorkerCounters};
+use weir_core::director::{Director, Limits};
+use weir_core::io::{BURST_MAX, Burst, Frame, PacketIo, PortId, WorkerId};
+use weir_core::time::{TICKS_PER_SECOND, Tick};
+
+use crate::clock::{Clock, tick};
+use crate::handle::{Handle, Listing};
+use crate::idle::{Idle, Waiter};
+use crate::outside::Outside;
+use crate::rings::TwinLink;
+
+/// Frames that may wait from one worker to another.
+const HAND_OFF_RING: usize = 1024;
+
+/// Places of the flow table swept in one turn at most: about 20 microseconds.
+const SWEEP_A_TURN: usize = 2048;
+
+/// What one worker is made of.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which one.
+    pub id: WorkerId,
+    /// The core it will be pinned to, for display; [`pin`] does it.
+    pub core: Option<usize>,
+    /// How it waits.
+    pub idle: Idle,
+    /// Its capacities.
+    pub limits: Limits,
+    /// How many ports there are.
+    pub ports: usize,
+    /// Its rings to the twins' thread and the ports that have a twin.
+    pub twins: Option<(TwinLink, Vec<PortId>)>,
+    /// Shared by all workers.
+    pub clock: Clock,
+}
+
+/// A frame on its way to the worker that owns its flow.
+pub(crate) type HandOff<F> = ArrayQueue<(PortId, F)>;
+
+/// One worker's ends of the hand-off rings. Each ring has one producer and one consumer.
+#[derive(Debug)]
+pub struct Peers<F> {
+    pub(crate) to: Vec<Arc<HandOff<F>>>,
+    pub(crate) from: Vec<Arc<HandOff<F>>>,
+}
+
+/// A ring from every worker to every other.
+#[must_use]
+pub fn mesh<F>(workers: usize) -> Vec<Peers<F>> {
+    let rings: Vec<Vec<Arc<HandOff<F>>>> = (0..workers)
+        .map(|_| {
+            (0..workers)
+                .map(|_| Arc::new(ArrayQueue::new(HAND_OFF_RING)))
+                .collect()
+        })
+        .collect();
+    (0..workers)
+        .map(|own| Peers {
+            to: rings[own].clone(),
+            from: rings.iter().map(|row| Arc::clone(&row[own])).collect(),
+        })
+        .collect()
+}
+
+/// The operating system would not pin a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CannotPin {
+    /// The core that was asked for.
+    pub core: usize,
+}
+
+impl std::fmt::Display for CannotPin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let core = self.core;
+        write!(
+            f,
+            "core {core} cannot be used: it does not exist or is not allowed to this process; \
+             correct workers.cores"
+        )
+    }
+}
+
+impl std::error::Error for CannotPin {}
+
+/// Pins the calling thread to `core`.
+///
+/// # Errors
+/// [`CannotPin`] when the core does not exist or the process may not use it.
+pub fn pin(core: usize) -> Result<(), CannotPin> {
+    if core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        Ok(())
+    } else {
+        Err(CannotPin { core })
+    }
+}
+
+/// A worker with its queues. Make it with [`Worker::new`], move it to its thread and run it there.
+pub struct Worker<IO: PacketIo> {
+    director: Director<IO::Frame>,
+    outside: Outside<IO>,
+    handle: Handle,
+    from_peers: Vec<Arc<HandOff<IO::Frame>>>,
+    clock: Clock,
+    waiter: Waiter,
+    burst: Burst<IO::Frame>,
+    listing: Option<Listing>,
+    epoch: u64,
+    now: Tick,
+    started: Duration,
+    sweep_due: usize,
+    sweep_round: usize,
+}
+
+impl<IO: PacketIo> std::fmt::Debug for Worker<IO> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("id", &self.handle.id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<IO: PacketIo> Worker<IO> {
+    /// A worker on `io`'s queues. All its memory is taken here.
+    #[must_use]
+    pub fn new(config: &Config, io: IO, peers: Peers<IO::Frame>) -> Self {
+        let counters = Arc::new(WorkerCounters::new(config.ports, config.limits.servers));
+        let handle = Handle::new(
+            config.id,
+            config.core,
+            Arc::clone(&counters),
+            config.limits.flows,
+        );
+        // Unpredictable to strangers, who could otherwise fill one bucket.
+        let random = || RandomState::new().hash_one(0);
+        let seed = [random(), random()];
+        let workers = peers.to.len() as u16;
+        let director = Director::new(
+            config.id,
+            workers,
+            &config.limits,
+            Arc::clone(&counters),
+            seed,
+        );
+        Self {
+            director,
+            outside: Outside::new(config, io, peers.to, counters, Arc::clone(&handle.shared)),
+            handle,
+            from_peers: peers.from,
+            clock: config.clock,
+            waiter: Waiter::new(config.idle),
+            burst: Burst::new(),
+            listing: None,
+            epoch: 0,
+            now: Tick::default(),
+            started: config.clock.elapsed(),
+            sweep_due: 0,
+            sweep_round: 0,
+        }
+    }
+
+    /// Control's side of this worker.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Turns until control says stop.
+    pub fn run(mut self) {
+        while !self.handle.shared.should_stop() {
+            let had_packets = self.turn();
+            if self.waiter.after_turn(had_packets) {
+                let woken = self.clock.elapsed();
+                let slept = woken.saturating_sub(self.started);
+                self.outside.counters.slept_ns.add(slept.as_nanos() as u64);
+                self.started = woken;
+            }
+        }
+    }
+
+    /// One turn; true when there was a packet.
+    pub fn turn(&mut self) -> bool {
+        self.take_snapshot();
+        let ticks = self.read_clock();
+        let mut packets = 0;
+        for port in 0..self.outside.port_count() {
+            packets += self.receive(PortId(port as u16));
+        }
+        for peer in 0..self.from_peers.len() {
+            packets += self.take_over(peer);
+        }
+        packets += self.outside.send_from_linux();
+        self.keep_house(ticks);
+        self.outside.flush();
+        let counters = &self.outside.counters;
+        counters.turns.add(1);
+        counters.turns_busy.add(u64::from(packets > 0));
+        packets > 0
+    }
+
+    fn take_snapshot(&mut self) {
+        let Some(snapshot) = self.handle.shared.newer_than(self.epoch) else {
+            return;
+        };
+        self.epoch = snapshot.epoch;
+        // Control keeps the old one until it sees the epoch, so nothing is freed here.
+        drop(self.director.adopt(snapshot, &mut self.outside));
+        self.handle.shared.adopt(self.epoch);
+    }
+
+    /// Reads the clock; returns the ticks since the last turn. The time since the last reading is
+    /// how long the last turn took.
+    fn read_clock(&mut self) -> u32 {
+        let elapsed = self.clock.elapsed();
+        let turn_ns = (elapsed - self.started).as_nanos() as u64;
+        self.started = elapsed;
+        let longest = &self.outside.counters.turn_longest_ns;
+        if turn_ns > longest.get() && self.outside.counters.turns.get() > 0 {
+            longest.set(turn_ns);
+        }
+        let now = tick(elapsed);
+        let passed = now.since(self.now);
+        self.now = now;
+        self.outside.now = now;
+        passed
+    }
+
+    fn receive(&mut self, port: PortId) -> usize {
+        let count = self.outside.io.receive(port, &mut self.burst);
+        if count == 0 {
+            return 0;
+        }
+        if let Some(counters) = self.outside.counters.port(port) {
+            let bytes: usize = self.burst.iter().map(|f| f.bytes().len()).sum();
+            counters.packets_received.add(count as u64);
+            counters.bytes_received.add(bytes as u64);
+        }
+        self.process(port, false);
+        count
+    }
+
+    fn process(&mut self, port: PortId, is_handed_off: bool) {
+        self.director.process(
+            self.now,
+            port,
+            is_handed_off,
+            &mut self.burst,
+            &mut self.outside,
+        );
+    }
+
+    /// What `peer` handed over, a burst at most.
+    fn take_over(&mut self, peer: usize) -> usize {
+        let mut count = 0;
+        let mut of_port = PortId(0);
+        while count < BURST_MAX {
+            let Some((port, frame)) = self.from_peers[peer].pop() else {
+                break;
+            };
+            if port != of_port && !self.burst.is_empty() {
+                self.process(of_port, true);
+            }
+            of_port = port;
+            self.burst.push(frame);
+            count += 1;
+        }
+        if !self.burst.is_empty() {
+            self.process(of_port, true);
+        }
+        count
+    }
+
+    /// A bounded piece of what is to be done beside packets: every flow is visited once a second.
+    fn keep_house(&mut self, ticks: u32) {
+        if ticks > 0 {
+            let share = self.sweep_round * ticks.min(TICKS_PER_SECOND) as usize;
+            self.sweep_due += share.div_ceil(TICKS_PER_SECOND as usize) + 1;
+            self.sweep_due = self.sweep_due.min(self.sweep_round + 1);
+        }
+        if self.sweep_due > 0 {
+            let budget = self.sweep_due.min(SWEEP_A_TURN);
+            self.sweep_due -= budget;
+            self.sweep_round = self.director.housekeep(self.now, budget, &mut self.outside);
+        }
+        self.listing = match self.listing.take() {
+            Some(listing) => listing.go_on(self.director.flows(), self.now),
+            None => self.handle.shared.next_dump(),
+        };
+    }
+}
+
+/// The bytes of a frame that a sample keeps, and why it was taken.
+pub(crate) fn sample_of<F: Frame>(
+    reason: DropReason,
+    port: PortId,
+    frame: &F,
+) -> crate::handle::DropSample {
+    let bytes = frame.bytes();
+    let mut sample = crate::handle::DropSample {
+        reason,
+        port,
+        frame_len: bytes.len().min(usize::from(u16::MAX)) as u16,
+        len: bytes.len().min(crate::handle::SAMPLE_BYTES) as u8,
+        bytes: [0; crate::handle::SAMPLE_BYTES],
+    };
+    for (to, from) in sample.bytes.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    sample
+}
