@@ -192,6 +192,21 @@ impl Handle {
         }
     }
 
+    /// A handle of no worker, for tests of control.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn detached(id: WorkerId, ports: usize, servers: usize) -> Self {
+        Self::new(id, None, Arc::new(WorkerCounters::new(ports, servers)), 1024)
+    }
+
+    /// Takes the newest snapshot as a worker would; returns it if there was a newer one.
+    #[cfg(feature = "testing")]
+    pub fn adopt_newest(&self) -> Option<Arc<Snapshot>> {
+        let snapshot = self.shared.newer_than(self.adopted_epoch())?;
+        self.shared.adopt(snapshot.epoch);
+        Some(snapshot)
+    }
+
     /// Which worker.
     #[must_use]
     pub fn id(&self) -> WorkerId {

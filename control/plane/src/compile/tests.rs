@@ -1,0 +1,256 @@
+use weir_core::schedule::Scheduler;
+use weir_core::service::{ServerId, Services};
+use weir_worker::Handle;
+
+use super::Compiler;
+use crate::testing::{SERVERS, service, services, worker};
+use crate::totals::Totals;
+
+/// A director's control, and a worker's side of it.
+struct World {
+    compiler: Compiler,
+    workers: [Handle; 1],
+    epoch: u64,
+    now: Services,
+}
+
+impl World {
+    fn new(scheduler: &str, servers: &[(u8, u16)]) -> Self {
+        let mut world = Self {
+            compiler: Compiler::new(SERVERS),
+            workers: [worker(0)],
+            epoch: 0,
+            now: Services::default(),
+        };
+        world.reload(scheduler, servers);
+        world
+    }
+
+    fn reload(&mut self, scheduler: &str, servers: &[(u8, u16)]) {
+        self.epoch += 1;
+        let wanted = services(scheduler, servers);
+        self.now = self.compiler.compile(&wanted, &self.workers, self.epoch);
+    }
+
+    fn reap(&mut self) -> bool {
+        let epoch = self.epoch;
+        self.compiler.reap(&self.workers, epoch, epoch)
+    }
+
+    /// The last bytes of the addresses of the next servers.
+    fn pick(&self, n: usize) -> Vec<u8> {
+        let service = &self.now.list()[0];
+        let picks = (0..n).map(|_| Scheduler::pick(service, &self.now));
+        picks
+            .map(|id| self.number(id.expect("one is usable")))
+            .collect()
+    }
+
+    fn number(&self, id: ServerId) -> u8 {
+        let server = self.now.server(id).expect("a slot of the list is filled");
+        server.addr.v4_bytes()[3]
+    }
+
+    /// The list, by the last bytes of the addresses.
+    fn list(&self) -> Vec<u8> {
+        let servers = self.now.list()[0].servers.iter();
+        servers
+            .map(|candidate| self.number(candidate.server))
+            .collect()
+    }
+
+    fn id(&self, number: u8) -> ServerId {
+        let slots = self.compiler.slots().iter();
+        let is_it = |key: crate::slots::SlotKey| {
+            key.server.address.to_string() == format!("10.0.0.{number}")
+        };
+        slots
+            .into_iter()
+            .find(|(_, slot)| is_it(slot.key))
+            .expect("it has a slot")
+            .0
+    }
+
+    fn count(&self, id: ServerId) -> &weir_core::counters::ServerCounters {
+        &self.workers[0].counters().servers[id.0 as usize]
+    }
+
+    fn service_totals(&self) -> Totals {
+        let totals = self.compiler.service_totals(&self.workers);
+        totals.into_values().next().expect("there is one service")
+    }
+}
+
+#[test]
+fn the_list_is_the_reverse_of_the_file() {
+    let world = World::new("rr", &[(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(world.list(), [3, 2, 1]);
+    assert_eq!(world.pick(4), [3, 2, 1, 3]);
+}
+
+#[test]
+fn an_added_server_enters_at_the_head_wherever_it_stands_in_the_file() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    world.reload("rr", &[(1, 1), (7, 1), (2, 1)]);
+    assert_eq!(world.list(), [7, 2, 1]);
+    world.reload("rr", &[(8, 1), (2, 1), (1, 1), (9, 1)]);
+    assert_eq!(world.list(), [9, 8, 2, 1]);
+}
+
+#[test]
+fn the_turn_goes_on_over_a_reload() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(world.pick(1), [3]);
+    world.reload("rr", &[(1, 1), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(world.pick(5), [2, 1, 4, 3, 2]);
+}
+
+#[test]
+fn when_the_last_used_server_leaves_its_predecessor_takes_its_place() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(world.pick(2), [3, 2]);
+    world.reload("rr", &[(1, 1), (3, 1)]);
+    assert_eq!(world.pick(2), [1, 3]);
+    // The same after the slot was freed and is another's.
+    world.reload("rr", &[(3, 1)]);
+    world.reap();
+    assert!(world.reap());
+    world.reload("rr", &[(3, 1), (5, 1)]);
+    assert_eq!(world.pick(2), [5, 3]);
+}
+
+#[test]
+fn a_server_that_comes_back_is_not_taken_for_the_last_used_one() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(world.pick(2), [3, 2]);
+    world.reload("rr", &[(1, 1), (3, 1)]);
+    world.reload("rr", &[(1, 1), (3, 1), (2, 1)]);
+    assert_eq!(world.list(), [2, 3, 1]);
+    assert_eq!(world.pick(3), [1, 2, 3]);
+}
+
+#[test]
+fn another_scheduler_starts_afresh_and_the_same_goes_on() {
+    let mut world = World::new("wrr", &[(1, 1), (2, 2)]);
+    let cursor = world.now.list()[0].cursor.clone();
+    let generation = world.now.list()[0].generation;
+    assert_eq!(world.pick(3), [2, 2, 1]);
+    world.reload("wrr", &[(1, 1), (2, 2)]);
+    assert_eq!(world.now.list()[0].generation, generation);
+    assert!(std::sync::Arc::ptr_eq(&cursor, &world.now.list()[0].cursor));
+    world.reload("wrr", &[(1, 1), (2, 3)]);
+    assert_eq!(world.now.list()[0].generation, generation + 1);
+    world.reload("rr", &[(1, 1), (2, 3)]);
+    assert!(!std::sync::Arc::ptr_eq(
+        &cursor,
+        &world.now.list()[0].cursor
+    ));
+    assert_eq!(world.pick(2), [2, 1]);
+    world.reload("wrr", &[(1, 1), (2, 3)]);
+    assert_eq!(world.pick(4), [2, 2, 2, 1]);
+}
+
+#[test]
+fn a_removed_server_keeps_its_slot_until_no_flow_remembers_it() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    let id = world.id(2);
+    world.count(id).active.set(1);
+    world.reload("rr", &[(1, 1)]);
+    assert!(!world.now.server(id).expect("it lingers").is_available);
+    assert!(!world.reap() && !world.reap());
+    world.count(id).active.set(0);
+    assert!(!world.reap(), "one look may fall between two writes");
+    assert!(world.reap());
+    world.reload("rr", &[(1, 1)]);
+    assert_eq!(world.now.server(id), None);
+}
+
+#[test]
+fn nothing_is_freed_while_a_worker_decides_by_an_older_epoch() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    world.reload("rr", &[(1, 1)]);
+    for _ in 0..3 {
+        let old = world.epoch - 1;
+        assert!(!world.compiler.reap(&world.workers, old, world.epoch));
+    }
+}
+
+#[test]
+fn a_server_that_comes_back_finds_its_flows_and_counters() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    let id = world.id(2);
+    world.count(id).connections.add(5);
+    world.count(id).inactive.set(1);
+    world.reload("rr", &[(1, 1)]);
+    world.reload("rr", &[(1, 1), (2, 1)]);
+    assert_eq!(world.id(2), id);
+    assert!(world.now.server(id).expect("it is back").is_available);
+    assert_eq!(
+        world
+            .compiler
+            .slots()
+            .totals(&world.workers, id)
+            .connections,
+        5
+    );
+}
+
+#[test]
+fn a_slot_used_again_starts_from_zero_and_the_service_never_falls() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    let id = world.id(2);
+    world.count(id).connections.add(5);
+    assert_eq!(world.service_totals().connections, 5);
+    world.reload("rr", &[(1, 1)]);
+    assert_eq!(world.service_totals().connections, 5);
+    world.reap();
+    assert!(world.reap());
+    assert_eq!(world.service_totals().connections, 5);
+    world.reload("rr", &[(1, 1), (9, 1)]);
+    assert_eq!(world.id(9), id);
+    assert_eq!(
+        world.compiler.slots().totals(&world.workers, id),
+        Totals::default()
+    );
+    world.count(id).connections.add(2);
+    assert_eq!(
+        world
+            .compiler
+            .slots()
+            .totals(&world.workers, id)
+            .connections,
+        2
+    );
+    assert_eq!(world.service_totals().connections, 7);
+}
+
+#[test]
+fn servers_that_linger_leave_less_room() {
+    let world_full: Vec<(u8, u16)> = (1..=SERVERS as u8).map(|n| (n, 1)).collect();
+    let mut world = World::new("rr", &world_full);
+    world.reload("rr", &[(1, 1)]);
+    let error = world
+        .compiler
+        .check_room(&services("rr", &[(1, 1), (99, 1)]));
+    let sentence = error.expect_err("all places are kept").to_string();
+    assert!(sentence.contains("raise limits.servers"), "{sentence}");
+    // Those that come back need none.
+    assert_eq!(
+        world.compiler.check_room(&services("rr", &world_full)),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_service_that_left_is_unknown_and_its_servers_linger() {
+    let mut world = World::new("rr", &[(1, 1)]);
+    world.epoch += 1;
+    let none = crate::testing::config("").services;
+    let now = world.compiler.compile(&none, &world.workers, world.epoch);
+    assert!(now.list().is_empty());
+    assert_eq!(now.servers().iter().flatten().count(), 1);
+    let again = crate::testing::config(&service("rr", &[(1, 1)])).services;
+    world.epoch += 1;
+    let now = world.compiler.compile(&again, &world.workers, world.epoch);
+    assert_eq!(now.list()[0].servers.len(), 1);
+}

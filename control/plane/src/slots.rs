@@ -1,0 +1,229 @@
+//! Slots of real servers: a server keeps its place in all tables and counters as long as it is
+//! configured or a flow remembers it.
+//!
+//! A worker never resets a counter, so a slot that is used again remembers what had been counted
+//! before (its base), and a service remembers what its former servers carried.
+
+use std::collections::HashMap;
+
+use weir_core::service::{Method, ServerId};
+use weir_model::api::Rates;
+use weir_model::{ServerKey, ServiceKey};
+use weir_worker::Handle;
+
+use crate::totals::{Estimator, FlowCounts, Totals};
+
+/// Whose a slot is: a real server of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotKey {
+    /// The service.
+    pub service: ServiceKey,
+    /// The server in it.
+    pub server: ServerKey,
+}
+
+/// A slot in use.
+#[derive(Debug)]
+pub struct Slot {
+    /// Whose it is.
+    pub key: SlotKey,
+    /// How packets reach the server, as configured last.
+    pub method: Method,
+    /// What had been counted here for others before.
+    base: Totals,
+    removal: Option<Removal>,
+    estimator: Estimator,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Removal {
+    /// The first epoch without the server.
+    epoch: u64,
+    /// The last look found no flow. Two looks are needed: see [`FlowCounts::of_slot`].
+    was_unused: bool,
+}
+
+impl Slot {
+    /// True once the server is out of the configuration.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removal.is_some()
+    }
+
+    /// Per second, as estimated last.
+    #[must_use]
+    pub fn rates(&self) -> Rates {
+        self.estimator.rates()
+    }
+}
+
+/// All slots are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{wanted} real servers more find {free} free places of {capacity}: {lingering} places are kept \
+     for the flows of removed servers; wait until those end, or raise limits.servers and restart"
+)]
+pub struct NoSlots {
+    /// Slots needed.
+    pub wanted: usize,
+    /// Slots not in use.
+    pub free: usize,
+    /// All slots there are.
+    pub capacity: usize,
+    /// Slots of removed servers.
+    pub lingering: usize,
+}
+
+/// All slots.
+#[derive(Debug)]
+pub struct Slots {
+    capacity: usize,
+    slots: Vec<Option<Slot>>,
+    by_key: HashMap<SlotKey, ServerId>,
+    free: Vec<ServerId>,
+}
+
+impl Slots {
+    /// None in use, of `capacity`.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            slots: Vec::new(),
+            by_key: HashMap::new(),
+            free: Vec::new(),
+        }
+    }
+
+    /// Whether all of `keys` could have a slot.
+    ///
+    /// # Errors
+    /// [`NoSlots`] when there are too few.
+    pub fn check_room(&self, keys: impl Iterator<Item = SlotKey>) -> Result<(), NoSlots> {
+        let wanted = keys.filter(|key| !self.by_key.contains_key(key)).count();
+        let free = self.capacity - self.by_key.len();
+        if wanted <= free {
+            return Ok(());
+        }
+        let lingering = self.iter().filter(|(_, slot)| slot.is_removed()).count();
+        Err(NoSlots {
+            wanted,
+            free,
+            capacity: self.capacity,
+            lingering,
+        })
+    }
+
+    /// The slot of `key`: its own, revived if it was removed, or a free one.
+    ///
+    /// # Panics
+    /// When none is free: [`check_room`](Self::check_room) comes first.
+    pub fn take(&mut self, key: SlotKey, method: Method, workers: &[Handle]) -> ServerId {
+        if let Some(&id) = self.by_key.get(&key) {
+            let slot = self.slots[id.0 as usize].as_mut();
+            let slot = slot.expect("a known key has its slot");
+            slot.removal = None;
+            slot.method = method;
+            return id;
+        }
+        let id = self.free.pop().unwrap_or_else(|| {
+            assert!(self.slots.len() < self.capacity, "room was checked");
+            self.slots.push(None);
+            ServerId(self.slots.len() as u32 - 1)
+        });
+        let base = Totals::of_slot(workers, id);
+        self.slots[id.0 as usize] = Some(Slot {
+            key,
+            method,
+            base,
+            removal: None,
+            estimator: Estimator::default(),
+        });
+        self.by_key.insert(key, id);
+        id
+    }
+
+    /// The server in `id` is out of the configuration from `epoch` on; its slot stays while flows
+    /// remember it.
+    pub fn remove(&mut self, id: ServerId, epoch: u64) {
+        if let Some(slot) = &mut self.slots[id.0 as usize] {
+            slot.removal = Some(Removal {
+                epoch,
+                was_unused: false,
+            });
+        }
+    }
+
+    /// Frees the slots of removed servers that no worker remembers. `adopted` is the oldest epoch
+    /// that a worker still decides by. Returns whose they were, and what they had carried.
+    pub fn reap(&mut self, workers: &[Handle], adopted: u64) -> Vec<(SlotKey, Totals)> {
+        let mut freed = Vec::new();
+        for at in 0..self.slots.len() {
+            let id = ServerId(at as u32);
+            let place = &mut self.slots[at];
+            let Some(slot) = place else { continue };
+            let Some(removal) = &mut slot.removal else {
+                continue;
+            };
+            let is_unused = adopted >= removal.epoch && FlowCounts::of_slot(workers, id).is_none();
+            if !is_unused || !removal.was_unused {
+                removal.was_unused = is_unused;
+                continue;
+            }
+            let carried = Totals::of_slot(workers, id) - slot.base;
+            freed.push((slot.key, carried));
+            self.by_key.remove(&slot.key);
+            self.free.push(id);
+            *place = None;
+        }
+        freed
+    }
+
+    /// The slots in use.
+    pub fn iter(&self) -> impl Iterator<Item = (ServerId, &Slot)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(at, slot)| Some((ServerId(at as u32), slot.as_ref()?)))
+    }
+
+    /// The slot `id`, if it is in use.
+    #[must_use]
+    pub fn get(&self, id: ServerId) -> Option<&Slot> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The slot of `key`, if it has one.
+    #[must_use]
+    pub fn find(&self, key: SlotKey) -> Option<(ServerId, &Slot)> {
+        let id = *self.by_key.get(&key)?;
+        Some((id, self.get(id)?))
+    }
+
+    /// How many slots there are, in use or to be used again.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// True before the first is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// What the present owner of `id` carried.
+    #[must_use]
+    pub fn totals(&self, workers: &[Handle], id: ServerId) -> Totals {
+        let base = self.get(id).map(|slot| slot.base).unwrap_or_default();
+        Totals::of_slot(workers, id) - base
+    }
+
+    /// Lets every slot's rates take the last `seconds` into account.
+    pub fn estimate(&mut self, workers: &[Handle], seconds: f64) {
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(slot) = slot {
+                let totals = Totals::of_slot(workers, ServerId(at as u32)) - slot.base;
+                slot.estimator.observe(totals, seconds);
+            }
+        }
+    }
+}
