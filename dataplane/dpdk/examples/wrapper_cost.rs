@@ -4,6 +4,10 @@
 //! pool's. Run with `cargo run --release -p weir-dpdk --example wrapper_cost`; needs no huge pages
 //! and no privilege. Prints nanoseconds per packet for the loop alone, for the loop that reads
 //! and writes each packet's header through `Frame`, and for packets dropped one by one.
+//!
+//! Measured on two shared cores against the same loops in C round DPDK's inlines: 19 to 21 (C with
+//! the same prefetch 20, without 16 to 19) · 25 (C 25, without prefetch) · 19 to 22 (C 14 to 18).
+//! The last is the price of a call per frame and is paid only for what the director drops.
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
 use std::error::Error;

@@ -22,12 +22,14 @@ fn case() {
     let mut words = case.split_whitespace().map(str::to_string);
     let (kind, prefix) = (words.next().expect("kind"), support::unique("fault"));
     let rest: Vec<String> = words.collect();
-    let args = match kind.as_str() {
-        "port" => support::no_nic(&prefix),
-        _ => rest
-            .iter()
-            .map(|word| word.replace("PREFIX", &prefix))
-            .collect(),
+    let (args, rest) = match kind.as_str() {
+        "port" => (support::no_nic(&prefix), rest),
+        _ => (
+            rest.iter()
+                .map(|word| word.replace("PREFIX", &prefix))
+                .collect(),
+            Vec::new(),
+        ),
     };
     let eal = match Eal::init(&EalConfig { args }) {
         Err(error) => return say(&error, &prefix),
