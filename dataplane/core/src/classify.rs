@@ -63,6 +63,10 @@ fn of_headers(headers: &Headers, to: Mac, snapshot: &Snapshot) -> Verdict {
     if to.is_multicast() || headers.dst.is_multicast() || headers.dst.is_broadcast() {
         return Verdict::Punt(punt_class(headers));
     }
+    if headers.bits.double_tagged() {
+        // Frames leave with one tag at most: a second one would be lost.
+        return Verdict::Drop(DropReason::VlanTags);
+    }
     if headers.bits.fragment() {
         // Reassembly comes with the issue on IPVS's semantics; until then a fragment of a flow
         // must not pass with the wrong address.

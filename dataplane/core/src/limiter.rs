@@ -68,7 +68,7 @@ mod tests {
         let mut limiter = Limiter::new(1000, 25);
         while limiter.allow(Tick(0), false) {}
         let vital = (0..1000).filter(|_| limiter.allow(Tick(0), true)).count();
-        assert_eq!(vital, 62);
+        assert_eq!(vital, 63);
     }
 
     #[test]

@@ -196,7 +196,12 @@ impl Handle {
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn detached(id: WorkerId, ports: usize, servers: usize) -> Self {
-        Self::new(id, None, Arc::new(WorkerCounters::new(ports, servers)), 1024)
+        Self::new(
+            id,
+            None,
+            Arc::new(WorkerCounters::new(ports, servers)),
+            1024,
+        )
     }
 
     /// Takes the newest snapshot as a worker would; returns it if there was a newer one.

@@ -47,7 +47,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         trim(&mut frame, &h);
         rewrite::decrement_ttl(frame.bytes_mut(), &h);
         if to.method == Method::Tun {
-            return self.into_tunnel(frame, to, hop, next);
+            return self.wrap(frame, to, hop, next);
         }
         if h.packet_len() > usize::from(next.mtu) && !may_fragment(&h) {
             let kind = icmp::ErrorKind::TooBig {

@@ -18,7 +18,7 @@ const fn least_mtu(family: Family) -> u16 {
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Wraps a packet whose TTL is decremented and sends it to its real server.
-    pub(super) fn into_tunnel(&mut self, mut frame: F, to: ToServer, hop: Hop, next: NextHop) {
+    pub(super) fn wrap(&mut self, mut frame: F, to: ToServer, hop: Hop, next: NextHop) {
         let h = self.headers;
         let Some(source) = next.source.filter(|s| s.family() == to.addr.family()) else {
             let kind = icmp::ErrorKind::HostUnreachable;

@@ -1,0 +1,115 @@
+use weir_core::service::Method;
+use weir_wire::Mac;
+use weir_wire::builder::{PacketBuilder, addr};
+use weir_wire::tcp_flag::SYN;
+
+use crate::world::{Described, Net, ROUTER_MAC, WAN, World};
+
+fn world() -> World {
+    World::new(&[Described::web(&Net::v4(), Method::Nat)])
+}
+
+fn v4(text: &str) -> std::net::Ipv4Addr {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn arp_ping_and_strangers_ports_are_linuxs() {
+    let net = Net::v4();
+    let mut world = world();
+    let arp = PacketBuilder::eth(ROUTER_MAC, Mac::BROADCAST)
+        .arp(
+            1,
+            (ROUTER_MAC, v4("192.0.2.254")),
+            (Mac::ZERO, v4("192.0.2.100")),
+        )
+        .build();
+    let ping = net.client_frame().icmp(8, 0, 1).payload(b"ping").build();
+    let ssh = net.client_frame().tcp(4000, 22).flags(SYN).build();
+    let packets = [arp, ping, ssh];
+    world.receive(WAN, &packets);
+    let punted: Vec<_> = world.out.punted.iter().map(|(_, p)| p.clone()).collect();
+    assert_eq!(punted, packets, "each byte as it came");
+    world.assert_moved(&[("punted", 3)]);
+}
+
+#[test]
+fn frames_for_another_station_end() {
+    let net = Net::v4();
+    let mut world = world();
+    let elsewhere = PacketBuilder::eth(ROUTER_MAC, Mac([2, 9, 9, 9, 9, 9]))
+        .ip(net.client, net.vip)
+        .tcp(4000, 80)
+        .flags(SYN);
+    world.receive(WAN, &[elsewhere.build()]);
+    world.assert_moved(&[("drop.other_mac", 1)]);
+}
+
+#[test]
+fn every_truncation_ends_under_a_reason() {
+    for net in Net::both() {
+        let whole = net.segment(4000, SYN);
+        for len in 0..whole.len() {
+            let mut world = world();
+            world.receive(WAN, &[whole[..len].to_vec()]);
+            assert_eq!(world.out.dropped.len(), 1, "cut to {len} bytes");
+            assert!(world.sent().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_fragment_for_a_service_ends_under_its_reason() {
+    let net = Net::v4();
+    let mut world = world();
+    let first = net
+        .client_frame()
+        .fragment(0, true)
+        .tcp(4000, 80)
+        .flags(SYN);
+    world.receive(WAN, &[first.payload(&[0; 64]).build()]);
+    world.assert_moved(&[("drop.fragment", 1)]);
+}
+
+#[test]
+fn a_wrong_header_checksum_ends_the_packet() {
+    let net = Net::v4();
+    let mut world = world();
+    let mut syn = net.syn(4000);
+    syn[14 + 10] ^= 1;
+    world.receive(WAN, &[syn]);
+    world.assert_moved(&[("drop.ip_checksum", 1)]);
+}
+
+#[test]
+fn a_flood_for_linux_leaves_room_for_arp() {
+    let net = Net::v4();
+    let mut world = world();
+    let ping = net.client_frame().icmp(8, 0, 1).payload(b"ping").build();
+    for _ in 0..100 {
+        world.receive(WAN, &vec![ping.clone(); 32]);
+    }
+    assert!(
+        world
+            .moved()
+            .iter()
+            .any(|(name, _)| name == "drop.punt_limit")
+    );
+    let arp = PacketBuilder::eth(ROUTER_MAC, Mac::BROADCAST).arp(
+        1,
+        (ROUTER_MAC, v4("192.0.2.254")),
+        (Mac::ZERO, v4("192.0.2.100")),
+    );
+    world.receive(WAN, &[arp.build()]);
+    world.assert_moved(&[("punted", 1)]);
+}
+
+#[test]
+fn a_reply_of_a_server_to_nobody_is_linuxs_to_route() {
+    let net = Net::v4();
+    let mut world = world();
+    let stray = net.server_frame(1).tcp(80, 4000).flags(SYN).build();
+    world.receive(crate::world::LAN, &[stray]);
+    world.assert_moved(&[("punted", 1)]);
+    assert!(addr("10.0.0.1").is_v4());
+}

@@ -1,0 +1,13 @@
+//! Packets in, packets out, and the counters that moved: through the director alone, without
+//! DPDK, clock or privilege.
+
+mod answers;
+mod classify;
+mod dr;
+mod errors;
+mod nat;
+mod neighbours;
+mod several_workers;
+mod states;
+mod tun;
+mod world;

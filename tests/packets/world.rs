@@ -1,0 +1,409 @@
+//! A director between a client side and a server side, in memory.
+//!
+//! Port 0 is `wan`: 192.0.2.1, 2001:db8:1::1, the way to every client through a router. Port 1 is
+//! `lan`: 10.0.0.254, 2001:db8:2::fe, with the real servers 10.0.0.N and 2001:db8:2::N.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use weir_core::counters::{Counter, DropReason, WorkerCounters};
+use weir_core::director::{Director, Limits};
+use weir_core::flow::{Timeouts, Tuple};
+use weir_core::io::{Burst, PortId, WorkerId};
+use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
+use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::service::{
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+};
+use weir_core::snapshot::{Settings, Snapshot};
+use weir_core::testing::{MemFrame, MemOutlet};
+use weir_core::time::Tick;
+use weir_wire::builder::{PacketBuilder, addr};
+use weir_wire::{Addr, Mac, tcp_flag};
+
+pub(crate) const WAN: PortId = PortId(0);
+pub(crate) const LAN: PortId = PortId(1);
+pub(crate) const WAN_MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
+pub(crate) const LAN_MAC: Mac = Mac([2, 0, 0, 0, 2, 1]);
+pub(crate) const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 1, 0xfe]);
+
+pub(crate) fn server_mac(n: u8) -> Mac {
+    Mac([2, 0, 0, 0, 3, n])
+}
+
+/// The addresses of one family.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Net {
+    pub(crate) client: Addr,
+    pub(crate) vip: Addr,
+    pub(crate) director_lan: Addr,
+    pub(crate) is_v4: bool,
+}
+
+impl Net {
+    pub(crate) fn v4() -> Self {
+        Self {
+            client: addr("198.51.100.7"),
+            vip: addr("192.0.2.100"),
+            director_lan: addr("10.0.0.254"),
+            is_v4: true,
+        }
+    }
+
+    pub(crate) fn v6() -> Self {
+        Self {
+            client: addr("2001:db8:9::7"),
+            vip: addr("2001:db8:1::100"),
+            director_lan: addr("2001:db8:2::fe"),
+            is_v4: false,
+        }
+    }
+
+    pub(crate) fn both() -> [Self; 2] {
+        [Self::v4(), Self::v6()]
+    }
+
+    pub(crate) fn server(&self, n: u8) -> Addr {
+        if self.is_v4 {
+            Addr::from_v4_bytes([10, 0, 0, n])
+        } else {
+            addr(&format!("2001:db8:2::{n:x}"))
+        }
+    }
+
+    /// A frame of a client as the router sends it to the director.
+    pub(crate) fn client_frame(&self) -> PacketBuilder {
+        PacketBuilder::eth(ROUTER_MAC, WAN_MAC).ip(self.client, self.vip)
+    }
+
+    /// A frame of server `n` to the client as it reaches the director.
+    pub(crate) fn server_frame(&self, n: u8) -> PacketBuilder {
+        PacketBuilder::eth(server_mac(n), LAN_MAC).ip(self.server(n), self.client)
+    }
+
+    pub(crate) fn syn(&self, port: u16) -> Vec<u8> {
+        let tcp = self.client_frame().tcp(port, 80).flags(tcp_flag::SYN);
+        tcp.seq(1000).build()
+    }
+
+    pub(crate) fn segment(&self, port: u16, flags: u8) -> Vec<u8> {
+        let tcp = self.client_frame().tcp(port, 80).flags(flags);
+        tcp.seq(1001).ack(5000).payload(b"hello").build()
+    }
+
+    pub(crate) fn tuple(&self, port: u16) -> Tuple {
+        Tuple {
+            src: self.client,
+            dst: self.vip,
+            src_port: port,
+            dst_port: 80,
+            protocol: Protocol::Tcp,
+        }
+    }
+}
+
+/// A service of a world.
+#[derive(Clone, Debug)]
+pub(crate) struct Described {
+    pub(crate) key: ServiceKey,
+    pub(crate) scheduler: SchedulerName,
+    pub(crate) method: Method,
+    /// Server number, port and weight, in the order of addition.
+    pub(crate) servers: Vec<(u8, u16, u32)>,
+}
+
+impl Described {
+    /// TCP port 80 of the VIP over servers 1, 2 and 3 by rr.
+    pub(crate) fn web(net: &Net, method: Method) -> Self {
+        Self {
+            key: ServiceKey {
+                protocol: Protocol::Tcp,
+                addr: net.vip,
+                port: 80,
+            },
+            scheduler: SchedulerName::Rr,
+            method,
+            servers: vec![(1, 80, 1), (2, 80, 1), (3, 80, 1)],
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) director: Director<MemFrame>,
+    pub(crate) out: MemOutlet,
+    pub(crate) now: Tick,
+    pub(crate) mtu_lan: u16,
+    pub(crate) unknown_neighbours: Vec<Addr>,
+    pub(crate) settings: Settings,
+    counters: Arc<WorkerCounters>,
+    before: BTreeMap<String, u64>,
+    epoch: u64,
+    cursor: Arc<AtomicU64>,
+    generation: u16,
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits {
+        flows: 1000,
+        servers: 16,
+        punt_per_second: 1000,
+        punt_reserved_percent: 25,
+        icmp_per_second: 1000,
+        parked: 8,
+        parked_per_neighbour: 2,
+    }
+}
+
+impl World {
+    pub(crate) fn new(services: &[Described]) -> Self {
+        Self::worker(0, 1, limits(), services)
+    }
+
+    pub(crate) fn worker(id: u16, workers: u16, limits: Limits, services: &[Described]) -> Self {
+        let counters = Arc::new(WorkerCounters::new(2, limits.servers));
+        let mut world = Self {
+            director: Director::new(
+                WorkerId(id),
+                workers,
+                &limits,
+                Arc::clone(&counters),
+                [0x1234_5678_9abc_def1, 0x0fed_cba9_8765_4321],
+            ),
+            out: MemOutlet::default(),
+            now: Tick(1000),
+            mtu_lan: 1500,
+            unknown_neighbours: Vec::new(),
+            settings: Settings {
+                timeouts: Timeouts::default(),
+                pmtu_disc: true,
+            },
+            counters,
+            before: BTreeMap::new(),
+            epoch: 0,
+            cursor: Arc::default(),
+            generation: 0,
+        };
+        world.publish(services, &[]);
+        world
+    }
+
+    /// Makes these the services; servers named in `removed` keep their slot, unavailable.
+    pub(crate) fn publish(&mut self, services: &[Described], removed: &[u8]) {
+        self.generation += 1;
+        let snapshot = self.snapshot(services, removed);
+        self.director.adopt(Arc::new(snapshot), &mut self.out);
+    }
+
+    /// Shares `other`'s scheduler positions, as the workers of one process do.
+    pub(crate) fn share_cursor(&mut self, other: &Self, services: &[Described]) {
+        self.cursor = Arc::clone(&other.cursor);
+        self.generation = other.generation - 1;
+        self.publish(services, &[]);
+    }
+
+    fn snapshot(&mut self, services: &[Described], removed: &[u8]) -> Snapshot {
+        self.epoch += 1;
+        let mut slots: Vec<Option<Server>> = vec![None; 16];
+        let list = services
+            .iter()
+            .map(|service| self.service(service, removed, &mut slots))
+            .collect();
+        Snapshot {
+            epoch: self.epoch,
+            network_epoch: self.epoch as u32,
+            services: Arc::new(Services::new(list, slots)),
+            network: Arc::new(self.network()),
+            settings: self.settings,
+        }
+    }
+
+    fn service(
+        &self,
+        described: &Described,
+        removed: &[u8],
+        slots: &mut [Option<Server>],
+    ) -> Service {
+        let is_v4 = described.key.addr.is_v4();
+        let net = if is_v4 { Net::v4() } else { Net::v6() };
+        let mut candidates = Vec::new();
+        // IPVS's list: the server added last comes first.
+        for &(n, port, weight) in described.servers.iter().rev() {
+            let is_available = !removed.contains(&n);
+            slots[usize::from(n)] = Some(Server {
+                addr: net.server(n),
+                port,
+                method: described.method,
+                weight,
+                protocol: described.key.protocol,
+                is_available,
+                position: 0,
+                service: ServiceId(0),
+            });
+            if is_available {
+                candidates.push(Candidate {
+                    server: ServerId(n.into()),
+                    weight,
+                });
+            }
+        }
+        Service {
+            key: described.key,
+            scheduler: Scheduler::build(described.scheduler, &candidates),
+            cursor: Arc::clone(&self.cursor),
+            generation: self.generation,
+            servers: candidates.into(),
+            departed: [].into(),
+        }
+    }
+
+    fn network(&self) -> Network {
+        let interface = |port, mac, mtu, v4: &str, v6: &str| Interface {
+            port,
+            vlan: 0,
+            mac,
+            mtu,
+            source_v4: Some(addr(v4)),
+            source_v6: Some(addr(v6)),
+        };
+        let out = |interface, gateway: Option<&str>| Target::Out {
+            interface: InterfaceId(interface),
+            gateway: gateway.map(addr),
+            source: None,
+            mtu: None,
+        };
+        let route = |prefix: &str, len, target| Route {
+            prefix: addr(prefix),
+            len,
+            target,
+        };
+        let mut neighbours = vec![
+            ((InterfaceId(0), addr("192.0.2.254")), ROUTER_MAC),
+            ((InterfaceId(0), addr("2001:db8:1::fe")), ROUTER_MAC),
+        ];
+        for net in Net::both() {
+            for n in 1..=9 {
+                neighbours.push(((InterfaceId(1), net.server(n)), server_mac(n)));
+            }
+        }
+        neighbours.retain(|((_, who), _)| !self.unknown_neighbours.contains(who));
+        Network::new(
+            vec![
+                interface(WAN, WAN_MAC, 1500, "192.0.2.1", "2001:db8:1::1"),
+                interface(LAN, LAN_MAC, self.mtu_lan, "10.0.0.254", "2001:db8:2::fe"),
+            ],
+            ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr),
+            [
+                route("0.0.0.0", 96, out(0, Some("192.0.2.254"))),
+                route("192.0.2.0", 96 + 24, out(0, None)),
+                route("10.0.0.0", 96 + 24, out(1, None)),
+                route("::", 0, out(0, Some("2001:db8:1::fe"))),
+                route("2001:db8:1::", 64, out(0, None)),
+                route("2001:db8:2::", 64, out(1, None)),
+            ],
+            neighbours,
+        )
+    }
+
+    /// One burst received at `port`.
+    pub(crate) fn receive(&mut self, port: PortId, packets: &[Vec<u8>]) {
+        self.take(port, false, packets);
+    }
+
+    pub(crate) fn take(&mut self, port: PortId, is_handed_off: bool, packets: &[Vec<u8>]) {
+        let mut burst: Burst<MemFrame> = packets.iter().map(|p| MemFrame::new(p)).collect();
+        self.director
+            .process(self.now, port, is_handed_off, &mut burst, &mut self.out);
+        assert!(burst.is_empty());
+    }
+
+    /// What was sent since the last call.
+    pub(crate) fn sent(&mut self) -> Vec<(PortId, Vec<u8>)> {
+        std::mem::take(&mut self.out.sent)
+    }
+
+    /// The only packet sent since the last call.
+    pub(crate) fn only_sent(&mut self) -> (PortId, Vec<u8>) {
+        let mut sent = self.sent();
+        assert_eq!(
+            sent.len(),
+            1,
+            "packets sent; dropped: {:?}",
+            self.out.dropped
+        );
+        sent.remove(0)
+    }
+
+    /// The counters that moved since the last call, by name, and by how much.
+    pub(crate) fn moved(&mut self) -> Vec<(String, u64)> {
+        let after = names(&self.counters);
+        let before = std::mem::replace(&mut self.before, after.clone());
+        after
+            .into_iter()
+            .map(|(name, value)| {
+                let was = before.get(&name).copied().unwrap_or(0);
+                (name, value.wrapping_sub(was))
+            })
+            .filter(|(_, by)| *by != 0)
+            .collect()
+    }
+
+    /// Asserts that exactly these counters moved since the last call.
+    pub(crate) fn assert_moved(&mut self, expected: &[(&str, u64)]) {
+        let mut expected: Vec<(String, u64)> = expected
+            .iter()
+            .map(|(n, by)| ((*n).to_owned(), *by))
+            .collect();
+        expected.sort();
+        assert_eq!(self.moved(), expected);
+    }
+
+    pub(crate) fn counters(&self) -> &WorkerCounters {
+        &self.counters
+    }
+
+    /// The number of the server that the flow of this client port went to.
+    pub(crate) fn server_of(&self, tuple: &Tuple) -> Option<u32> {
+        let flows = self.director.flows();
+        let (id, _) = flows.find(tuple, flows.hash(tuple))?;
+        Some(flows.get(id).server().0)
+    }
+
+    pub(crate) fn later(&mut self, seconds: u32) {
+        self.now = self.now.after(weir_core::time::seconds(seconds));
+    }
+
+    pub(crate) fn housekeep(&mut self) {
+        self.director.housekeep(self.now, usize::MAX, &mut self.out);
+    }
+}
+
+fn names(counters: &WorkerCounters) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for reason in DropReason::ALL {
+        all.insert(format!("drop.{}", reason.label()), counters.drops(*reason));
+    }
+    let mut add = |name: &str, counter: &Counter| {
+        all.insert(name.to_owned(), counter.get());
+    };
+    add("forwarded", &counters.forwarded);
+    add("punted", &counters.punted);
+    add("handed_off", &counters.handed_off);
+    add("unparked", &counters.unparked);
+    add("icmp_sent", &counters.icmp_sent);
+    add("resets_sent", &counters.resets_sent);
+    add("answers_suppressed", &counters.answers_suppressed);
+    add("fragments_sent", &counters.fragments_sent);
+    add("flows_created", &counters.flows_created);
+    add("flows_expired", &counters.flows_expired);
+    for (n, server) in counters.servers.iter().enumerate() {
+        add(&format!("rs{n}.connections"), &server.connections);
+        add(&format!("rs{n}.packets_in"), &server.packets_in);
+        add(&format!("rs{n}.bytes_in"), &server.bytes_in);
+        add(&format!("rs{n}.packets_out"), &server.packets_out);
+        add(&format!("rs{n}.bytes_out"), &server.bytes_out);
+        add(&format!("rs{n}.active"), &server.active);
+        add(&format!("rs{n}.inactive"), &server.inactive);
+    }
+    all
+}
