@@ -16,7 +16,7 @@ RUN apt-get update -q \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked -p weird -p weir-cli
+RUN cargo build --release --locked -p weird -p weir
 
 FROM ${DEBIAN_IMAGE}
 # DPDK's core comes as a dependency of the drivers. First what every director needs, then virtual

@@ -40,14 +40,13 @@ container=$(buildah from --pull-never localhost/weir)
 size=$(du -sm "$(buildah mount "$container")" | cut -f1)
 step "$size MB unpacked"
 in_image() { buildah run --isolation chroot "$container" -- "$@"; }
-in_image weird --version
-in_image weir --version
+for program in weird weir; do
+    in_image "$program" --version | grep "^$program [0-9]" || { echo "image: $program does not run"; exit 1; }
+done
 in_image weird check /etc/weir/weir.toml
 # The libraries that EAL loads by itself are those that nobody misses until it runs.
-if in_image sh -c 'ldd /usr/local/bin/weird /usr/lib/*/dpdk/pmds-*/*.so* | grep "not found"'; then
-    echo "image: libraries are missing"
-    exit 1
-fi
+missing=$(in_image sh -c 'ldd /usr/local/bin/weird /usr/lib/*/dpdk/pmds-*/*.so* | sed -n "/not found/p"')
+[ -z "$missing" ] || { echo "image: $missing"; exit 1; }
 entry=$(buildah inspect --type image --format '{{.OCIv1.Config.Entrypoint}}' localhost/weir)
 [ "$entry" = "[weird]" ] || { echo "image: its entry point is $entry"; exit 1; }
 step "good"

@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "a program for people to watch")]
 
 use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -140,22 +142,30 @@ The network stays up. Try:
     Ok(())
 }
 
+/// A shell in a namespace of the kept lab, where `weir` asks the lab's director.
 fn shell(name: &str) -> Result<()> {
     if !Lab::is_kept()? {
         bail!("no lab is up; `./x lab up` makes one");
     }
     let own_dir = env::current_exe()?;
-    let own_dir = own_dir.parent().context("no directory")?;
-    let path = format!(
-        "{}:{}",
-        own_dir.display(),
-        env::var("PATH").unwrap_or_default()
-    );
+    let weir = own_dir.with_file_name("weir");
+    let run_dir = env::temp_dir().join(KEPT);
+    let bin = run_dir.join("bin");
+    fs::create_dir_all(&bin)?;
+    fs::write(
+        bin.join("weir"),
+        format!(
+            "#!/bin/sh\nexec {} --socket {} \"$@\"\n",
+            weir.display(),
+            run_dir.join("weir.sock").display()
+        ),
+    )?;
+    fs::set_permissions(bin.join("weir"), fs::Permissions::from_mode(0o755))?;
+    let path = env::var("PATH").unwrap_or_default();
     let error = Command::new("ip")
         .args(["netns", "exec", &format!("{KEPT}-{name}")])
         .arg(env::var_os("SHELL").unwrap_or("/bin/sh".into()))
-        .env("PATH", path)
-        .env("WEIR_SOCKET", env::temp_dir().join(KEPT).join("weir.sock"))
+        .env("PATH", format!("{}:{path}", bin.display()))
         .exec();
     Err(error).context("ip netns exec")
 }
