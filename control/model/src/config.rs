@@ -131,6 +131,11 @@ pub(crate) fn read(report: &Report, root: &DeTable<'_>) -> Config {
     let services = read_all(&s, "service", Service::read);
     s.finish();
 
+    // A port that is there and faulty is not missing.
+    if !root.contains_key("port") {
+        let cure = "give at least one [[port]] with a name and a device";
+        report.add("port", Problem::new("there is no port", cure));
+    }
     validate::ports(report, &eal, &ports);
     validate::routes(report, &ports, &routes);
     validate::neighbours(report, &ports, &neighbours);

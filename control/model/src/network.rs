@@ -203,41 +203,31 @@ fn read_vlans(s: &Section<'_>, twin: Option<&str>, mtu: u16) -> Vec<Vlan> {
         let id = vlan.required_number("id", "a VLAN", 1..=4094);
         let addresses = read_addresses(&vlan, mtu);
         if let Some(id) = id {
-            check_vlan(&vlan, id, twin, &vlans);
-            vlans.push(Vlan { id, addresses });
+            if vlans.iter().any(|other| other.id == id) {
+                let problem = format!("the port has VLAN {id} already");
+                let cure = "give each VLAN once, with all its addresses";
+                vlan.fault("id", Problem::new(problem, cure));
+            } else {
+                check_vlan_name(&vlan, id, twin);
+                vlans.push(Vlan { id, addresses });
+            }
         }
         vlan.finish();
     }
     vlans
 }
 
-fn check_vlan(s: &Section<'_>, id: u16, twin: Option<&str>, before: &[Vlan]) {
-    if before.iter().any(|vlan| vlan.id == id) {
-        let problem = format!("the port has VLAN {id} already");
-        s.fault(
-            "id",
-            Problem::new(problem, "give each VLAN once, with all its addresses"),
-        );
-    }
-    if let Some(twin) = twin {
-        let name = format!("{twin}.{id}");
-        if name.len() > Port::INTERFACE_NAME_MAX {
-            let problem = format!("its interface would be {name:?}, longer than 15 characters");
-            s.fault("id", Problem::new(problem, "give the port a shorter twin"));
-        }
+fn check_vlan_name(s: &Section<'_>, id: u16, twin: Option<&str>) {
+    let name = format!("{}.{id}", twin.unwrap_or_default());
+    if twin.is_some() && name.len() > Port::INTERFACE_NAME_MAX {
+        let problem = format!("its interface would be {name:?}, longer than 15 characters");
+        s.fault("id", Problem::new(problem, "give the port a shorter twin"));
     }
 }
 
 fn read_addresses(s: &Section<'_>, mtu: u16) -> Vec<IpNet> {
     let placed = s.placed_texts("addresses", interface_address);
-    for (index, address) in placed.iter().enumerate() {
-        if placed[..index]
-            .iter()
-            .any(|other| other.value == address.value)
-        {
-            let problem = format!("{} is here twice", address.value);
-            s.fault_at(&address.path, Problem::new(problem, "give it once"));
-        }
+    for address in &placed {
         if address.value.addr().is_ipv6() && mtu < 1280 {
             // RFC 8200 §5: every link that carries IPv6 has an MTU of 1280 or more.
             let problem = format!("IPv6 needs an mtu of at least 1280, and the port's is {mtu}");

@@ -2,7 +2,10 @@
 
 use crate::config::{Config, ConfigFile};
 use crate::fault::{Faults, Finding, Problem};
+use crate::limits::Limits;
 use crate::network::Port;
+use crate::operation::{Control, Metrics};
+use crate::runtime::{Eal, Workers};
 
 impl ConfigFile {
     /// Whether this file can take the place of the running configuration without a restart.
@@ -30,64 +33,38 @@ impl ConfigFile {
 #[must_use]
 pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     let mut changed = Vec::new();
+    // Each key is named, and the pattern has no `..`: a new key does not compile until somebody
+    // decides whether it reloads.
     macro_rules! compare {
-        ($prefix:expr, $old:expr, $new:expr, [$($key:ident),* $(,)?]) => {
+        ($prefix:expr, $old:expr, $new:expr, $type:ident { $($key:ident),* ; $($reloads:ident),* }) => {
+            let $type { $($key: _,)* $($reloads: _,)* } = $new;
             $(if $old.$key != $new.$key {
                 changed.push(format!("{}.{}", $prefix, stringify!($key)));
             })*
         };
     }
-    compare!(
-        "eal",
-        old.eal,
-        new.eal,
-        [huge_pages, memory_mb, file_prefix, pci, plugins, extra_args,]
-    );
-    compare!(
-        "workers",
-        old.workers,
-        new.workers,
-        [cores, idle, idle_sleep_us_max]
-    );
-    compare!(
-        "limits",
-        old.limits,
-        new.limits,
-        [
-            flows_per_worker,
-            services,
-            servers,
-            punt_packets_per_second,
-            punt_reserved_percent,
-            icmp_per_second,
-            parked_frames,
-            parked_per_neighbour,
-            packet_buffers,
-        ]
-    );
-    compare!("metrics", old.metrics, new.metrics, [listen]);
-    compare!("control", old.control, new.control, [socket, socket_mode]);
+    compare!("eal", &old.eal, &new.eal, Eal {
+        huge_pages, memory_mb, file_prefix, pci, plugins, extra_args;
+    });
+    compare!("workers", &old.workers, &new.workers, Workers {
+        cores, idle, idle_sleep_us_max;
+    });
+    compare!("limits", &old.limits, &new.limits, Limits {
+        flows_per_worker, services, servers, punt_packets_per_second, punt_reserved_percent,
+        icmp_per_second, parked_frames, parked_per_neighbour, packet_buffers;
+    });
+    compare!("metrics", &old.metrics, &new.metrics, Metrics { listen; });
+    compare!("control", &old.control, &new.control, Control { socket, socket_mode; });
     if old.ports.len() != new.ports.len() {
         changed.push("port".to_owned());
         return changed;
     }
     for (index, (old, new)) in old.ports.iter().zip(&new.ports).enumerate() {
         let prefix = format!("port[{index}]");
-        compare!(
-            prefix,
-            old,
-            new,
-            [
-                name,
-                device,
-                mtu,
-                mac,
-                twin,
-                promiscuous,
-                rx_descriptors,
-                tx_descriptors,
-            ]
-        );
+        compare!(prefix, old, new, Port {
+            name, device, mtu, mac, twin, promiscuous, rx_descriptors, tx_descriptors;
+            addresses, vlans
+        });
         let vlans = |port: &Port| port.vlans.iter().map(|vlan| vlan.id).collect::<Vec<_>>();
         if vlans(old) != vlans(new) {
             changed.push(format!("{prefix}.vlan"));

@@ -10,12 +10,8 @@ use crate::reader::{Placed, Report};
 use crate::runtime::Eal;
 use crate::service::Service;
 
-/// Names, twins, devices, MAC and IP addresses are distinct, and there is a port at all.
+/// Names, twins, devices, MAC and IP addresses are distinct.
 pub(crate) fn ports(report: &Report, eal: &Eal, ports: &[Placed<Port>]) {
-    if ports.is_empty() {
-        let cure = "give at least one [[port]] with a name and a device";
-        report.add("port", Problem::new("there is no usable port", cure));
-    }
     let mut names = Distinct::new(report, "port");
     let mut devices = Distinct::new(report, "device");
     let mut macs = Distinct::new(report, "MAC address");

@@ -40,63 +40,390 @@ fn fault_of(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn x() {
+fn a_good_file_has_no_fault() {
     assert_eq!(faults(GOOD), Vec::<String>::new());
+}
+
+#[test]
+fn every_fault_is_told_at_once_in_the_order_of_the_file() {
     let bad = r#"
 wrokers = 3
 [eal]
 hugepages = true
 memory_mb = -4
-extra_args = ["-l", 3]
 [workers]
 cores = [1, 1, "2", 99999999999999999999999999]
-idle = "bsy"
-[limits]
-services = 1.5
-[[port]]
-name = "wan-with-a-name"
-device = "net_null0"
-addresses = ["192.0.2.0/24", "10.0.0.1"]
-[[port]]
-name = "lan"
-device = "net_null0,x=1"
-twin = "weir-wan:"
-[[port.vlan]]
-id = 5000
-[[route]]
-to = "10.0.0.1/8"
-via = "::1"
-port = "wann"
 [[service]]
 protocol = "sctp"
 address = "224.0.0.1"
-[[service]]
-protocol = "tcp"
-address = "192.0.2.100"
-port = 80
-scheduler = "wlc"
-[[service.server]]
-address = "2001:db8::1"
-method = "nat"
-[[service.server]]
-address = "10.0.0.1"
-port = 81
-method = "dr"
-weight = 70000
-wieght = 3
-[[service.server]]
-address = "10.0.0.1"
-port = 81
-[[service]]
-protocol = "tcp"
-address = "192.0.2.100"
-port = 80
 "#;
-    for f in faults(bad) {
-        eprintln!("{f}");
+    assert_eq!(
+        faults(bad),
+        [
+            "w.toml:1:1: port: there is no port; give at least one [[port]] with a name and a device",
+            "w.toml:2:1: wrokers: is not a known key; did you mean workers?",
+            "w.toml:4:1: eal.hugepages: is not a known key; did you mean huge_pages?",
+            "w.toml:5:13: eal.memory_mb: -4 is less than 64; give MiB from 64 to 1048576",
+            "w.toml:7:13: workers.cores[1]: core 1 is named twice; name each core once: a core carries one worker",
+            "w.toml:7:16: workers.cores[2]: is the text \"2\" and not a whole number; give core numbers from 0 to 1023",
+            "w.toml:7:21: workers.cores[3]: 99999999999999999999999999 is more than 1023; give core numbers from 0 to 1023",
+            "w.toml:8:1: service[0].port: is missing; give a port from 1 to 65535",
+            "w.toml:9:12: service[0].protocol: \"sctp\" is not a protocol; give tcp or udp",
+            "w.toml:10:11: service[0].address: 224.0.0.1 is multicast and a service cannot have it; give a unicast address",
+        ]
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_is_told_with_its_places() {
+    let faults = faults("a = = 3\n[b\n");
+    assert!(faults[0].starts_with("w.toml:1:5: "), "{faults:#?}");
+    assert!(
+        faults.iter().any(|fault| fault.starts_with("w.toml:2:3: ")),
+        "{faults:#?}"
+    );
+}
+
+#[test]
+fn a_key_given_twice_is_told() {
+    let fault = fault_of("port = 80\n", "port = 80\nport = 81\n");
+    assert!(fault.contains("duplicate key"), "{fault}");
+}
+
+#[test]
+fn columns_count_characters_and_not_bytes() {
+    let fault = fault_of("name = \"web\"", "name = \"wéb\" }");
+    assert!(fault.starts_with("w.toml:14:14: "), "{fault}");
+}
+
+/// Each line: what is replaced, by what, and what the one fault says.
+const SINGLE: &[(&str, &str, &str)] = &[
+    // Ports.
+    (
+        "name = \"wan\"",
+        "name = \"a-longer-name\"",
+        "3:8: port[0].name: its twin would be",
+    ),
+    ("name = \"wan\"", "name = \"w n\"", "is not a port's name"),
+    (
+        "name = \"wan\"",
+        "name = \"wan\"\ntwin = \"a/b\"",
+        "cannot be an interface's name",
+    ),
+    (
+        "name = \"wan\"",
+        "name = \"wan\"\ntwin = \"\"",
+        "or false for no twin",
+    ),
+    (
+        "name = \"wan\"",
+        "name = \"wan\"\ntwin = true",
+        "is true and not text in quotes, or false",
+    ),
+    (
+        "name = \"wan\"",
+        "name = \"wan\"\ntwin = \"twelve-chars\"",
+        "longer than 15 characters; give the port a shorter twin",
+    ),
+    (
+        "name = \"wan\"",
+        "name = \"wan\"\nmac = \"03:00:00:00:00:01\"",
+        "not the address of one machine",
+    ),
+    (
+        "name = \"wan\"",
+        "name = \"wan\"\nmac = \"0200.0000.0001\"",
+        "is not a MAC address",
+    ),
+    (
+        "name = \"wan\"",
+        "name = \"wan\"\nmtu = 500",
+        "500 is less than 576; give bytes from 576 to 9216",
+    ),
+    (
+        "name = \"wan\"",
+        "name = \"wan\"\nmtu = 1500.0",
+        "is the number 1500.0 and not a whole number",
+    ),
+    ("\"net_null0\"", "\"\"", "is not a DPDK device"),
+    (
+        "\"net_null0\"",
+        "\"net_tap0,iface=weir-wan\"",
+        "interface weir-wan is also at port[0].device",
+    ),
+    (
+        "192.0.2.1/24",
+        "192.0.2.1",
+        "give its prefix too, such as \"192.0.2.1/24\"",
+    ),
+    ("192.0.2.1/24", "192.0.2.0/24", "its network's own address"),
+    (
+        "192.0.2.1/24",
+        "192.0.2.255/24",
+        "its network's broadcast address",
+    ),
+    (
+        "192.0.2.1/24",
+        "192.0.2.1/33",
+        "is not an address with a prefix",
+    ),
+    ("192.0.2.1/24", "127.0.0.1/8", "loopback"),
+    (
+        "[\"192.0.2.1/24\"]",
+        "[\"192.0.2.1/24\", \"192.0.2.1/24\"]",
+        "address 192.0.2.1 is also at port[0].addresses",
+    ),
+    (
+        "[\"192.0.2.1/24\"]",
+        "\"192.0.2.1/24\"",
+        "and not a list in brackets",
+    ),
+    (
+        "[\"192.0.2.1/24\"]",
+        "[\"2001:db8::1/64\"]\nmtu = 1000",
+        "IPv6 needs an mtu of at least 1280",
+    ),
+    ("id = 100", "id = 4095", "4095 is more than 4094"),
+    (
+        "id = 100",
+        "id = 100\n[[port.vlan]]\nid = 100",
+        "the port has VLAN 100 already",
+    ),
+    (
+        "id = 100",
+        "id = 100\naddresses = [\"192.0.2.1/25\"]",
+        "address 192.0.2.1 is also at",
+    ),
+    (
+        "[[port]]",
+        "[eal]\npci = false\n[[port]]\nname = \"nic\"\ndevice = \"0000:01:00.0\"\n[[port]]",
+        "set eal.pci = true",
+    ),
+    (
+        "[[port]]",
+        "[[port]]\nname = \"b\"\ndevice = \"net_null0,size=64\"\n[[port]]",
+        "device net_null0 is also at port[0].device",
+    ),
+    (
+        "[[port]]",
+        "[[port]]\nname = \"wan\"\ndevice = \"net_null1\"\ntwin = false\n[[port]]",
+        "port wan is also at port[0].name",
+    ),
+    // Routes and neighbours.
+    (
+        "[[service]]",
+        "[[route]]\nto = \"10.0.0.1/8\"\nport = \"wan\"\n[[service]]",
+        "bits set beyond its prefix; give \"10.0.0.0/8\"",
+    ),
+    (
+        "[[service]]",
+        "[[route]]\nto = \"10.0.0.0/8\"\nport = \"wna\"\n[[service]]",
+        "there is no port \"wna\"; give one of: wan",
+    ),
+    (
+        "[[service]]",
+        "[[route]]\nto = \"10.0.0.0/8\"\nvia = \"fe80::1\"\nport = \"wan\"\n[[service]]",
+        "not of the same family",
+    ),
+    (
+        "[[service]]",
+        "[[route]]\nto = \"10.0.0.0/8\"\nport = \"wan\"\nvlan = 5\n[[service]]",
+        "port \"wan\" has no VLAN 5",
+    ),
+    (
+        "[[service]]",
+        "[[route]]\nto = \"10.0.0.0/8\"\nport = \"wan\"\n[[route]]\nto = \"10.0.0.0/8\"\nport = \"wan\"\n[[service]]",
+        "route 10.0.0.0/8 is also at route[0].to",
+    ),
+    (
+        "[[service]]",
+        "[[neighbour]]\naddress = \"10.0.0.9\"\nmac = \"00:00:00:00:00:00\"\nport = \"wan\"\n[[service]]",
+        "not the address of one machine",
+    ),
+    // Services and servers.
+    (
+        "address = \"192.0.2.100\"",
+        "address = \"0.0.0.0\"",
+        "the unspecified address",
+    ),
+    (
+        "address = \"192.0.2.100\"",
+        "address = \"255.255.255.255\"",
+        "broadcast",
+    ),
+    (
+        "address = \"192.0.2.100\"",
+        "address = \"fe80::1\"",
+        "is link-local",
+    ),
+    (
+        "address = \"192.0.2.100\"",
+        "address = \"192.0.2.100/32\"",
+        "give \"192.0.2.100\"",
+    ),
+    (
+        "address = \"192.0.2.100\"",
+        "address = \"2001:db8::1\"",
+        "10.0.0.1 is IPv4 and the service's address 2001:db8::1 is IPv6",
+    ),
+    ("port = 80", "port = 0", "0 is less than 1"),
+    (
+        "port = 80",
+        "port = 80\nscheduler = \"wlc\"",
+        "\"wlc\" is not a scheduler; give rr or wrr",
+    ),
+    (
+        "port = 80",
+        "port = 80\nshceduler = \"rr\"",
+        "is not a known key; did you mean scheduler?",
+    ),
+    ("name = \"web\"", "name = \"\"", "is not a name"),
+    (
+        "address = \"10.0.0.1\"",
+        "address = \"192.0.2.100\"",
+        "is the service's own address",
+    ),
+    (
+        "method = \"nat\"",
+        "",
+        "server[0].method: is missing; give a forwarding method: nat, dr or tun",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"dr\"\nport = 81",
+        "81 is not the service's port 80, and dr cannot map ports",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"nat\"\nweight = 70000",
+        "server[0].weight: 70000 is more than 65535; give a weight from 0 to 65535",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"nat\"\n[[service.server]]\naddress = \"10.0.0.1\"\nmethod = \"tun\"",
+        "10.0.0.1:80 is the same server as service[0].server[0]",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"nat\"\n[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.100\"\nport = 80",
+        "service[1]: tcp 192.0.2.100:80 is the same service as service[0]",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"nat\"\n[limits]\nservers = 0",
+        "0 is less than 1",
+    ),
+    // The rest.
+    (
+        "[[port]]",
+        "[eal]\nextra_args = [\"--file-prefix=x\"]\n[[port]]",
+        "use eal.file_prefix",
+    ),
+    (
+        "[[port]]",
+        "[workers]\ncores = []\n[[port]]",
+        "no core is named",
+    ),
+    (
+        "[[port]]",
+        "[workers]\nidle = \"lazy\"\n[[port]]",
+        "give busy or adaptive",
+    ),
+    (
+        "[[port]]",
+        "[metrics]\nlisten = \"localhost\"\n[[port]]",
+        "is not an address with a port",
+    ),
+    (
+        "[[port]]",
+        "[control]\nsocket = \"weir.sock\"\n[[port]]",
+        "give an absolute path",
+    ),
+    (
+        "[[port]]",
+        "[control]\nsocket_mode = \"0888\"\n[[port]]",
+        "is not a file mode",
+    ),
+    (
+        "[[port]]",
+        "[log]\nlevel = \"loud\"\n[[port]]",
+        "give error, warn, info, debug or trace",
+    ),
+    (
+        "[[port]]",
+        "log = 3\n[[port]]",
+        "w.toml:2:7: log: is the number 3 and not a table, [log]",
+    ),
+    (
+        "[[service]]",
+        "[[service]]\nport = 81\n[[service]]",
+        "service[0].protocol: is missing",
+    ),
+];
+
+#[test]
+fn each_fault_has_its_key_problem_and_cure() {
+    for (from, to, wanted) in SINGLE {
+        assert!(GOOD.contains(from), "{from:?} is not in the file");
+        let faults = faults(&GOOD.replacen(from, to, 1));
+        assert!(
+            faults.iter().any(|fault| fault.contains(wanted)),
+            "{to:?} should give {wanted:?} and gives {faults:#?}"
+        );
     }
-    for f in faults("a = = 3\n[b\nc = 1\nc = 2\n") {
-        eprintln!("{f}");
+}
+
+#[test]
+fn one_mistake_is_one_fault() {
+    for (from, to, _) in SINGLE
+        .iter()
+        .filter(|(_, to, _)| !to.contains("[[service]]\nport"))
+    {
+        fault_of(from, to);
     }
-    eprintln!("{}", fault_of("id = 100", "id = 0"));
+}
+
+#[test]
+fn more_than_the_limits_is_a_fault_at_the_limit() {
+    let mut text = format!("[limits]\nservices = 1\n{GOOD}");
+    text += "[[service]]\nprotocol = \"udp\"\naddress = \"192.0.2.100\"\nport = 53\n";
+    assert_eq!(
+        faults(&text),
+        [
+            "w.toml:2:12: limits.services: the file has 2 services, and the limit is 1; give 2 or more"
+        ]
+    );
+}
+
+#[test]
+fn methods_have_the_names_of_the_lvs_world_too() {
+    use weir_model::Method;
+    for (word, method) in [
+        ("masq", Method::Nat),
+        ("gate", Method::Dr),
+        ("route", Method::Dr),
+        ("ipip", Method::Tun),
+        ("tunnel", Method::Tun),
+    ] {
+        let text = GOOD.replace("\"nat\"", &format!("{word:?}"));
+        let config = parse(&text, "w.toml").expect("valid").config;
+        assert_eq!(config.services[0].servers[0].method, method);
+    }
+}
+
+#[test]
+fn false_means_none() {
+    let text = GOOD.replace("name = \"wan\"", "name = \"wan\"\ntwin = false");
+    let text = format!("[metrics]\nlisten = false\n{text}");
+    let config = parse(&text, "w.toml").expect("valid").config;
+    assert_eq!(config.ports[0].twin, None);
+    assert_eq!(config.metrics.listen, None);
+}
+
+#[test]
+fn any_cut_of_a_file_is_read_without_a_panic() {
+    let text = include_str!("../../../conf/weir.toml");
+    for (at, _) in text.char_indices().step_by(7) {
+        let _ = parse(&text[..at], "w.toml");
+    }
 }
