@@ -1,2 +1,4 @@
 //! Placeholder entry point, replaced with the first real commit.
+mod dataplane;
+
 fn main() {}

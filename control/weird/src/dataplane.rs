@@ -1,0 +1,199 @@
+//! The data plane from the configuration: EAL, ports, workers.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use weir_core::director::Limits;
+use weir_core::io::{PortId, WorkerId};
+use weir_dpdk::{Eal, EalConfig, Mbuf, PortConfig, Ports, QueueSet};
+use weir_model::Config;
+use weir_worker::rings::{Doorbell, TwinLink};
+use weir_worker::{Clock, Handle, Idle, Peers, Worker, mesh, pin};
+
+/// Ethernet header and two VLAN tags.
+const LINK_BYTES: usize = 22;
+/// Frames that may be under way in one worker beside its queues: bursts, and rings to its peers.
+const FRAMES_UNDER_WAY: u32 = 1024 + 512;
+
+/// Ports that are up, with one set of queues for each worker.
+pub(crate) struct OpenPorts {
+    pub(crate) ports: Ports,
+    queues: Vec<QueueSet>,
+}
+
+/// Workers that run.
+pub(crate) struct Workers {
+    pub(crate) handles: Vec<Handle>,
+    /// By worker: its rings to the twins' thread.
+    pub(crate) links: Vec<TwinLink>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Starts DPDK and brings the ports up.
+pub(crate) fn open_ports(config: &Config) -> anyhow::Result<OpenPorts> {
+    let eal = Eal::init(&EalConfig {
+        args: eal_args(config),
+    })?;
+    let workers = config.workers.cores.len() as u16;
+    let configs: Vec<PortConfig> = config.ports.iter().map(|p| port(p, workers)).collect();
+    let limits = &config.limits;
+    let spare = match limits.packet_buffers {
+        0 => u32::from(workers) * (limits.parked_frames + FRAMES_UNDER_WAY),
+        given => given,
+    };
+    let (ports, queues) = Ports::bring_up(&eal, &configs, workers, spare)?;
+    Ok(OpenPorts { ports, queues })
+}
+
+fn eal_args(config: &Config) -> Vec<String> {
+    let eal = &config.eal;
+    let mut args = vec![
+        "-m".to_owned(),
+        eal.memory_mb.to_string(),
+        "--file-prefix".to_owned(),
+        eal.file_prefix.clone(),
+    ];
+    if !eal.huge_pages {
+        args.push("--no-huge".to_owned());
+    }
+    if !eal.pci {
+        args.push("--no-pci".to_owned());
+    }
+    for plugin in &eal.plugins {
+        args.extend(["-d".to_owned(), plugin.clone()]);
+    }
+    args.extend(eal.extra_args.iter().cloned());
+    args
+}
+
+fn port(port: &weir_model::Port, workers: u16) -> PortConfig {
+    PortConfig {
+        device: port.device.clone(),
+        rx_descriptors: port.rx_descriptors,
+        tx_descriptors: port.tx_descriptors,
+        mtu: port.mtu,
+        mac: port.mac.map(|mac| mac.0),
+        promiscuous: port.promiscuous,
+        rss: workers > 1,
+    }
+}
+
+impl OpenPorts {
+    /// Starts one worker on each core of the configuration. `doorbell` wakes the twins' thread.
+    pub(crate) fn start_workers(
+        self,
+        config: &Config,
+        doorbell: &Arc<Doorbell>,
+    ) -> anyhow::Result<(Ports, Workers)> {
+        let mut workers = Workers {
+            handles: Vec::new(),
+            links: Vec::new(),
+            threads: Vec::new(),
+        };
+        let frame_max = config.ports.iter().map(|p| usize::from(p.mtu)).max();
+        let frame_max = frame_max.unwrap_or(1500) + LINK_BYTES;
+        let clock = Clock::start();
+        let peers = mesh::<Mbuf>(self.queues.len());
+        for (id, (queues, peers)) in self.queues.into_iter().zip(peers).enumerate() {
+            let link = TwinLink::new(frame_max, Arc::clone(doorbell));
+            let settings = worker(config, id, link.clone(), clock);
+            // On failure the workers that run are stopped by their drop.
+            workers.start(settings, queues, peers)?;
+            workers.links.push(link);
+        }
+        Ok((self.ports, workers))
+    }
+}
+
+fn worker(config: &Config, id: usize, link: TwinLink, clock: Clock) -> weir_worker::Config {
+    let limits = &config.limits;
+    let twinned = config.ports.iter().enumerate();
+    let twinned = twinned.filter(|(_, port)| port.twin.is_some());
+    weir_worker::Config {
+        id: WorkerId(id as u16),
+        core: config.workers.cores.get(id).map(|core| usize::from(*core)),
+        idle: match config.workers.idle {
+            weir_model::Idle::Busy => Idle::Busy,
+            weir_model::Idle::Adaptive => Idle::Adaptive {
+                sleep_max: Duration::from_micros(config.workers.idle_sleep_us_max.into()),
+            },
+        },
+        limits: Limits {
+            flows: limits.flows_per_worker as usize,
+            servers: limits.servers as usize,
+            punt_per_second: limits.punt_packets_per_second,
+            punt_reserved_percent: limits.punt_reserved_percent,
+            icmp_per_second: limits.icmp_per_second,
+            parked: limits.parked_frames as usize,
+            parked_per_neighbour: limits.parked_per_neighbour as usize,
+        },
+        ports: config.ports.len(),
+        twins: Some((link, twinned.map(|(at, _)| PortId(at as u16)).collect())),
+        clock,
+    }
+}
+
+impl Workers {
+    /// Starts one worker's thread and waits until it stands ready. It takes its memory itself, on
+    /// its own core.
+    fn start(
+        &mut self,
+        config: weir_worker::Config,
+        queues: QueueSet,
+        peers: Peers<Mbuf>,
+    ) -> anyhow::Result<()> {
+        let id = config.id.0;
+        let (ready, started) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name(format!("worker{id}"))
+            .spawn(move || match prepare(&config, queues, peers) {
+                Ok((worker, _registered)) => {
+                    // Nobody listening means that start-up failed: run, and be told to stop.
+                    let _ = ready.send(Ok(worker.handle()));
+                    worker.run();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            })
+            .with_context(|| format!("worker {id} cannot start a thread"))?;
+        self.threads.push(thread);
+        let handle = started
+            .recv()
+            .map_err(|_| anyhow!("worker {id} ended while it started"))??;
+        self.handles.push(handle);
+        Ok(())
+    }
+
+    /// Tells all workers to end and waits until they have.
+    pub(crate) fn stop(&mut self) {
+        for handle in &self.handles {
+            handle.stop();
+        }
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn prepare(
+    config: &weir_worker::Config,
+    queues: QueueSet,
+    peers: Peers<Mbuf>,
+) -> anyhow::Result<(Worker<QueueSet>, weir_dpdk::RegisteredThread)> {
+    if let Some(core) = config.core {
+        pin(core)?;
+    }
+    let registered = queues.register_thread()?;
+    Ok((Worker::new(config, queues, peers), registered))
+}
