@@ -1,8 +1,8 @@
 //! The lab itself, without a director: what fails here is no fault of the director.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use weir_tests::{BODY_LEN, Family, Method};
+use weir_tests::{BODY_LEN, Config, Family, Method, Service};
 
 use crate::lab;
 
@@ -31,6 +31,25 @@ fn the_guests_servers_are_reached_over_the_router() -> Result<()> {
             let line = format!("curl -sSf -m 20 -o /dev/null -w %{{size_download}} {url}");
             assert_eq!(lab.router_netns().run(&line)?, BODY_LEN.to_string());
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_labs_configuration_has_no_fault() -> Result<()> {
+    let lab = lab();
+    let mut config = Config::default();
+    for method in [Method::Nat, Method::Dr] {
+        for family in Family::ALL {
+            let servers = lab.servers(method)?;
+            config.services.push(Service::http(method, family, servers));
+            config
+                .services
+                .push(Service::dns(method, family, servers).weighted(&[3, 0, 1]));
+        }
+    }
+    if let Err(faults) = weir_model::parse(&lab.toml(&config), "lab.toml") {
+        bail!("{faults}");
     }
     Ok(())
 }
