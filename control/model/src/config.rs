@@ -2,7 +2,7 @@
 
 use toml::de::DeTable;
 
-use crate::fault::{self, Faults, Finding, Problem};
+use crate::fault::{self, Faults, Finding, Places, Problem};
 use crate::limits::{Limits, Settings, Timeouts};
 use crate::network::{Neighbour, Port, Route};
 use crate::operation::{Control, Log, Metrics};
@@ -94,10 +94,11 @@ impl ConfigFile {
 pub fn parse(text: &str, file_name: &str) -> Result<ConfigFile, Faults> {
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
+        let places = Places::new(file_name, text);
         let faults = errors.iter().map(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             let problem = Problem::new(error.message().replace('\n', "; "), "");
-            fault::fault_at(file_name, text, offset, String::new(), problem)
+            places.fault(offset, String::new(), problem)
         });
         return Err(Faults(faults.collect()));
     }

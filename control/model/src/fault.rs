@@ -89,34 +89,51 @@ pub(crate) struct Finding {
 /// carried along when nothing is.
 pub(crate) fn locate(file: &str, text: &str, findings: Vec<Finding>) -> Faults {
     let (root, _) = DeTable::parse_recoverable(text);
+    let places = Places::new(file, text);
     let mut faults: Vec<Fault> = findings
         .into_iter()
         .map(|finding| {
             let offset = offset_of(root.get_ref(), &finding.path, finding.at_key);
-            fault_at(file, text, offset, finding.path, finding.problem)
+            places.fault(offset, finding.path, finding.problem)
         })
         .collect();
     faults.sort_by_key(|fault| (fault.line, fault.column));
     Faults(faults)
 }
 
-/// A fault at a byte of `text`.
-pub(crate) fn fault_at(
-    file: &str,
-    text: &str,
-    offset: usize,
-    key: String,
-    problem: Problem,
-) -> Fault {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Fault {
-        file: file.to_owned(),
-        line: before.matches('\n').count() + 1,
-        column: before[line_start..].chars().count() + 1,
-        key,
-        problem: problem.problem,
-        cure: problem.cure,
+/// Turns bytes of a text into lines and columns. The lines are found once: a generated file of
+/// 65 536 servers, all with the same fault, took minutes when each fault counted them again.
+#[derive(Debug)]
+pub(crate) struct Places<'t> {
+    file: &'t str,
+    text: &'t str,
+    line_starts: Vec<usize>,
+}
+
+impl<'t> Places<'t> {
+    pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
+        let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        Places {
+            file,
+            text,
+            line_starts: std::iter::once(0).chain(after_newlines).collect(),
+        }
+    }
+
+    /// A fault at a byte of the text.
+    pub(crate) fn fault(&self, offset: usize, key: String, problem: Problem) -> Fault {
+        // The first line starts at 0, so there is always one that starts at or before `offset`.
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let start = self.line_starts[line - 1];
+        let before = self.text.get(start..offset).unwrap_or_default();
+        Fault {
+            file: self.file.to_owned(),
+            line,
+            column: before.chars().count() + 1,
+            key,
+            problem: problem.problem,
+            cure: problem.cure,
+        }
     }
 }
 
