@@ -1,7 +1,7 @@
 //! From the configuration's services to the workers' ones: the one place where both vocabularies
 //! meet, and where a service's list keeps its order from reload to reload.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -86,10 +86,10 @@ impl Compiler {
         workers: &[Handle],
         epoch: u64,
     ) -> Services {
-        let is_wanted = |key: &weir_model::ServiceKey| wanted.iter().any(|s| s.key() == *key);
+        let keys: HashSet<_> = wanted.iter().map(weir_model::Service::key).collect();
         let slots = &mut self.slots;
         self.services.retain(|key, held| {
-            let stays = is_wanted(key);
+            let stays = keys.contains(key);
             if !stays {
                 held.list.iter().for_each(|e| slots.remove(e.id, epoch));
             }

@@ -1,8 +1,12 @@
 //! Workers that only exist as handles, and configurations in a line.
 
 use weir_core::io::WorkerId;
-use weir_model::{Config, ConfigFile, Service, parse};
+use weir_model::api::LinkView;
+use weir_model::{Config, ConfigFile, Mac, Service, parse};
 use weir_worker::Handle;
+
+use crate::devices::{Buffers, Devices, PortReport};
+use crate::state::{About, Parts, State, Ways};
 
 /// Slots of each worker's counters.
 pub(crate) const SERVERS: usize = 8;
@@ -43,4 +47,50 @@ pub(crate) fn service(scheduler: &str, servers: &[(u8, u16)]) -> String {
 /// The services of [`service`].
 pub(crate) fn services(scheduler: &str, servers: &[(u8, u16)]) -> Vec<Service> {
     config(&service(scheduler, servers)).services
+}
+
+/// A director with this configuration and these workers, nothing of it real.
+pub(crate) fn state(services: &str, workers: Vec<Handle>) -> State {
+    let parts = Parts {
+        file: config_file(services),
+        workers,
+        devices: Box::new(OneDevice),
+        about: About {
+            version: "0.0.0".to_owned(),
+            dpdk_version: "DPDK 0".to_owned(),
+        },
+        set_log_level: Box::new(|_| ()),
+    };
+    State::start(parts, Ways::default()).expect("the configuration has room")
+}
+
+#[derive(Debug)]
+struct OneDevice;
+
+impl Devices for OneDevice {
+    fn ports(&self) -> Vec<PortReport> {
+        vec![PortReport {
+            driver: "net_null".to_owned(),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+            mtu: 1500,
+            queues: 1,
+            steering: String::new(),
+            link: LinkView {
+                up: true,
+                speed_mbps: Some(10_000),
+            },
+            rx_packets: 7,
+            rx_bytes: 700,
+            rx_missed: 0,
+            rx_errors: 0,
+            rx_no_buffer: 0,
+            tx_packets: 5,
+            tx_bytes: 500,
+            tx_errors: 0,
+        }]
+    }
+
+    fn buffers(&self) -> Buffers {
+        Buffers { all: 10, free: 9 }
+    }
 }

@@ -102,7 +102,7 @@ pub struct NextHop {
 }
 
 /// Interfaces, local addresses, routes and neighbours at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Network {
     interfaces: Vec<Interface>,
     locals: HashSet<Addr>,

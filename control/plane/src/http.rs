@@ -1,0 +1,144 @@
+//! The local API on the control socket, and the page for Prometheus. Handlers only translate: what
+//! there is to say, [`crate::state::State`] says.
+
+mod flows;
+mod listen;
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State as Shared};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use weir_model::api::{FlowFilter, Problem, path};
+
+use crate::door::{Door, Stopping};
+use crate::metrics;
+use crate::state::State;
+
+pub use listen::{ControlSocket, ListenError, MetricsListener};
+
+/// The local API.
+pub(crate) fn api(door: Door) -> Router {
+    Router::new()
+        .route(
+            path::STATUS,
+            get(async |Shared(door)| view(door, |s| s.status()).await),
+        )
+        .route(
+            path::SERVICES,
+            get(async |Shared(door)| view(door, |s| s.services()).await),
+        )
+        .route(
+            path::PORTS,
+            get(async |Shared(door)| view(door, |s| s.ports()).await),
+        )
+        .route(
+            path::NEIGHBOURS,
+            get(async |Shared(door)| view(door, |s| s.neighbours()).await),
+        )
+        .route(
+            path::ROUTES,
+            get(async |Shared(door)| view(door, |s| s.routes()).await),
+        )
+        .route(
+            path::WORKERS,
+            get(async |Shared(door)| view(door, |s| s.workers_view()).await),
+        )
+        .route(
+            path::DROPS,
+            get(async |Shared(door)| view(door, |s| s.drops(Instant::now())).await),
+        )
+        .route(path::FLOWS, get(list_flows))
+        .route(path::RELOAD, post(reload))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(door)
+}
+
+/// The page for Prometheus, and one that says where it is.
+pub(crate) fn metrics_page(door: Door) -> Router {
+    const HOME: &str = "<!doctype html><title>Weir</title><h1>Weir</h1>\
+        <p><a href=\"/metrics\">Metrics</a> for Prometheus.";
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/", get(async || Html(HOME)))
+        .with_state(door)
+}
+
+async fn view<A: Serialize + Send + 'static>(
+    door: Door,
+    question: impl FnOnce(&mut State) -> A + Send + 'static,
+) -> Result<Json<A>, Failure> {
+    Ok(Json(door.ask(question).await?))
+}
+
+async fn reload(Shared(door): Shared<Door>) -> Result<Response, Failure> {
+    match door.ask(State::reload).await? {
+        Ok(reloaded) => Ok(Json(reloaded).into_response()),
+        Err(refused) => Err(Failure(refused.problem())),
+    }
+}
+
+async fn list_flows(
+    Shared(door): Shared<Door>,
+    filter: Result<Query<FlowFilter>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let bad = |detail: String| Failure(Problem::new(400, "The query is not understood", detail));
+    let Query(filter) = filter.map_err(|rejection| bad(rejection.body_text()))?;
+    let limit = filter.limit.unwrap_or(FlowFilter::LIMIT_DEFAULT);
+    if limit > FlowFilter::LIMIT_MAX {
+        let most = FlowFilter::LIMIT_MAX;
+        return Err(bad(format!("limit {limit} is more than {most}")));
+    }
+    let workers = door.ask(|state| state.workers().to_vec()).await?;
+    let flows = flows::list(&workers, &filter, limit as usize).await?;
+    Ok(Json(flows).into_response())
+}
+
+async fn scrape(Shared(door): Shared<Door>) -> Result<Response, Failure> {
+    let page = door.ask(|state| state.metrics()).await?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
+}
+
+async fn no_such_path(uri: Uri) -> Failure {
+    let detail = format!("there is no {}; see the paths under /v1", uri.path());
+    Failure(Problem::new(404, "Not found", detail))
+}
+
+async fn no_such_method(uri: Uri) -> Failure {
+    let detail = format!("{} takes another method", uri.path());
+    Failure(Problem::new(405, "Method not allowed", detail))
+}
+
+/// An answer of status 400 or above (RFC 9457).
+struct Failure(Problem);
+
+impl From<Stopping> for Failure {
+    fn from(_: Stopping) -> Self {
+        let detail = "weird is about to end";
+        Self(Problem::new(503, "The director is stopping", detail))
+    }
+}
+
+impl From<flows::Busy> for Failure {
+    fn from(_: flows::Busy) -> Self {
+        let detail = "too many listings of flows are under way; try again in a moment";
+        Self(Problem::new(503, "Busy", detail))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = [(header::CONTENT_TYPE, Problem::CONTENT_TYPE)];
+        (status, kind, Json(self.0)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests;

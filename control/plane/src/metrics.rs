@@ -1,0 +1,375 @@
+//! The page that Prometheus reads: names, units and help texts by its conventions, made anew at
+//! each scrape from what workers and devices have counted.
+
+mod page;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use weir_core::counters::{DropReason, WorkerCounters};
+use weir_model::api::{ServerState, ServerView, ServiceView, Stats};
+use weir_worker::Handle;
+
+use crate::devices::PortReport;
+use crate::state::State;
+use page::{Labels, Page};
+
+/// The content type of the page: Prometheus's text format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+impl State {
+    /// The page.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let mut page = Page::default();
+        self.about_metrics(&mut page);
+        self.service_metrics(&mut page);
+        self.worker_metrics(&mut page);
+        self.port_metrics(&mut page);
+        page.text()
+    }
+
+    fn about_metrics(&self, page: &mut Page) {
+        let about = Labels::new()
+            .with("version", &self.about.version)
+            .with("dpdk", &self.about.dpdk_version);
+        page.gauge("weir_build_info", "Always 1; the labels tell the versions.")
+            .set(about, 1.0);
+        page.gauge(
+            "weir_start_time_seconds",
+            "When the director started, in seconds since 1970.",
+        )
+        .set(Labels::new(), unix_seconds(self.started));
+        page.gauge(
+            "weir_config_last_reload_successful",
+            "1 when the last reload was applied, 0 when it was refused.",
+        )
+        .set(Labels::new(), f64::from(u8::from(self.last_reload.is_ok)));
+        page.gauge(
+            "weir_config_last_reload_success_timestamp_seconds",
+            "When the configuration in use was taken, in seconds since 1970.",
+        )
+        .set(Labels::new(), unix_seconds(self.last_reload.succeeded));
+        page.gauge(
+            "weir_epoch",
+            "Raised with every change that was published to the workers.",
+        )
+        .set(Labels::new(), self.epoch() as f64);
+        let drops = page.counter(
+            "weir_dropped_packets_total",
+            "Packets that were not forwarded, by reason; GET /v1/drops explains each.",
+        );
+        for reason in DropReason::ALL {
+            let labels = Labels::new().with("reason", reason.label());
+            drops.set(labels, self.dropped(*reason) as f64);
+        }
+    }
+
+    fn service_metrics(&self, page: &mut Page) {
+        let services = self.services().services;
+        let all = services.iter().map(|s| (service_labels(s), &s.stats));
+        traffic(page, "weir_service", "the service", all);
+        let servers = || {
+            services.iter().flat_map(|service| {
+                let labels = service_labels(service);
+                let server = move |server| (server_labels(&labels, server), server);
+                service.servers.iter().map(server)
+            })
+        };
+        let all = servers().map(|(labels, server)| (labels, &server.stats));
+        traffic(page, "weir_server", "the real server", all);
+        let mut gauge = |name, help, value: fn(&ServerView) -> f64| {
+            let family = page.gauge(name, help);
+            for (labels, server) in servers() {
+                family.set(labels, value(server));
+            }
+        };
+        gauge(
+            "weir_server_connections_active",
+            "Flows that IPVS counts as active: opening and established TCP.",
+            |server| server.active as f64,
+        );
+        gauge(
+            "weir_server_connections_inactive",
+            "All other flows: closing TCP, and UDP.",
+            |server| server.inactive as f64,
+        );
+        gauge(
+            "weir_server_weight",
+            "Its share of new flows; 0 drains.",
+            |server| f64::from(server.weight),
+        );
+        gauge(
+            "weir_server_up",
+            "1 when it gets new flows, 0 when it is drained or removed.",
+            |server| f64::from(u8::from(server.state == ServerState::Up)),
+        );
+    }
+
+    fn worker_metrics(&self, page: &mut Page) {
+        for (name, help, value) in WORKER_COUNTERS {
+            let family = page.counter(name, help);
+            for worker in self.workers() {
+                family.set(worker_labels(worker), value(worker.counters()));
+            }
+        }
+        for (name, help, value) in WORKER_GAUGES {
+            let family = page.gauge(name, help);
+            for worker in self.workers() {
+                family.set(worker_labels(worker), value(worker));
+            }
+        }
+        let family = page.gauge(
+            "weir_worker_busy_ratio",
+            "Share of turns in the last seconds that found a packet.",
+        );
+        for (worker, busy) in self.workers().iter().zip(&self.busy) {
+            family.set(worker_labels(worker), busy.ratio);
+        }
+    }
+
+    fn port_metrics(&self, page: &mut Page) {
+        let ports = self.config().ports.iter().zip(self.devices.ports());
+        let ports: Vec<_> = ports.collect();
+        for (name, help, value) in PORT_COUNTERS {
+            let family = page.counter(name, help);
+            for (port, report) in &ports {
+                family.set(Labels::new().with("port", &port.name), value(report) as f64);
+            }
+        }
+        let family = page.gauge("weir_port_up", "1 when the port's link carries packets.");
+        for (port, report) in &ports {
+            let labels = Labels::new().with("port", &port.name);
+            family.set(labels, f64::from(u8::from(report.link.up)));
+        }
+        let family = page.gauge(
+            "weir_port_speed_bytes",
+            "Speed of the port's link in bytes a second, where the device knows it.",
+        );
+        for (port, report) in &ports {
+            if let Some(mbps) = report.link.speed_mbps {
+                let labels = Labels::new().with("port", &port.name);
+                family.set(labels, f64::from(mbps) * 125_000.0);
+            }
+        }
+        let buffers = self.devices.buffers();
+        page.gauge("weir_packet_buffers", "Packet buffers of all ports.")
+            .set(Labels::new(), buffers.all as f64);
+        page.gauge("weir_packet_buffers_free", "Packet buffers in no use.")
+            .set(Labels::new(), buffers.free as f64);
+    }
+}
+
+type CounterOf<T> = (&'static str, &'static str, fn(&T) -> f64);
+
+const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
+    (
+        "weir_worker_forwarded_packets_total",
+        "Packets of flows sent on to a real server or client.",
+        |c| c.forwarded.get() as f64,
+    ),
+    (
+        "weir_worker_punted_packets_total",
+        "Packets given to Linux.",
+        |c| c.punted.get() as f64,
+    ),
+    (
+        "weir_worker_from_linux_packets_total",
+        "Packets from Linux sent out of a port.",
+        |c| c.from_linux.get() as f64,
+    ),
+    (
+        "weir_worker_handed_off_packets_total",
+        "Packets handed to the worker that owns their flow.",
+        |c| c.handed_off.get() as f64,
+    ),
+    (
+        "weir_worker_unparked_packets_total",
+        "Packets that waited for a neighbour and were then sent.",
+        |c| c.unparked.get() as f64,
+    ),
+    (
+        "weir_worker_icmp_errors_sent_total",
+        "ICMP errors made.",
+        |c| c.icmp_sent.get() as f64,
+    ),
+    ("weir_worker_resets_sent_total", "TCP resets made.", |c| {
+        c.resets_sent.get() as f64
+    }),
+    (
+        "weir_worker_answers_suppressed_total",
+        "ICMP errors and TCP resets that were due but over limits.icmp_per_second.",
+        |c| c.answers_suppressed.get() as f64,
+    ),
+    (
+        "weir_worker_fragments_sent_total",
+        "IP fragments made of packets bigger than the MTU.",
+        |c| c.fragments_sent.get() as f64,
+    ),
+    ("weir_flows_created_total", "Flows made.", |c| {
+        c.flows_created.get() as f64
+    }),
+    ("weir_flows_expired_total", "Flows that timed out.", |c| {
+        c.flows_expired.get() as f64
+    }),
+    (
+        "weir_worker_turns_total",
+        "Turns of the worker's loop.",
+        |c| c.turns.get() as f64,
+    ),
+    (
+        "weir_worker_busy_turns_total",
+        "Turns that found a packet.",
+        |c| c.turns_busy.get() as f64,
+    ),
+    (
+        "weir_worker_slept_seconds_total",
+        "Time asleep in adaptive idle mode.",
+        |c| seconds(c.slept_ns.get()),
+    ),
+];
+
+const WORKER_GAUGES: &[CounterOf<Handle>] = &[
+    (
+        "weir_flow_table_entries",
+        "Flows that the worker holds now.",
+        |worker| worker.counters().flows.get() as f64,
+    ),
+    (
+        "weir_flow_table_capacity",
+        "Flows that the worker can hold.",
+        |worker| worker.flows_max() as f64,
+    ),
+    (
+        "weir_worker_longest_turn_seconds",
+        "The longest turn since start.",
+        |worker| seconds(worker.counters().turn_longest_ns.get()),
+    ),
+    (
+        "weir_worker_epoch",
+        "The published change that the worker decides by; compare weir_epoch.",
+        |worker| worker.adopted_epoch() as f64,
+    ),
+];
+
+type PortCounter = (&'static str, &'static str, fn(&PortReport) -> u64);
+
+const PORT_COUNTERS: &[PortCounter] = &[
+    (
+        "weir_port_receive_packets_total",
+        "Packets that the device received.",
+        |port| port.rx_packets,
+    ),
+    (
+        "weir_port_receive_bytes_total",
+        "Bytes that the device received.",
+        |port| port.rx_bytes,
+    ),
+    (
+        "weir_port_receive_missed_total",
+        "Packets lost because a receive queue was full.",
+        |port| port.rx_missed,
+    ),
+    (
+        "weir_port_receive_errors_total",
+        "Packets received broken.",
+        |port| port.rx_errors,
+    ),
+    (
+        "weir_port_receive_no_buffer_total",
+        "Packets lost for want of a packet buffer.",
+        |port| port.rx_no_buffer,
+    ),
+    (
+        "weir_port_transmit_packets_total",
+        "Packets that the device sent.",
+        |port| port.tx_packets,
+    ),
+    (
+        "weir_port_transmit_bytes_total",
+        "Bytes that the device sent.",
+        |port| port.tx_bytes,
+    ),
+    (
+        "weir_port_transmit_errors_total",
+        "Packets that could not be sent.",
+        |port| port.tx_errors,
+    ),
+];
+
+/// What services and servers both count.
+fn traffic<'a>(
+    page: &mut Page,
+    prefix: &str,
+    whose: &str,
+    all: impl Iterator<Item = (Labels, &'a Stats)> + Clone,
+) {
+    let family = page.counter(
+        &format!("{prefix}_connections_total"),
+        &format!("Flows scheduled to {whose}."),
+    );
+    for (labels, stats) in all.clone() {
+        family.set(labels, stats.connections as f64);
+    }
+    let family = page.counter(
+        &format!("{prefix}_packets_total"),
+        &format!("Packets of {whose}: in from clients, out to them (where replies pass Weir)."),
+    );
+    for (labels, stats) in all.clone() {
+        family.set(
+            labels.clone().with("direction", "in"),
+            stats.packets_in as f64,
+        );
+        family.set(labels.with("direction", "out"), stats.packets_out as f64);
+    }
+    let family = page.counter(
+        &format!("{prefix}_bytes_total"),
+        &format!("Bytes of those packets of {whose}, from the IP header on."),
+    );
+    for (labels, stats) in all {
+        family.set(
+            labels.clone().with("direction", "in"),
+            stats.bytes_in as f64,
+        );
+        family.set(labels.with("direction", "out"), stats.bytes_out as f64);
+    }
+}
+
+/// `service` is what people call it; a service without a name is called by what tells it apart.
+fn service_labels(service: &ServiceView) -> Labels {
+    let key = weir_model::ServiceKey {
+        protocol: service.protocol,
+        address: service.address,
+        port: service.port,
+    };
+    let name = service.name.clone().unwrap_or_else(|| key.to_string());
+    Labels::new()
+        .with("protocol", service.protocol.name())
+        .with("address", service.address)
+        .with("port", service.port)
+        .with("service", name)
+}
+
+fn server_labels(service: &Labels, server: &ServerView) -> Labels {
+    service
+        .clone()
+        .with("server_address", server.address)
+        .with("server_port", server.port)
+        .with("server", server.name.as_deref().unwrap_or_default())
+        .with("method", server.method.name())
+}
+
+fn worker_labels(worker: &Handle) -> Labels {
+    Labels::new().with("worker", worker.id().0)
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use weir_core::counters::DropReason;
+
+use crate::testing::{service, state, worker};
+
+#[test]
+fn promtool_finds_nothing_to_say() {
+    let text = state(
+        &service("rr", &[(1, 1), (2, 0)]),
+        vec![worker(0), worker(1)],
+    )
+    .metrics();
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = promtool.expect("this test needs promtool (apt-get install prometheus)");
+    let mut stdin = promtool.stdin.take().expect("it is piped");
+    stdin.write_all(text.as_bytes()).expect("promtool reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.trim().is_empty(),
+        "{said}\n{text}"
+    );
+}
+
+#[test]
+fn what_workers_count_is_summed_and_labelled() {
+    let workers = [worker(0), worker(1)];
+    let state = state(&service("rr", &[(1, 1), (2, 0)]), workers.to_vec());
+    for worker in &workers {
+        worker.counters().servers[0].connections.add(3);
+        worker.counters().servers[0].bytes_out.add(100);
+        worker.counters().count_drop(DropReason::NoFlow);
+    }
+    let text = state.metrics();
+    let service = "protocol=\"tcp\",address=\"192.0.2.100\",port=\"80\",service=\"web\"";
+    let server = "server_address=\"10.0.0.1\",server_port=\"80\",server=\"\",method=\"nat\"";
+    let drained = server.replace("10.0.0.1", "10.0.0.2");
+    for line in [
+        format!("weir_service_connections_total{{{service}}} 6"),
+        format!("weir_service_bytes_total{{{service},direction=\"out\"}} 200"),
+        format!("weir_server_connections_total{{{service},{server}}} 6"),
+        format!("weir_server_up{{{service},{server}}} 1"),
+        format!("weir_server_up{{{service},{drained}}} 0"),
+        "weir_dropped_packets_total{reason=\"no_flow\"} 2".to_owned(),
+        "weir_dropped_packets_total{reason=\"truncated\"} 0".to_owned(),
+        "weir_flow_table_capacity{worker=\"1\"} 1024".to_owned(),
+        "weir_port_receive_packets_total{port=\"wan\"} 7".to_owned(),
+        "weir_config_last_reload_successful 1".to_owned(),
+    ] {
+        assert!(
+            text.lines().any(|is| is == line),
+            "{line} is not in\n{text}"
+        );
+    }
+}
+
+/// The rules that alert name no metric that the page does not have.
+#[test]
+fn the_alerts_name_only_metrics_that_exist() {
+    let text = state(&service("rr", &[(1, 1)]), vec![worker(0)]).metrics();
+    let rules = include_str!("../../../../conf/alerts.yml");
+    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut seen = 0;
+    for metric in words.filter(|word| word.starts_with("weir_")) {
+        assert!(text.contains(&format!("# TYPE {metric} ")), "{metric}");
+        seen += 1;
+    }
+    assert!(seen > 3, "the rules name metrics");
+}

@@ -1,0 +1,84 @@
+//! From the file, on SIGHUP or by the API: read, check whole, then apply the difference or change
+//! nothing and say why.
+
+use std::time::SystemTime;
+
+use tracing::{error, info};
+use weir_model::api::{Problem, Reloaded};
+use weir_model::{Faults, parse};
+
+use crate::slots::NoSlots;
+use crate::state::State;
+
+/// Why a configuration was not taken. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The file cannot be read.
+    #[error("{file} cannot be read: {cause}")]
+    Unreadable {
+        /// The file as the operator named it.
+        file: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The file has faults, or changes what needs a restart.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// Removed servers still take the room of new ones.
+    #[error(transparent)]
+    NoSlots(#[from] NoSlots),
+}
+
+impl Refused {
+    /// As the API tells it.
+    #[must_use]
+    pub fn problem(self) -> Problem {
+        match self {
+            Self::Faults(faults) => Problem::invalid_config(faults),
+            Self::NoSlots(_) => {
+                let title = "There is no room for the new servers yet";
+                Problem::new(409, title, self.to_string())
+            }
+            Self::Unreadable { .. } => {
+                Problem::new(422, "The file cannot be read", self.to_string())
+            }
+        }
+    }
+}
+
+impl State {
+    /// Reads the file again and applies what is different. Logs the steps, or the faults.
+    ///
+    /// # Errors
+    /// What speaks against it; nothing was changed then.
+    pub fn reload(&mut self) -> Result<Reloaded, Refused> {
+        let result = self.read_and_apply();
+        self.last_reload.is_ok = result.is_ok();
+        match &result {
+            Ok(reloaded) => {
+                self.last_reload.succeeded = SystemTime::now();
+                for change in &reloaded.changes {
+                    info!("reload: {change}");
+                }
+                let count = reloaded.changes.len();
+                info!("reloaded {}: {count} changes", self.file_name());
+            }
+            Err(refused) => {
+                for line in refused.to_string().lines() {
+                    error!("reload: {line}");
+                }
+                error!("not reloaded: nothing was changed");
+            }
+        }
+        result
+    }
+
+    fn read_and_apply(&mut self) -> Result<Reloaded, Refused> {
+        let name = self.file_name().to_owned();
+        let text = match std::fs::read_to_string(&name) {
+            Ok(text) => text,
+            Err(cause) => return Err(Refused::Unreadable { file: name, cause }),
+        };
+        self.apply(parse(&text, &name)?)
+    }
+}

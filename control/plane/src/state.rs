@@ -1,0 +1,248 @@
+//! The single owner of what is wanted, what is held and what is published. Everything else asks it
+//! through [`crate::door`].
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use weir_core::next_hop::Network;
+use weir_model::api::{NeighbourView, Reloaded, RouteView};
+use weir_model::{Config, ConfigFile, LogLevel};
+use weir_worker::Handle;
+
+use crate::compile::{self, Compiler};
+use crate::devices::Devices;
+use crate::difference;
+use crate::drops::Samples;
+use crate::publish::Publisher;
+use crate::reload::Refused;
+
+/// What the process is.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Version of `weird`.
+    pub version: String,
+    /// Version of DPDK, as DPDK names itself.
+    pub dpdk_version: String,
+}
+
+/// What the daemon made before control takes over.
+pub struct Parts {
+    /// The configuration it made them by.
+    pub file: ConfigFile,
+    /// The workers, which have nothing published yet.
+    pub workers: Vec<Handle>,
+    /// The ports.
+    pub devices: Box<dyn Devices>,
+    /// What the process is.
+    pub about: About,
+    /// Sets the level of the log.
+    pub set_log_level: Box<dyn Fn(LogLevel)>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("about", &self.about)
+            .field("workers", &self.workers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ways of packets as published, and as told to people.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// For the workers.
+    pub network: Network,
+    /// For people.
+    pub neighbours: Vec<NeighbourView>,
+    /// For people.
+    pub routes: Vec<RouteView>,
+}
+
+/// How the last reload went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastReload {
+    pub(crate) is_ok: bool,
+    /// When the configuration now in use was taken.
+    pub(crate) succeeded: SystemTime,
+}
+
+/// The state of the director as control holds it.
+pub struct State {
+    pub(crate) about: About,
+    pub(crate) started: SystemTime,
+    pub(crate) started_at: Instant,
+    pub(crate) file: ConfigFile,
+    pub(crate) compiler: Compiler,
+    pub(crate) publisher: Publisher,
+    pub(crate) devices: Box<dyn Devices>,
+    pub(crate) samples: Samples,
+    pub(crate) busy: Vec<BusyMeter>,
+    pub(crate) last_reload: LastReload,
+    pub(crate) neighbours: Vec<NeighbourView>,
+    pub(crate) routes: Vec<RouteView>,
+    set_log_level: Box<dyn Fn(LogLevel)>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("about", &self.about)
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The share of a worker's turns that found a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BusyMeter {
+    turns: u64,
+    busy: u64,
+    /// From 0 to 1, between the last two looks.
+    pub(crate) ratio: f64,
+}
+
+impl BusyMeter {
+    fn observe(&mut self, worker: &Handle) {
+        let counters = worker.counters();
+        // A turn counts itself before its packets, so busy ones are read first.
+        let (busy, turns) = (counters.turns_busy.get(), counters.turns.get());
+        let passed = turns.saturating_sub(self.turns).max(1);
+        self.ratio = (busy.saturating_sub(self.busy) as f64 / passed as f64).min(1.0);
+        (self.busy, self.turns) = (busy, turns);
+    }
+}
+
+impl State {
+    /// Publishes the services of the configuration, and `ways`.
+    ///
+    /// # Errors
+    /// When there are fewer slots than servers, which a valid configuration does not ask for.
+    pub fn start(parts: Parts, ways: Ways) -> Result<Self, Refused> {
+        let mut state = Self {
+            about: parts.about,
+            started: SystemTime::now(),
+            started_at: Instant::now(),
+            compiler: Compiler::new(parts.file.config.limits.servers as usize),
+            busy: vec![BusyMeter::default(); parts.workers.len()],
+            publisher: Publisher::new(parts.workers),
+            devices: parts.devices,
+            samples: Samples::default(),
+            last_reload: LastReload {
+                is_ok: true,
+                succeeded: SystemTime::now(),
+            },
+            neighbours: ways.neighbours,
+            routes: ways.routes,
+            set_log_level: parts.set_log_level,
+            file: parts.file,
+        };
+        state.compiler.check_room(&state.file.config.services)?;
+        let (services, settings) = (state.compile(), compile::settings(state.config()));
+        state.publisher.publish(|snapshot| {
+            snapshot.services = services;
+            snapshot.settings = settings;
+            snapshot.network = Arc::new(ways.network);
+        });
+        Ok(state)
+    }
+
+    /// The configuration in use.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.file.config
+    }
+
+    /// The file it is from, as the operator named it.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.file.name()
+    }
+
+    /// The workers.
+    #[must_use]
+    pub fn workers(&self) -> &[Handle] {
+        self.publisher.workers()
+    }
+
+    /// What was published last.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.publisher.newest().epoch
+    }
+
+    /// Puts `file` in the place of the configuration in use: what differs is published, the rest
+    /// stays as it is. Returns what changed, in words.
+    ///
+    /// # Errors
+    /// What speaks against it; nothing was changed then.
+    pub fn apply(&mut self, file: ConfigFile) -> Result<Reloaded, Refused> {
+        file.check_reload(self.config())?;
+        self.compiler.check_room(&file.config.services)?;
+        let changes = difference::steps(self.config(), &file.config);
+        let held = std::mem::replace(&mut self.file, file).config;
+
+        let wanted = self.config();
+        if held.log != wanted.log {
+            (self.set_log_level)(wanted.log.level);
+        }
+        let settings = compile::settings(wanted);
+        let services = (held.services != wanted.services).then(|| self.compile());
+        if services.is_some() || settings != self.publisher.newest().settings {
+            self.publisher.publish(|snapshot| {
+                snapshot.settings = settings;
+                if let Some(services) = services {
+                    snapshot.services = services;
+                }
+            });
+        }
+        let epoch = self.epoch();
+        Ok(Reloaded { epoch, changes })
+    }
+
+    /// Publishes other ways, if they are other ones for the workers.
+    pub fn set_ways(&mut self, ways: Ways) {
+        self.neighbours = ways.neighbours;
+        self.routes = ways.routes;
+        if ways.network != *self.publisher.newest().network {
+            self.publisher
+                .publish(|snapshot| snapshot.network = Arc::new(ways.network));
+        }
+    }
+
+    /// What is due every second: samples, memory that no worker reads, slots that no flow needs.
+    pub fn keep_house(&mut self, now: Instant) {
+        self.samples.collect(self.publisher.workers(), now);
+        self.publisher.free_unused();
+        let adopted = self.publisher.adopted_epoch();
+        let newest = self.epoch();
+        if self
+            .compiler
+            .reap(self.publisher.workers(), adopted, newest)
+        {
+            let services = self.compile();
+            self.publisher
+                .publish(|snapshot| snapshot.services = services);
+        }
+    }
+
+    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time.
+    pub fn estimate(&mut self, seconds: f64) {
+        let workers = self.publisher.workers();
+        self.compiler.estimate(workers, seconds);
+        for (meter, worker) in self.busy.iter_mut().zip(workers) {
+            meter.observe(worker);
+        }
+    }
+
+    fn compile(&mut self) -> Arc<weir_core::service::Services> {
+        Arc::new(self.compiler.compile(
+            &self.file.config.services,
+            self.publisher.workers(),
+            self.publisher.next_epoch(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+use std::time::Instant;
+
+use weir_core::service::ServerId;
+use weir_model::api::ServerState;
+
+use crate::reload::Refused;
+use crate::testing::{SERVERS, config_file, service, state, worker};
+
+#[test]
+fn the_first_publication_has_the_services() {
+    let worker = worker(0);
+    let state = state(&service("rr", &[(1, 1)]), vec![worker.clone()]);
+    let snapshot = worker.adopt_newest().expect("one was published");
+    assert_eq!(snapshot.epoch, 1);
+    assert_eq!(snapshot.services.list().len(), 1);
+    assert_eq!(state.status().epoch, 1);
+}
+
+#[test]
+fn a_reload_that_changes_nothing_publishes_nothing() {
+    let text = service("rr", &[(1, 1)]);
+    let mut state = state(&text, vec![worker(0)]);
+    let reloaded = state.apply(config_file(&text)).expect("it is valid");
+    assert_eq!((reloaded.epoch, reloaded.changes.len()), (1, 0));
+}
+
+#[test]
+fn what_did_not_change_stays_shared() {
+    let worker = worker(0);
+    let mut state = state(&service("rr", &[(1, 1)]), vec![worker.clone()]);
+    let first = worker.adopt_newest().expect("the first");
+    let wanted = service("rr", &[(1, 1)]) + "[timeouts]\nudp = 7\n";
+    state.apply(config_file(&wanted)).expect("it is valid");
+    let second = worker.adopt_newest().expect("the second");
+    assert!(std::sync::Arc::ptr_eq(&first.services, &second.services));
+    assert_eq!(second.network_epoch, first.network_epoch);
+    assert_eq!(second.settings.timeouts.udp, 700);
+}
+
+#[test]
+fn what_needs_a_restart_is_refused_and_nothing_changes() {
+    let mut state = state(&service("rr", &[(1, 1)]), vec![worker(0)]);
+    let wanted = service("rr", &[(2, 1)]) + "[workers]\ncores = [0]\n";
+    let refused = state.apply(config_file(&wanted));
+    let Err(Refused::Faults(faults)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(faults.0[0].key, "workers.cores");
+    assert_eq!(state.epoch(), 1);
+    let servers = &state.services().services[0].servers;
+    assert_eq!(servers[0].address.to_string(), "10.0.0.1");
+}
+
+#[test]
+fn servers_without_room_are_refused_and_nothing_changes() {
+    let all: Vec<(u8, u16)> = (1..=SERVERS as u8).map(|n| (n, 1)).collect();
+    let mut state = state(&service("rr", &all), vec![worker(0)]);
+    let other = config_file(&service("rr", &[(99, 1)]));
+    let problem = state.apply(other).expect_err("no room").problem();
+    assert_eq!(problem.status, 409);
+    assert_eq!(state.services().services[0].servers.len(), SERVERS);
+}
+
+#[test]
+fn a_removed_server_is_listed_until_its_last_flow_ends() {
+    let worker = worker(0);
+    let mut state = state(&service("rr", &[(1, 1), (2, 1)]), vec![worker.clone()]);
+    worker.adopt_newest();
+    let of_two = &worker.counters().servers[ServerId(1).0 as usize];
+    of_two.active.set(1);
+    of_two.connections.add(4);
+    state
+        .apply(config_file(&service("rr", &[(1, 0)])))
+        .expect("it is valid");
+    worker.adopt_newest();
+    state.keep_house(Instant::now());
+    let view = state.services().services.remove(0);
+    let states: Vec<_> = view.servers.iter().map(|server| server.state).collect();
+    assert_eq!(states, [ServerState::Draining, ServerState::Removed]);
+    assert_eq!((view.servers[1].active, view.stats.connections), (1, 4));
+
+    of_two.active.set(0);
+    state.keep_house(Instant::now());
+    state.keep_house(Instant::now());
+    let view = state.services().services.remove(0);
+    assert_eq!((view.servers.len(), view.stats.connections), (1, 4));
+    let snapshot = worker.adopt_newest().expect("the slot was given up");
+    assert_eq!(snapshot.services.server(ServerId(1)), None);
+}
+
+#[test]
+fn a_reload_of_a_bad_file_tells_every_fault_and_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("weir.toml");
+    let name = path.to_str().expect("a plain path");
+    let port = "[limits]\nservers = 8\n[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n\
+         addresses = [\"192.0.2.1/24\"]\n";
+    let good = port.to_owned() + &service("rr", &[(1, 1)]);
+    let mut state = state("", vec![worker(0)]);
+    state.file = weir_model::parse(port, name).expect("valid");
+
+    std::fs::write(&path, good.replace("weight = 1", "weight = -1\nwieght = 2")).expect("written");
+    let Err(Refused::Faults(faults)) = state.reload() else {
+        panic!("it has two faults");
+    };
+    assert_eq!(faults.0.len(), 2, "{faults}");
+    assert!(state.services().services.is_empty());
+    assert!(
+        state
+            .metrics()
+            .contains("weir_config_last_reload_successful 0")
+    );
+
+    std::fs::write(&path, good).expect("written");
+    let reloaded = state.reload().expect("it is valid");
+    assert_eq!(reloaded.changes.len(), 2, "{:?}", reloaded.changes);
+    assert!(
+        state
+            .metrics()
+            .contains("weir_config_last_reload_successful 1")
+    );
+
+    std::fs::remove_file(&path).expect("removed");
+    let Err(Refused::Unreadable { .. }) = state.reload() else {
+        panic!("there is no file");
+    };
+}

@@ -1,0 +1,206 @@
+//! The state as the API tells it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use weir_core::counters::DropReason;
+use weir_model::api::{
+    Drops, Neighbours, PortView, Ports, Routes, ServerState, ServerView, ServiceView, Services,
+    Stats, Status, WorkerView, Workers,
+};
+use weir_model::{ServerKey, Service, ServiceKey};
+
+use crate::compile::model_method;
+use crate::drops;
+use crate::slots::SlotKey;
+use crate::state::State;
+use crate::totals::FlowCounts;
+
+impl State {
+    /// The daemon.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            version: self.about.version.clone(),
+            dpdk_version: self.about.dpdk_version.clone(),
+            pid: std::process::id(),
+            uptime_seconds: self.started_at.elapsed().as_secs(),
+            config_file: self.file_name().to_owned(),
+            epoch: self.epoch(),
+        }
+    }
+
+    /// Services and servers, with those that were removed and are remembered by flows.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        let totals = self.compiler.service_totals(self.workers());
+        let removed = self.removed_servers();
+        let view = |service: &Service| {
+            let key = service.key();
+            let carried = totals.get(&key).copied().unwrap_or_default();
+            ServiceView {
+                protocol: service.protocol,
+                address: service.address,
+                port: service.port,
+                name: service.name.clone(),
+                scheduler: service.scheduler,
+                stats: carried.stats(self.compiler.service_rates(key)),
+                servers: self.servers(service, removed.get(&key)),
+            }
+        };
+        let services = self.config().services.iter().map(view);
+        Services {
+            services: services.collect(),
+        }
+    }
+
+    /// Those that left the configuration and are remembered by flows.
+    fn removed_servers(&self) -> HashMap<ServiceKey, Vec<ServerKey>> {
+        let mut removed: HashMap<_, Vec<_>> = HashMap::new();
+        for (_, slot) in self.compiler.slots().iter() {
+            if slot.is_removed() {
+                let of_service = removed.entry(slot.key.service).or_default();
+                of_service.push(slot.key.server);
+            }
+        }
+        removed
+    }
+
+    fn servers(&self, service: &Service, removed: Option<&Vec<ServerKey>>) -> Vec<ServerView> {
+        let configured = service.servers.iter().map(|server| {
+            let state = match server.weight {
+                0 => ServerState::Draining,
+                _ => ServerState::Up,
+            };
+            ServerView {
+                name: server.name.clone(),
+                method: server.method,
+                weight: server.weight,
+                state,
+                ..self.server(service, server.key())
+            }
+        });
+        let removed = removed.into_iter().flatten();
+        let removed = removed.map(|key| self.server(service, *key));
+        configured.chain(removed).collect()
+    }
+
+    /// What the slot of a server knows; the rest is for one that was removed.
+    fn server(&self, service: &Service, key: ServerKey) -> ServerView {
+        let slot = self.compiler.slots().find(SlotKey {
+            service: service.key(),
+            server: key,
+        });
+        let (stats, flows) = match slot {
+            Some((id, slot)) => {
+                let totals = self.compiler.slots().totals(self.workers(), id);
+                let flows = FlowCounts::of_slot(self.workers(), id);
+                (totals.stats(slot.rates()), flows)
+            }
+            None => (Stats::default(), FlowCounts::default()),
+        };
+        ServerView {
+            address: key.address,
+            port: key.port,
+            name: None,
+            method: slot.map_or(weir_model::Method::Nat, |(_, s)| model_method(s.method)),
+            weight: 0,
+            active: flows.active,
+            inactive: flows.inactive,
+            state: ServerState::Removed,
+            stats,
+        }
+    }
+
+    /// The workers.
+    #[must_use]
+    pub fn workers_view(&self) -> Workers {
+        let meters = self.workers().iter().zip(&self.busy);
+        let workers = meters.map(|(worker, busy)| {
+            let counters = worker.counters();
+            let drops = DropReason::ALL.iter().map(|reason| counters.drops(*reason));
+            WorkerView {
+                id: worker.id().0,
+                core: worker.core().and_then(|core| u16::try_from(core).ok()),
+                epoch: worker.adopted_epoch(),
+                flows: counters.flows.get(),
+                flows_max: worker.flows_max() as u64,
+                flows_created: counters.flows_created.get(),
+                flows_expired: counters.flows_expired.get(),
+                packets_forwarded: counters.forwarded.get(),
+                packets_punted: counters.punted.get(),
+                packets_from_linux: counters.from_linux.get(),
+                packets_handed_off: counters.handed_off.get(),
+                packets_dropped: drops.sum(),
+                turns: counters.turns.get(),
+                busy_ratio: busy.ratio,
+                longest_turn_us: counters.turn_longest_ns.get() / 1000,
+            }
+        });
+        Workers {
+            workers: workers.collect(),
+        }
+    }
+
+    /// The ports.
+    #[must_use]
+    pub fn ports(&self) -> Ports {
+        let reports = self.devices.ports();
+        let ports = self.config().ports.iter().zip(reports);
+        let view = ports.map(|(port, report)| PortView {
+            name: port.name.clone(),
+            device: port.device.clone(),
+            driver: report.driver,
+            mac: report.mac,
+            mtu: report.mtu,
+            twin: port.twin.clone(),
+            addresses: port.all_addresses().map(|(_, address)| address).collect(),
+            link: report.link,
+            queues: report.queues,
+            steering: report.steering,
+            rx_packets: report.rx_packets,
+            rx_bytes: report.rx_bytes,
+            rx_missed: report.rx_missed,
+            rx_errors: report.rx_errors,
+            rx_no_buffer: report.rx_no_buffer,
+            tx_packets: report.tx_packets,
+            tx_bytes: report.tx_bytes,
+            tx_errors: report.tx_errors,
+        });
+        Ports {
+            ports: view.collect(),
+        }
+    }
+
+    /// The neighbours.
+    #[must_use]
+    pub fn neighbours(&self) -> Neighbours {
+        Neighbours {
+            neighbours: self.neighbours.clone(),
+        }
+    }
+
+    /// The routes.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes {
+            routes: self.routes.clone(),
+        }
+    }
+
+    /// What was not forwarded.
+    #[must_use]
+    pub fn drops(&mut self, now: Instant) -> Drops {
+        self.samples.collect(self.publisher.workers(), now);
+        let port_name = |port: usize| {
+            let port = self.config().ports.get(port);
+            port.map(|port| port.name.clone()).unwrap_or_default()
+        };
+        self.samples.view(self.workers(), now, port_name)
+    }
+
+    /// Packets of all workers dropped for `reason`.
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        drops::count(self.workers(), reason)
+    }
+}
