@@ -8,6 +8,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::door::door;
+use crate::host::{Host, house::SOLICIT};
 use crate::http::{self, ControlSocket, MetricsListener};
 use crate::state::State;
 use crate::totals::ESTIMATE_SECONDS;
@@ -48,7 +49,12 @@ pub struct Listeners {
 ///
 /// # Errors
 /// When a listener cannot be served.
-pub async fn run(mut state: State, listeners: Listeners, mut signals: Signals) -> io::Result<()> {
+pub async fn run(
+    mut state: State,
+    mut host: Host,
+    listeners: Listeners,
+    mut signals: Signals,
+) -> io::Result<()> {
     let (door, mut questions) = door();
     let api = axum::serve(listeners.control.listener()?, http::api(door.clone()));
     tokio::spawn(api.into_future());
@@ -59,9 +65,13 @@ pub async fn run(mut state: State, listeners: Listeners, mut signals: Signals) -
     let mut house = every(Duration::from_secs(1));
     let mut estimate = every(Duration::from_secs(ESTIMATE_SECONDS));
     let mut estimated = Instant::now();
+    let mut solicit = every(SOLICIT);
+    let mut held = (state.last_reload.succeeded, state.config().clone());
     loop {
         tokio::select! {
             Some(question) = questions.next() => question(&mut state),
+            () = host.changed() => state.set_ways(host.ways(state.config())),
+            _ = solicit.tick() => host.solicit(state.workers()).await,
             _ = house.tick() => state.keep_house(Instant::now()),
             _ = estimate.tick() => {
                 let now = Instant::now();
@@ -74,6 +84,11 @@ pub async fn run(mut state: State, listeners: Listeners, mut signals: Signals) -
             }
             _ = signals.terminate.recv() => return stopping("SIGTERM"),
             _ = signals.interrupt.recv() => return stopping("SIGINT"),
+        }
+        if state.last_reload.succeeded != held.0 {
+            host.change_addresses(&held.1, state.config()).await;
+            state.set_ways(host.ways(state.config()));
+            held = (state.last_reload.succeeded, state.config().clone());
         }
     }
 }

@@ -3,10 +3,12 @@
 
 pub mod assemble;
 pub mod follow;
+pub mod house;
 pub mod pump;
 pub mod twin;
 
 pub use assemble::{Interfaces, PortFacts, assemble};
 pub use follow::{LinuxNetwork, Netlink};
-pub use pump::{Pump, TwinCounters};
+pub use house::Host;
+pub use pump::{Pump, TwinCounters, doorbell};
 pub use twin::{Twin, TwinError};
