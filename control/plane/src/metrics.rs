@@ -3,6 +3,7 @@
 
 mod page;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_core::counters::{DropReason, WorkerCounters};
@@ -10,6 +11,7 @@ use weir_model::api::{ServerState, ServerView, ServiceView, Stats};
 use weir_worker::Handle;
 
 use crate::devices::PortReport;
+use crate::host::TwinCounters;
 use crate::state::State;
 use page::{Labels, Page};
 
@@ -25,6 +27,7 @@ impl State {
         self.service_metrics(&mut page);
         self.worker_metrics(&mut page);
         self.port_metrics(&mut page);
+        self.twin_metrics(&mut page);
         page.text()
     }
 
@@ -156,6 +159,25 @@ impl State {
             .set(Labels::new(), buffers.all as f64);
         page.gauge("weir_packet_buffers_free", "Packet buffers in no use.")
             .set(Labels::new(), buffers.free as f64);
+    }
+
+    fn twin_metrics(&self, page: &mut Page) {
+        for (name, help, to_linux, from_linux) in TWIN_COUNTERS {
+            let family = page.counter(name, help);
+            for (id, counters) in &self.twins {
+                let Some(port) = self.config().ports.get(usize::from(id.0)) else {
+                    continue;
+                };
+                let labels = Labels::new().with("port", &port.name);
+                for (direction, counter) in [
+                    ("to_linux", to_linux(counters)),
+                    ("from_linux", from_linux(counters)),
+                ] {
+                    let value = counter.load(Ordering::Relaxed) as f64;
+                    family.set(labels.clone().with("direction", direction), value);
+                }
+            }
+        }
     }
 }
 
@@ -293,6 +315,34 @@ const PORT_COUNTERS: &[PortCounter] = &[
         "weir_port_transmit_errors_total",
         "Packets that could not be sent.",
         |port| port.tx_errors,
+    ),
+];
+
+type TwinCounter = (
+    &'static str,
+    &'static str,
+    fn(&TwinCounters) -> &AtomicU64,
+    fn(&TwinCounters) -> &AtomicU64,
+);
+
+const TWIN_COUNTERS: &[TwinCounter] = &[
+    (
+        "weir_twin_packets_total",
+        "Packets between the port's twin in Linux and the workers.",
+        |twin| &twin.packets_to_linux,
+        |twin| &twin.packets_from_linux,
+    ),
+    (
+        "weir_twin_bytes_total",
+        "Bytes between the port's twin in Linux and the workers.",
+        |twin| &twin.bytes_to_linux,
+        |twin| &twin.bytes_from_linux,
+    ),
+    (
+        "weir_twin_dropped_packets_total",
+        "Packets that Linux or the workers did not take from the other.",
+        |twin| &twin.dropped_to_linux,
+        |twin| &twin.dropped_from_linux,
     ),
 ];
 

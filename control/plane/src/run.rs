@@ -66,7 +66,6 @@ pub async fn run(
     let mut estimate = every(Duration::from_secs(ESTIMATE_SECONDS));
     let mut estimated = Instant::now();
     let mut solicit = every(SOLICIT);
-    let mut held = (state.last_reload.succeeded, state.config().clone());
     loop {
         tokio::select! {
             Some(question) = questions.next() => question(&mut state),
@@ -85,10 +84,9 @@ pub async fn run(
             _ = signals.terminate.recv() => return stopping("SIGTERM"),
             _ = signals.interrupt.recv() => return stopping("SIGINT"),
         }
-        if state.last_reload.succeeded != held.0 {
-            host.change_addresses(&held.1, state.config()).await;
+        if let Some(held) = state.take_replaced() {
+            host.change_addresses(&held, state.config()).await;
             state.set_ways(host.ways(state.config()));
-            held = (state.last_reload.succeeded, state.config().clone());
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use weir_core::io::PortId;
 use weir_core::next_hop::Network;
 use weir_model::api::{NeighbourView, Reloaded, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel};
@@ -13,6 +14,7 @@ use crate::compile::{self, Compiler};
 use crate::devices::Devices;
 use crate::difference;
 use crate::drops::Samples;
+use crate::host::TwinCounters;
 use crate::publish::Publisher;
 use crate::reload::Refused;
 
@@ -33,6 +35,8 @@ pub struct Parts {
     pub workers: Vec<Handle>,
     /// The ports.
     pub devices: Box<dyn Devices>,
+    /// What goes through the twins, by port.
+    pub twins: Vec<(PortId, Arc<TwinCounters>)>,
     /// What the process is.
     pub about: About,
     /// Sets the level of the log.
@@ -76,12 +80,14 @@ pub struct State {
     pub(crate) compiler: Compiler,
     pub(crate) publisher: Publisher,
     pub(crate) devices: Box<dyn Devices>,
+    pub(crate) twins: Vec<(PortId, Arc<TwinCounters>)>,
     pub(crate) samples: Samples,
     pub(crate) busy: Vec<BusyMeter>,
     pub(crate) last_reload: LastReload,
     pub(crate) neighbours: Vec<NeighbourView>,
     pub(crate) routes: Vec<RouteView>,
     set_log_level: Box<dyn Fn(LogLevel)>,
+    replaced: Option<Config>,
 }
 
 impl std::fmt::Debug for State {
@@ -127,6 +133,7 @@ impl State {
             busy: vec![BusyMeter::default(); parts.workers.len()],
             publisher: Publisher::new(parts.workers),
             devices: parts.devices,
+            twins: parts.twins,
             samples: Samples::default(),
             last_reload: LastReload {
                 is_ok: true,
@@ -135,6 +142,7 @@ impl State {
             neighbours: ways.neighbours,
             routes: ways.routes,
             set_log_level: parts.set_log_level,
+            replaced: None,
             file: parts.file,
         };
         state.compiler.check_room(&state.file.config.services)?;
@@ -196,8 +204,15 @@ impl State {
                 }
             });
         }
+        self.replaced = Some(held);
         let epoch = self.epoch();
         Ok(Reloaded { epoch, changes })
+    }
+
+    /// The configuration before the one in use, once after a reload: its addresses and static
+    /// routes are still those of the network.
+    pub(crate) fn take_replaced(&mut self) -> Option<Config> {
+        self.replaced.take()
     }
 
     /// Publishes other ways, if they are other ones for the workers.

@@ -1,6 +1,8 @@
 //! Workers that only exist as handles, and configurations in a line.
 
-use weir_core::io::WorkerId;
+use std::sync::Arc;
+
+use weir_core::io::{PortId, WorkerId};
 use weir_model::api::LinkView;
 use weir_model::{Config, ConfigFile, Mac, Service, parse};
 use weir_worker::Handle;
@@ -20,7 +22,7 @@ pub(crate) fn worker(id: u16) -> Handle {
 pub(crate) fn config_file(services: &str) -> ConfigFile {
     let text = format!(
         "[limits]\nservers = {SERVERS}\n[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n\
-         addresses = [\"192.0.2.1/24\"]\n{services}"
+         twin = false\naddresses = [\"192.0.2.1/24\"]\n{services}"
     );
     parse(&text, "test.toml").expect("the test's configuration is valid")
 }
@@ -55,6 +57,7 @@ pub(crate) fn state(services: &str, workers: Vec<Handle>) -> State {
         file: config_file(services),
         workers,
         devices: Box::new(OneDevice),
+        twins: vec![(PortId(0), Arc::default())],
         about: About {
             version: "0.0.0".to_owned(),
             dpdk_version: "DPDK 0".to_owned(),

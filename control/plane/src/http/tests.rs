@@ -6,6 +6,7 @@ use tokio::net::{TcpStream, UnixStream};
 use weir_model::api::{Drops, Flows, Problem, Reloaded, Services, Status, Workers};
 
 use super::{ControlSocket, ListenError, MetricsListener};
+use crate::host::{Host, doorbell};
 use crate::run::{Listeners, Signals, run};
 use crate::testing::{service, state, worker};
 
@@ -25,8 +26,11 @@ fn serving<A>(
     let state = state(&service("rr", &[(1, 1)]), vec![worker(0)]);
     runtime.expect("a runtime").block_on(async {
         let signals = Signals::take().expect("signals");
+        let bell = doorbell().expect("an eventfd");
+        let host = Host::start(state.config(), &[([2; 6], 1500)], Vec::new(), bell).await;
+        let host = host.expect("its port has no twin");
         tokio::select! {
-            ended = run(state, listeners, signals) => panic!("it ended: {ended:?}"),
+            ended = run(state, host, listeners, signals) => panic!("it ended: {ended:?}"),
             answer = client => answer,
         }
     })
