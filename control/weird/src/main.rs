@@ -1,4 +1,31 @@
-//! Placeholder entry point, replaced with the first real commit.
-mod dataplane;
+//! `weird`, the director's daemon: it starts things in order, waits, and stops them in order. What
+//! they do is in the crates it joins.
 
-fn main() {}
+mod args;
+mod check;
+mod devices;
+mod failure;
+mod log;
+mod machine;
+mod notify;
+mod start;
+mod workers;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    failure::tell_panics_in_a_sentence();
+    let result = match args.command {
+        Some(Command::Check { file }) => check::check(&file),
+        None => start::run(&args.config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}

@@ -1,4 +1,4 @@
-//! The data plane from the configuration: EAL, ports, workers.
+//! The workers: one pinned thread each, on one set of queues.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -8,21 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use weir_core::director::Limits;
 use weir_core::io::{PortId, WorkerId};
-use weir_dpdk::{Eal, EalConfig, Mbuf, PortConfig, Ports, QueueSet};
+use weir_dpdk::{Mbuf, QueueSet};
 use weir_model::Config;
 use weir_worker::rings::{Doorbell, TwinLink};
 use weir_worker::{Clock, Handle, Idle, Peers, Worker, mesh, pin};
 
 /// Ethernet header and two VLAN tags.
 const LINK_BYTES: usize = 22;
-/// Frames that may be under way in one worker beside its queues: bursts, and rings to its peers.
-const FRAMES_UNDER_WAY: u32 = 1024 + 512;
-
-/// Ports that are up, with one set of queues for each worker.
-pub(crate) struct OpenPorts {
-    pub(crate) ports: Ports,
-    queues: Vec<QueueSet>,
-}
 
 /// Workers that run.
 pub(crate) struct Workers {
@@ -30,82 +22,6 @@ pub(crate) struct Workers {
     /// By worker: its rings to the twins' thread.
     pub(crate) links: Vec<TwinLink>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// Starts DPDK and brings the ports up.
-pub(crate) fn open_ports(config: &Config) -> anyhow::Result<OpenPorts> {
-    let eal = Eal::init(&EalConfig {
-        args: eal_args(config),
-    })?;
-    let workers = config.workers.cores.len() as u16;
-    let configs: Vec<PortConfig> = config.ports.iter().map(|p| port(p, workers)).collect();
-    let limits = &config.limits;
-    let spare = match limits.packet_buffers {
-        0 => u32::from(workers) * (limits.parked_frames + FRAMES_UNDER_WAY),
-        given => given,
-    };
-    let (ports, queues) = Ports::bring_up(&eal, &configs, workers, spare)?;
-    Ok(OpenPorts { ports, queues })
-}
-
-fn eal_args(config: &Config) -> Vec<String> {
-    let eal = &config.eal;
-    let mut args = vec![
-        "-m".to_owned(),
-        eal.memory_mb.to_string(),
-        "--file-prefix".to_owned(),
-        eal.file_prefix.clone(),
-    ];
-    if !eal.huge_pages {
-        args.push("--no-huge".to_owned());
-    }
-    if !eal.pci {
-        args.push("--no-pci".to_owned());
-    }
-    for plugin in &eal.plugins {
-        args.extend(["-d".to_owned(), plugin.clone()]);
-    }
-    args.extend(eal.extra_args.iter().cloned());
-    args
-}
-
-fn port(port: &weir_model::Port, workers: u16) -> PortConfig {
-    PortConfig {
-        device: port.device.clone(),
-        rx_descriptors: port.rx_descriptors,
-        tx_descriptors: port.tx_descriptors,
-        mtu: port.mtu,
-        mac: port.mac.map(|mac| mac.0),
-        promiscuous: port.promiscuous,
-        rss: workers > 1,
-    }
-}
-
-impl OpenPorts {
-    /// Starts one worker on each core of the configuration. `doorbell` wakes the twins' thread.
-    pub(crate) fn start_workers(
-        self,
-        config: &Config,
-        doorbell: &Arc<Doorbell>,
-    ) -> anyhow::Result<(Ports, Workers)> {
-        let mut workers = Workers {
-            handles: Vec::new(),
-            links: Vec::new(),
-            threads: Vec::new(),
-        };
-        let frame_max = config.ports.iter().map(|p| usize::from(p.mtu)).max();
-        let frame_max = frame_max.unwrap_or(1500) + LINK_BYTES;
-        let clock = Clock::start();
-        let peers = mesh::<Mbuf>(self.queues.len());
-        for (id, (queues, peers)) in self.queues.into_iter().zip(peers).enumerate() {
-            let link = TwinLink::new(frame_max, Arc::clone(doorbell));
-            let settings = worker(config, id, link.clone(), clock);
-            // On failure the workers that run are stopped by their drop.
-            workers.start(settings, queues, peers)?;
-            workers.links.push(link);
-        }
-        Ok((self.ports, workers))
-    }
 }
 
 fn worker(config: &Config, id: usize, link: TwinLink, clock: Clock) -> weir_worker::Config {
@@ -137,9 +53,34 @@ fn worker(config: &Config, id: usize, link: TwinLink, clock: Clock) -> weir_work
 }
 
 impl Workers {
+    /// Starts one worker on each core of the configuration. `doorbell` wakes the twins' thread. On
+    /// failure the workers that run are stopped.
+    pub(crate) fn start(
+        config: &Config,
+        queues: Vec<QueueSet>,
+        doorbell: &Arc<Doorbell>,
+    ) -> anyhow::Result<Self> {
+        let mut workers = Self {
+            handles: Vec::new(),
+            links: Vec::new(),
+            threads: Vec::new(),
+        };
+        let frame_max = config.ports.iter().map(|p| usize::from(p.mtu)).max();
+        let frame_max = frame_max.unwrap_or(1500) + LINK_BYTES;
+        let clock = Clock::start();
+        let peers = mesh::<Mbuf>(queues.len());
+        for (id, (queues, peers)) in queues.into_iter().zip(peers).enumerate() {
+            let link = TwinLink::new(frame_max, Arc::clone(doorbell));
+            let settings = worker(config, id, link.clone(), clock);
+            workers.start_one(settings, queues, peers)?;
+            workers.links.push(link);
+        }
+        Ok(workers)
+    }
+
     /// Starts one worker's thread and waits until it stands ready. It takes its memory itself, on
     /// its own core.
-    fn start(
+    fn start_one(
         &mut self,
         config: weir_worker::Config,
         queues: QueueSet,

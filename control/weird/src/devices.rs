@@ -1,0 +1,134 @@
+//! DPDK's ports as the configuration asks for them, and as control asks about them.
+
+use std::sync::Arc;
+
+use weir_control::devices::{Buffers, Devices, PortReport};
+use weir_dpdk::{EalConfig, Port, PortConfig, Ports, Rss};
+use weir_model::api::LinkView;
+use weir_model::{Config, Mac};
+
+/// EAL's command line.
+pub(crate) fn eal_config(config: &Config) -> EalConfig {
+    let eal = &config.eal;
+    let mut args = vec!["-m".to_owned(), eal.memory_mb.to_string()];
+    args.extend(["--file-prefix".to_owned(), eal.file_prefix.clone()]);
+    if !eal.huge_pages {
+        args.push("--no-huge".to_owned());
+    }
+    if !eal.pci {
+        args.push("--no-pci".to_owned());
+    }
+    for plugin in &eal.plugins {
+        args.extend(["-d".to_owned(), plugin.clone()]);
+    }
+    // Without these EAL would take every PCI device that a driver of DPDK fits.
+    for port in config.ports.iter().filter(|port| port.is_pci()) {
+        args.extend(["-a".to_owned(), port.device.clone()]);
+    }
+    args.extend(eal.extra_args.iter().cloned());
+    EalConfig { args }
+}
+
+/// How each port is to come up.
+pub(crate) fn port_configs(config: &Config) -> Vec<PortConfig> {
+    let has_several_workers = config.workers.cores.len() > 1;
+    let port_config = |port: &weir_model::Port| PortConfig {
+        device: port.device.clone(),
+        rx_descriptors: port.rx_descriptors,
+        tx_descriptors: port.tx_descriptors,
+        mtu: port.mtu,
+        mac: port.mac.map(|mac| mac.0),
+        promiscuous: port.promiscuous,
+        rss: has_several_workers,
+    };
+    config.ports.iter().map(port_config).collect()
+}
+
+/// Frames beyond those that queues and threads keep: parked, in the rings between workers, and
+/// waiting to leave. `limits.packet_buffers` counts those of the queues too.
+pub(crate) fn spare_frames(config: &Config) -> u32 {
+    const HAND_OFF_RING: u32 = 1024;
+    const BURST: u32 = weir_core::io::BURST_MAX as u32;
+    let workers = config.workers.cores.len() as u32;
+    if config.limits.packet_buffers == 0 {
+        let parked = workers * config.limits.parked_frames;
+        let handed_off = workers * (workers - 1) * HAND_OFF_RING;
+        let leaving = workers * config.ports.len() as u32 * BURST;
+        return parked + handed_off + leaving;
+    }
+    let descriptors =
+        |port: &weir_model::Port| u32::from(port.rx_descriptors) + u32::from(port.tx_descriptors);
+    let in_queues = config.ports.iter().map(descriptors).sum::<u32>() * workers;
+    config.limits.packet_buffers.saturating_sub(in_queues)
+}
+
+/// Who owns a flow when there are several workers, and why so: a line for each port, or one.
+pub(crate) fn steering(ports: &Ports) -> Vec<String> {
+    let several = ports.list().iter().filter(|port| port.info().queues > 1);
+    let lines: Vec<String> = several
+        .map(|port| {
+            let info = port.info();
+            format!(
+                "{} workers, {}: {}",
+                info.queues,
+                info.device,
+                steering_of(port)
+            )
+        })
+        .collect();
+    match lines.is_empty() {
+        true => vec!["1 worker: it owns every flow".to_owned()],
+        false => lines,
+    }
+}
+
+fn steering_of(port: &Port) -> String {
+    let info = port.info();
+    let rings = "flows are handed to their owner through rings";
+    match info.rss {
+        Rss::Off => "one queue".to_owned(),
+        Rss::Unsupported => format!("{rings} ({} has no RSS)", info.driver),
+        Rss::On(_) => format!("{rings} ({} has no source-only RSS)", info.driver),
+    }
+}
+
+/// The ports, for control. They close when the last clone and all queues are dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct DpdkDevices(pub(crate) Arc<Ports>);
+
+impl Devices for DpdkDevices {
+    fn ports(&self) -> Vec<PortReport> {
+        self.0.list().iter().map(report).collect()
+    }
+
+    fn buffers(&self) -> Buffers {
+        let usage = self.0.pool_usage();
+        Buffers {
+            all: usage.frames.into(),
+            free: usage.free.into(),
+        }
+    }
+}
+
+fn report(port: &Port) -> PortReport {
+    let (info, link, stats) = (port.info(), port.link(), port.stats());
+    PortReport {
+        driver: info.driver.clone(),
+        mac: Mac(info.mac),
+        mtu: info.mtu,
+        queues: info.queues,
+        steering: steering_of(port),
+        link: LinkView {
+            up: link.up,
+            speed_mbps: link.speed_mbps,
+        },
+        rx_packets: stats.rx_packets,
+        rx_bytes: stats.rx_bytes,
+        rx_missed: stats.rx_missed,
+        rx_errors: stats.rx_errors,
+        rx_no_buffer: stats.rx_no_frame,
+        tx_packets: stats.tx_packets,
+        tx_bytes: stats.tx_bytes,
+        tx_errors: stats.tx_errors,
+    }
+}

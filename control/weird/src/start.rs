@@ -1,0 +1,104 @@
+//! Start-up and stop, in order.
+//!
+//! Up: configuration, machine, listeners, EAL and ports, workers, twins, control. Down: control
+//! ends, the twins go, the workers end, the ports close with the last queue, EAL is cleaned up. What
+//! fails on the way up takes everything before it down again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_control::host::{Host, doorbell};
+use weir_control::http::{ControlSocket, MetricsListener};
+use weir_control::run::{Listeners, Signals, run as control};
+use weir_control::state::{About, Parts, State};
+use weir_dpdk::{Eal, Ports};
+use weir_model::ConfigFile;
+
+use crate::check::{read, summary};
+use crate::devices::{DpdkDevices, eal_config, port_configs, spare_frames, steering};
+use crate::failure::Failure;
+use crate::workers::Workers;
+use crate::{log, machine, notify};
+
+/// Runs the director until a signal stops it.
+pub(crate) fn run(path: &Path) -> Result<(), Failure> {
+    let file = read(path)?;
+    file.check_machine(&machine::facts(&file))
+        .map_err(Failure::machine)?;
+    let set_log_level = log::start(file.config.log.level);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::machine)?;
+    runtime.block_on(direct(file, set_log_level))
+}
+
+async fn direct(
+    file: ConfigFile,
+    set_log_level: Box<dyn Fn(weir_model::LogLevel)>,
+) -> Result<(), Failure> {
+    let signals = Signals::take().map_err(Failure::machine)?;
+    let listeners = listen(&file)?;
+    let config = &file.config;
+
+    let eal = Eal::init(&eal_config(config)).map_err(Failure::machine)?;
+    let (configs, spare) = (port_configs(config), spare_frames(config));
+    let count = config.workers.cores.len() as u16;
+    let (ports, queues) =
+        Ports::bring_up(&eal, &configs, count, spare).map_err(Failure::machine)?;
+    for line in steering(&ports) {
+        tracing::info!("{line}");
+    }
+    let devices = DpdkDevices(Arc::new(ports));
+
+    let doorbell = doorbell().map_err(Failure::machine)?;
+    let mut workers = Workers::start(config, queues, &doorbell).map_err(Failure::machine)?;
+    let facts = devices.0.list().iter();
+    let facts: Vec<_> = facts
+        .map(|port| (port.info().mac, port.info().mtu))
+        .collect();
+    let mut host = Host::start(config, &facts, workers.links.clone(), doorbell)
+        .await
+        .map_err(|error| Failure::machine(format!("{error:#}")))?;
+
+    let ways = host.ways(config);
+    let ready = ready_line(&file, &listeners);
+    let parts = Parts {
+        file,
+        workers: workers.handles.clone(),
+        devices: Box::new(devices),
+        twins: host.twin_counters().to_vec(),
+        about: About {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            dpdk_version: weir_dpdk::version(),
+        },
+        set_log_level,
+    };
+    let state = State::start(parts, ways)?;
+    tracing::info!("{ready}");
+    notify::notify("READY=1");
+    let ended = control(state, host, listeners, signals).await;
+    notify::notify("STOPPING=1");
+    workers.stop();
+    ended.map_err(Failure::machine)
+}
+
+fn listen(file: &ConfigFile) -> Result<Listeners, Failure> {
+    let config = &file.config;
+    let socket = &config.control.socket;
+    let control = ControlSocket::bind(Path::new(socket), config.control.socket_mode.into())
+        .map_err(Failure::machine)?;
+    let metrics = config.metrics.listen.map(MetricsListener::bind);
+    let metrics = metrics.transpose().map_err(Failure::machine)?;
+    Ok(Listeners { control, metrics })
+}
+
+/// `ready: 2 ports, 1 worker, 3 services; metrics on …; socket …`.
+fn ready_line(file: &ConfigFile, listeners: &Listeners) -> String {
+    let metrics = listeners.metrics.as_ref().and_then(|m| m.address().ok());
+    let metrics = metrics.map_or("no metrics".to_owned(), |address| {
+        format!("metrics on http://{address}/metrics")
+    });
+    let socket = listeners.control.path().display();
+    format!("ready: {}; {metrics}; socket {socket}", summary(file))
+}
