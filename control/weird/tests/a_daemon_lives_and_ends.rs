@@ -1,0 +1,133 @@
+//! Start, reload and stop on an in-memory device.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{Place, refused, weird};
+
+const SERVICE: &str = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.100\"\nport = 80\n\
+     [[service.server]]\naddress = \"192.0.2.7\"\nmethod = \"nat\"\n";
+const NO_METRICS: &str = "[metrics]\nlisten = false\n";
+
+/// A daemon that is killed should the test fail.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Daemon {
+    /// Starts it and waits until it says that it is ready, by sd_notify(3).
+    fn start(place: &Place, config: &Path) -> Self {
+        let socket = place.path("notify");
+        let ready = UnixDatagram::bind(&socket).expect("a fresh path");
+        let wait = Some(Duration::from_secs(30));
+        ready.set_read_timeout(wait).expect("a time-out");
+        let mut command = weird();
+        command
+            .arg("--config")
+            .arg(config)
+            .env("NOTIFY_SOCKET", &socket);
+        let child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut daemon = Self(child);
+        let mut told = [0; 64];
+        match ready.recv(&mut told) {
+            Ok(n) => assert_eq!(&told[..n], b"READY=1"),
+            Err(error) => panic!("{error}: {}", daemon.end("KILL").1),
+        }
+        daemon
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Exit status and log after a signal.
+    fn end(&mut self, signal: &str) -> (Option<i32>, String) {
+        self.signal(signal);
+        let mut log = String::new();
+        let stderr = self.0.stderr.as_mut().expect("it is piped");
+        stderr.read_to_string(&mut log).expect("it speaks UTF-8");
+        (self.0.wait().expect("it ends").code(), log)
+    }
+}
+
+fn ask(place: &Place, request: &str) -> String {
+    let mut stream = UnixStream::connect(place.path("weir.sock")).expect("it listens");
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: w\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+#[test]
+fn sigterm_ends_it_with_status_0_and_what_it_made_is_gone() {
+    let place = Place::new();
+    let config = place.config(&(NO_METRICS.to_owned() + SERVICE));
+    let file = place.write(&config);
+    let mut daemon = Daemon::start(&place, &file);
+    assert!(ask(&place, "GET /v1/status").contains("\"dpdk_version\":\"DPDK "));
+    assert!(ask(&place, "GET /v1/ports").contains("\"driver\":\"net_null\""));
+
+    let (status, said) = refused(&file);
+    assert_eq!(status, Some(1), "a second one is refused: {said}");
+    assert!(said.contains("another weird answers there"), "{said}");
+
+    let (status, log) = daemon.end("TERM");
+    assert_eq!(status, Some(0), "{log}");
+    assert!(
+        log.contains("ready: 1 port, 1 worker, 1 service; no metrics; socket "),
+        "{log}"
+    );
+    assert!(log.contains("1 worker: it owns every flow"), "{log}");
+    assert!(!place.path("weir.sock").exists());
+    let prefix = config
+        .split("file_prefix = \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let files = Path::new("/run/dpdk").join(prefix.expect("it has a prefix"));
+    assert!(!files.exists(), "{} is left behind", files.display());
+}
+
+#[test]
+fn sighup_reloads_and_a_bad_file_changes_nothing() {
+    let place = Place::new();
+    let file = place.write(&place.config(NO_METRICS));
+    let mut daemon = Daemon::start(&place, &file);
+    assert!(ask(&place, "GET /v1/services").ends_with("{\"services\":[]}"));
+
+    place.write(&place.config(&(NO_METRICS.to_owned() + SERVICE)));
+    daemon.signal("HUP");
+    let until = Instant::now() + Duration::from_secs(10);
+    while !ask(&place, "GET /v1/services").contains("192.0.2.7") {
+        assert!(Instant::now() < until, "the service never came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    place.write("wrong = true\nworse = [");
+    let answer = ask(&place, "POST /v1/reload");
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    assert!(ask(&place, "GET /v1/services").contains("192.0.2.7"));
+
+    let (status, log) = daemon.end("INT");
+    assert_eq!(status, Some(0), "{log}");
+    assert!(
+        log.contains("server 192.0.2.7:80 added, nat, weight 1"),
+        "{log}"
+    );
+    assert!(log.contains("not reloaded: nothing was changed"), "{log}");
+}
