@@ -20,20 +20,33 @@ const GENERATIONS: u16 = 1 << 12;
 pub struct Weights {
     /// Greatest common divisor of the positive weights; 1 when there is none.
     divisor: u32,
-    /// Where `cw` starts: the greatest weight less (divisor − 1); 0 when no server is usable.
+    /// Where `cw` starts a round: the greatest weight less (divisor − 1); 0 when no server is
+    /// usable.
     max: u32,
+    /// `cw` of a service that has not chosen yet: what is left of it when the servers are added
+    /// one after the other, as ipvsadm adds them, for each addition fits `cw` to the weights so
+    /// far. So a kernel with weights 3, 2, 1 begins with a round of all three.
+    first: u32,
 }
 
 impl Weights {
-    /// Of the weights of a service's servers.
+    /// Of the weights of a service's servers, in list order: the last added first.
     #[must_use]
     pub fn of(weights: &[u32]) -> Self {
-        let divisor = weights.iter().fold(0, |a, &b| gcd(a, b)).max(1);
-        let greatest = weights.iter().copied().max().unwrap_or(0);
-        Self {
-            divisor,
-            max: greatest.saturating_sub(divisor - 1),
+        let mut so_far = Self {
+            divisor: 1,
+            max: 0,
+            first: 0,
+        };
+        let (mut divisor, mut greatest) = (0, 0);
+        for &weight in weights.iter().rev() {
+            divisor = gcd(divisor, weight);
+            greatest = greatest.max(weight);
+            so_far.divisor = divisor.max(1);
+            so_far.max = greatest.saturating_sub(so_far.divisor - 1);
+            so_far.first = so_far.fit(so_far.first);
         }
+        so_far
     }
 
     /// `cw` as it goes on after a change of the servers.
@@ -82,11 +95,15 @@ pub(super) fn pick(service: &Service, weights: &Weights) -> Option<ServerId> {
     let mut seen = service.cursor.load(Ordering::Relaxed);
     loop {
         let mut cursor = Cursor::unpack(seen);
-        if cursor.generation != own {
+        if cursor.generation != own || seen == 0 {
+            let cw = match seen {
+                0 => weights.first,
+                _ => weights.fit(cursor.cw),
+            };
             cursor = Cursor {
                 generation: own,
                 next: 0,
-                cw: weights.fit(cursor.cw),
+                cw,
             };
         }
         let (chosen, moved) = walk(&service.servers, weights, cursor)?;
