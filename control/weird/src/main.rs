@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     failure::tell_panics_in_a_sentence();
     let result = match args.command {
         Some(Command::Check { file }) => check::check(&file),
-        None => start::run(&args.config),
+        None => start::start(&args.config),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,15 +1,15 @@
 //! Start-up and stop, in order.
 //!
-//! Up: configuration, machine, listeners, EAL and ports, workers, twins, control. Down: control
-//! ends, the twins go, the workers end, the ports close with the last queue, EAL is cleaned up. What
-//! fails on the way up takes everything before it down again.
+//! Up: configuration, machine, control socket, EAL and ports, workers, twins, metrics, control. Down:
+//! control ends, the twins go, the workers end, the ports close with the last queue, EAL is cleaned
+//! up. What fails on the way up takes everything before it down again.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use weir_control::host::{Host, doorbell};
 use weir_control::http::{ControlSocket, MetricsListener};
-use weir_control::run::{Listeners, Signals, run as control};
+use weir_control::run::{self, Listeners, Signals};
 use weir_control::state::{About, Parts, State};
 use weir_dpdk::{Eal, Ports};
 use weir_model::ConfigFile;
@@ -21,7 +21,7 @@ use crate::workers::Workers;
 use crate::{log, machine, notify};
 
 /// Runs the director until a signal stops it.
-pub(crate) fn run(path: &Path) -> Result<(), Failure> {
+pub(crate) fn start(path: &Path) -> Result<(), Failure> {
     let file = read(path)?;
     file.check_machine(&machine::facts(&file))
         .map_err(Failure::machine)?;
@@ -38,8 +38,11 @@ async fn direct(
     set_log_level: Box<dyn Fn(weir_model::LogLevel)>,
 ) -> Result<(), Failure> {
     let signals = Signals::take().map_err(Failure::machine)?;
-    let listeners = listen(&file)?;
     let config = &file.config;
+    // First, so that a second daemon is refused before it touches anything of the first.
+    let socket = &config.control.socket;
+    let control = ControlSocket::bind(socket, config.control.socket_mode);
+    let control = control.map_err(Failure::machine)?;
 
     let eal = Eal::init(&eal_config(config)).map_err(Failure::machine)?;
     let (configs, spare) = (port_configs(config), spare_frames(config));
@@ -61,6 +64,11 @@ async fn direct(
         .await
         .map_err(|error| Failure::machine(format!("{error:#}")))?;
 
+    // Only now: the address may be one of a twin.
+    let metrics = config.metrics.listen.map(MetricsListener::bind);
+    let metrics = metrics.transpose().map_err(Failure::machine)?;
+    let listeners = Listeners { control, metrics };
+
     let ways = host.ways(config);
     let ready = ready_line(&file, &listeners);
     let parts = Parts {
@@ -77,20 +85,10 @@ async fn direct(
     let state = State::start(parts, ways)?;
     tracing::info!("{ready}");
     notify::notify("READY=1");
-    let ended = control(state, host, listeners, signals).await;
+    let ended = run::run(state, host, listeners, signals).await;
     notify::notify("STOPPING=1");
     workers.stop();
     ended.map_err(Failure::machine)
-}
-
-fn listen(file: &ConfigFile) -> Result<Listeners, Failure> {
-    let config = &file.config;
-    let socket = &config.control.socket;
-    let control = ControlSocket::bind(Path::new(socket), config.control.socket_mode.into())
-        .map_err(Failure::machine)?;
-    let metrics = config.metrics.listen.map(MetricsListener::bind);
-    let metrics = metrics.transpose().map_err(Failure::machine)?;
-    Ok(Listeners { control, metrics })
 }
 
 /// `ready: 2 ports, 1 worker, 3 services; metrics on …; socket …`.

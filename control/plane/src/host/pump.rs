@@ -129,9 +129,9 @@ struct Work {
 impl Work {
     fn run(self) {
         while !self.stop.load(Ordering::Acquire) {
-            let mut moved = self.to_linux();
+            let mut moved = self.give_all();
             for line in &self.lines {
-                moved |= self.from_linux(line);
+                moved |= self.take_all(line);
             }
             if !moved {
                 self.sleep();
@@ -139,7 +139,7 @@ impl Work {
         }
     }
 
-    fn to_linux(&self) -> bool {
+    fn give_all(&self) -> bool {
         let mut moved = false;
         for link in &self.links {
             for _ in 0..FAIR_SHARE {
@@ -157,7 +157,7 @@ impl Work {
     }
 
     /// Frames of one port always go to the same worker, so that they keep their order.
-    fn from_linux(&self, line: &Line) -> bool {
+    fn take_all(&self, line: &Line) -> bool {
         let Some(link) = self
             .links
             .get(usize::from(line.port.0) % self.links.len().max(1))
@@ -194,13 +194,13 @@ impl Work {
     fn discard(&self, line: &Line) -> bool {
         let mut lost = [0; 64];
         match (&line.tap).read(&mut lost) {
-            Ok(_) => {
+            Ok(len) if len > 0 => {
                 line.counters
                     .dropped_from_linux
                     .fetch_add(1, Ordering::Relaxed);
                 true
             }
-            Err(_) => false,
+            _ => false,
         }
     }
 
