@@ -8,7 +8,10 @@ use crate::state::State;
 /// Questions that may wait.
 const WAITING_MAX: usize = 64;
 
-type Question = Box<dyn FnOnce(&mut State) + Send>;
+type Question = Box<dyn FnOnce(&mut State) -> Answer + Send>;
+
+/// Gives the answer to whoever asked. The owner may do first what the question asked for.
+pub(crate) type Answer = Box<dyn FnOnce() + Send>;
 
 /// Asks. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -36,8 +39,11 @@ impl Door {
     ) -> Result<A, Stopping> {
         let (sender, answer) = oneshot::channel();
         let question: Question = Box::new(|state| {
-            // Whoever asked may be gone by now.
-            let _ = sender.send(question(state));
+            let answer = question(state);
+            Box::new(|| {
+                // Whoever asked may be gone by now.
+                let _ = sender.send(answer);
+            })
         });
         self.0.send(question).await.map_err(|_| Stopping)?;
         answer.await.map_err(|_| Stopping)

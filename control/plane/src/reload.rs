@@ -60,8 +60,11 @@ impl State {
                 for change in &reloaded.changes {
                     info!("reload: {change}");
                 }
-                let count = reloaded.changes.len();
-                info!("reloaded {}: {count} changes", self.file_name());
+                let count = match reloaded.changes.len() {
+                    1 => "1 change".to_owned(),
+                    count => format!("{count} changes"),
+                };
+                info!("reloaded {}: {count}", self.file_name());
             }
             Err(refused) => {
                 for line in refused.to_string().lines() {

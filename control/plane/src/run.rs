@@ -67,10 +67,11 @@ pub async fn run(
     let mut estimated = Instant::now();
     let mut solicit = every(SOLICIT);
     loop {
+        let mut answer = None;
         tokio::select! {
-            Some(question) = questions.next() => question(&mut state),
+            Some(question) = questions.next() => answer = Some(question(&mut state)),
             () = host.changed() => state.set_ways(host.ways(state.config())),
-            _ = solicit.tick() => host.solicit(state.workers()).await,
+            _ = solicit.tick() => host.solicit(state.workers()),
             _ = house.tick() => state.keep_house(Instant::now()),
             _ = estimate.tick() => {
                 let now = Instant::now();
@@ -87,6 +88,10 @@ pub async fn run(
         if let Some(held) = state.take_replaced() {
             host.change_addresses(&held, state.config()).await;
             state.set_ways(host.ways(state.config()));
+        }
+        // Only now, so that a reload's new addresses are there when it is answered.
+        if let Some(answer) = answer {
+            answer();
         }
     }
 }

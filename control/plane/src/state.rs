@@ -1,5 +1,5 @@
 //! The single owner of what is wanted, what is held and what is published. Everything else asks it
-//! through [`crate::door`].
+//! through `door`.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -145,9 +145,15 @@ fn interface(
     let link_mtu = place.link.and_then(|link| linux.links.get(&link));
     let link_mtu = link_mtu.map_or(u32::from(fact.mtu), |link| link.mtu);
     let addresses: Vec<IpNet> = match place.link {
+        // The configuration's first, in its order: Linux lists the newest IPv6 address first, and
+        // that may be a VIP.
         Some(link) => {
             let on_link = linux.addresses.iter().filter(|(at, _)| *at == link);
-            on_link.map(|(_, net)| *net).collect()
+            let on_link: Vec<IpNet> = on_link.map(|(_, net)| *net).collect();
+            let mut addresses = configured_addresses(config, place);
+            addresses.retain(|net| on_link.contains(net));
+            addresses.extend(on_link);
+            addresses
         }
         None => configured_addresses(config, place),
     };

@@ -28,6 +28,9 @@ const READ_ANYWAY: Duration = Duration::from_secs(60);
 /// How often neighbours that Linux itself does not use are probed.
 const CONFIRM: Duration = Duration::from_secs(20);
 
+/// How many of them at once.
+const CONFIRM_AT_ONCE: usize = 256;
+
 /// Linux's network at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinuxNetwork {
@@ -153,12 +156,12 @@ impl Netlink {
         Ok(network)
     }
 
-    /// Follows Linux; the receiver sees the newest state, and only changes of it. Ends when the
-    /// receiver is gone.
+    /// Follows Linux; the receiver sees the newest state, and only changes of it. Of the neighbours
+    /// only those on `twins` and their VLANs count. Ends when the receiver is gone.
     ///
     /// # Errors
     /// When Linux gives no socket, or the first reading fails.
-    pub async fn follow(&self) -> anyhow::Result<watch::Receiver<LinuxNetwork>> {
+    pub async fn follow(&self, twins: Vec<u32>) -> anyhow::Result<watch::Receiver<LinuxNetwork>> {
         let (connection, _, mut told) = rtnetlink::new_multicast_connection(&[
             MulticastGroup::Link,
             MulticastGroup::Neigh,
@@ -168,7 +171,7 @@ impl Netlink {
             MulticastGroup::Ipv6Route,
         ])?;
         tokio::spawn(connection);
-        let (newest, follower) = watch::channel(self.read().await?);
+        let (newest, follower) = watch::channel(self.read_of(&twins).await?);
         let netlink = self.clone();
         tokio::spawn(async move {
             let mut confirm = tokio::time::interval(CONFIRM);
@@ -178,21 +181,29 @@ impl Netlink {
                     change = told.next(), if is_listening => is_listening = change.is_some(),
                     _ = confirm.tick() => {
                         let held = newest.borrow().clone();
-                        netlink.confirm(&held).await;
+                        netlink.confirm(&held, &twins).await;
                     }
                     () = tokio::time::sleep(READ_ANYWAY) => {}
                     () = newest.closed() => return,
                 }
                 tokio::time::sleep(SETTLE).await;
                 while told.next().now_or_never().flatten().is_some() {}
-                netlink.read_into(&newest).await;
+                netlink.read_into(&newest, &twins).await;
             }
         });
         Ok(follower)
     }
 
-    async fn read_into(&self, newest: &watch::Sender<LinuxNetwork>) {
-        match self.read().await {
+    async fn read_of(&self, twins: &[u32]) -> Result<LinuxNetwork, rtnetlink::Error> {
+        let mut network = self.read().await?;
+        let mut neighbours = std::mem::take(&mut network.neighbours);
+        neighbours.retain(|n| is_on(n.link, &network, twins));
+        network.neighbours = neighbours;
+        Ok(network)
+    }
+
+    async fn read_into(&self, newest: &watch::Sender<LinuxNetwork>, twins: &[u32]) {
+        match self.read_of(twins).await {
             Ok(network) => {
                 newest.send_if_modified(|held| {
                     let is_new = *held != network;
@@ -204,13 +215,21 @@ impl Netlink {
         }
     }
 
-    /// Has stale neighbours probed. Linux probes one only when itself sends to it, and Weir's
-    /// packets pass it by: so a changed MAC address or a dead neighbour would go unnoticed.
-    async fn confirm(&self, network: &LinuxNetwork) {
-        for neighbour in network.neighbours.iter().filter(|n| n.state == "stale") {
+    /// Has stale neighbours on `links` probed. Linux probes one only when itself sends to it, and
+    /// Weir's packets pass it by: so a changed MAC address or a dead neighbour would go unnoticed.
+    async fn confirm(&self, network: &LinuxNetwork, links: &[u32]) {
+        let is_ours = |n: &&LinuxNeighbour| n.state == "stale" && is_on(n.link, network, links);
+        let stale = network.neighbours.iter().filter(is_ours);
+        for neighbour in stale.take(CONFIRM_AT_ONCE) {
             self.solicit(neighbour.link, neighbour.address).await;
         }
     }
+}
+
+/// True for the links of `twins` and the VLANs on them.
+fn is_on(link: u32, network: &LinuxNetwork, twins: &[u32]) -> bool {
+    let parent = network.links.get(&link).and_then(|link| link.vlan);
+    twins.contains(&link) || parent.is_some_and(|(parent, _)| twins.contains(&parent))
 }
 
 /// The index of the link of this name.
@@ -276,6 +295,10 @@ fn route_of(message: &RouteMessage) -> Option<LinuxRoute> {
         _ => None,
     });
     if table.unwrap_or(header.table.into()) != u32::from(RouteHeader::RT_TABLE_MAIN) {
+        return None;
+    }
+    // Routes for some sources or services only are not for every packet to the destination.
+    if header.source_prefix_length != 0 || header.tos != 0 {
         return None;
     }
     let is_refusal = match header.kind {

@@ -74,7 +74,8 @@ impl Host {
             });
         }
         let pump = Pump::start(&twins, links, doorbell).context("the twins' thread")?;
-        let linux = netlink.follow().await?;
+        let indexes = twins.iter().map(|(_, twin)| twin.index).collect();
+        let linux = netlink.follow(indexes).await?;
         Ok(Self {
             pump,
             twins,
@@ -106,16 +107,27 @@ impl Host {
         ways
     }
 
-    /// Asks Linux for the neighbours that the workers wait for.
-    pub async fn solicit(&self, workers: &[Handle]) {
-        for worker in workers {
-            while let Some(wanted) = worker.take_solicitation() {
-                if let Some(link) = self.interfaces.link_of(wanted.interface) {
-                    let neighbour: IpAddr = wanted.neighbour.into();
-                    self.netlink.solicit(link, neighbour).await;
-                }
-            }
+    /// Asks Linux for the neighbours that the workers wait for, without waiting for it.
+    pub fn solicit(&self, workers: &[Handle]) {
+        let mut wanted: Vec<(u32, IpAddr)> = workers
+            .iter()
+            .flat_map(|worker| std::iter::from_fn(|| worker.take_solicitation()))
+            .filter_map(|asked| {
+                let link = self.interfaces.link_of(asked.interface)?;
+                Some((link, asked.neighbour.into()))
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if wanted.is_empty() {
+            return;
         }
+        let netlink = self.netlink.clone();
+        tokio::spawn(async move {
+            for (link, neighbour) in wanted {
+                netlink.solicit(link, neighbour).await;
+            }
+        });
     }
 
     /// Brings the twins' addresses from those of `held` to those of `wanted`; nothing else of the
