@@ -214,59 +214,65 @@ impl Held {
         epoch: u64,
     ) {
         let mut is_changed = self.drop_unwanted(wanted, slots, epoch);
+        let places = self.list.iter().enumerate().map(|(at, e)| (e.id, at));
+        let places: HashMap<ServerId, usize> = places.collect();
+        let mut added = Vec::new();
         for server in &wanted.servers {
             let id = slots.take(slot_key(wanted, server), method(server.method), workers);
-            match self.list.iter_mut().find(|entry| entry.id == id) {
-                Some(entry) => {
-                    is_changed |= entry.weight != server.weight;
-                    entry.weight = server.weight;
+            match places.get(&id) {
+                Some(&at) => {
+                    is_changed |= self.list[at].weight != server.weight;
+                    self.list[at].weight = server.weight;
                 }
-                None => {
-                    self.add(server, id);
-                    is_changed = true;
-                }
+                None => added.push(Entry {
+                    key: server.key(),
+                    id,
+                    weight: server.weight,
+                }),
             }
         }
+        is_changed |= !added.is_empty();
+        self.add(added);
         if is_changed {
             self.generation = (self.generation + 1) % GENERATIONS;
         }
     }
 
+    /// True when there were any.
     fn drop_unwanted(
         &mut self,
         wanted: &weir_model::Service,
         slots: &mut Slots,
         epoch: u64,
     ) -> bool {
-        let mut is_changed = false;
-        let mut at = 0;
-        while let Some(entry) = self.list.get(at) {
-            if wanted.server(entry.key).is_some() {
-                at += 1;
-                continue;
+        let keys = wanted.servers.iter().map(weir_model::Server::key);
+        let keys: HashSet<_> = keys.collect();
+        let before = self.list.len();
+        let mut predecessor = None;
+        self.list.retain(|entry| {
+            let stays = keys.contains(&entry.key);
+            if stays {
+                predecessor = Some(entry.id);
+            } else {
+                self.departed.push((entry.id, predecessor));
+                slots.remove(entry.id, epoch);
             }
-            let predecessor = at.checked_sub(1).map(|before| self.list[before].id);
-            self.departed.push((entry.id, predecessor));
-            slots.remove(entry.id, epoch);
-            self.list.remove(at);
-            is_changed = true;
-        }
-        is_changed
+            stays
+        });
+        self.list.len() < before
     }
 
-    /// A server enters at the head wherever it stands in the file, as `ipvsadm -a` does it; so the
-    /// first list is the reverse of the file.
-    fn add(&mut self, server: &weir_model::Server, id: ServerId) {
-        if self.departed.iter().any(|(gone, _)| *gone == id) {
+    /// Servers enter at the head, one after the other, wherever they stand in the file, as
+    /// `ipvsadm -a` does it; so the first list is the reverse of the file.
+    fn add(&mut self, mut added: Vec<Entry>) {
+        let has_departed = |id| self.departed.iter().any(|(gone, _)| *gone == id);
+        if added.iter().any(|entry| has_departed(entry.id)) {
             // It comes back at another place, where the cursor does not stand.
             self.settle();
         }
-        let entry = Entry {
-            key: server.key(),
-            id,
-            weight: server.weight,
-        };
-        self.list.insert(0, entry);
+        added.reverse();
+        added.append(&mut self.list);
+        self.list = added;
     }
 
     /// Moves the cursor from departed servers to their predecessors, as the kernel does at once;

@@ -1,8 +1,10 @@
 //! What a reload changes, in words: wanted − held = steps, a sentence each.
 
+use std::collections::HashMap;
 use std::fmt::Display;
+use std::hash::Hash;
 
-use weir_model::{Config, Neighbour, Route, Service};
+use weir_model::{Config, Neighbour, Route, Server, Service};
 
 /// What is different in `wanted`.
 #[must_use]
@@ -24,13 +26,17 @@ pub fn steps(held: &Config, wanted: &Config) -> Vec<String> {
 }
 
 fn services(steps: &mut Vec<String>, held: &Config, wanted: &Config) {
+    let (old, new) = (
+        by_key(&held.services, Service::key),
+        by_key(&wanted.services, Service::key),
+    );
     for service in &held.services {
-        if wanted.service(service.key()).is_none() {
+        if !new.contains_key(&service.key()) {
             steps.push(format!("service {}: removed", service.key()));
         }
     }
     for service in &wanted.services {
-        match held.service(service.key()) {
+        match old.get(&service.key()) {
             Some(old) => changed_service(steps, old, service),
             None => {
                 let (key, scheduler) = (service.key(), service.scheduler);
@@ -63,8 +69,12 @@ fn changed_service(steps: &mut Vec<String>, old: &Service, new: &Service) {
 }
 
 fn servers(steps: &mut Vec<String>, old: &Service, new: &Service) {
+    let (held, wanted) = (
+        by_key(&old.servers, Server::key),
+        by_key(&new.servers, Server::key),
+    );
     for server in &old.servers {
-        if new.server(server.key()).is_none() {
+        if !wanted.contains_key(&server.key()) {
             steps.push(format!(
                 "service {}: server {} removed",
                 new.key(),
@@ -74,7 +84,7 @@ fn servers(steps: &mut Vec<String>, old: &Service, new: &Service) {
     }
     for server in &new.servers {
         let what = format!("service {}: server {}", new.key(), server.key());
-        match old.server(server.key()) {
+        match held.get(&server.key()) {
             Some(old) => {
                 value(steps, &format!("{what} weight"), old.weight, server.weight);
                 value(steps, &format!("{what} method"), old.method, server.method);
@@ -91,6 +101,11 @@ fn servers(steps: &mut Vec<String>, old: &Service, new: &Service) {
             )),
         }
     }
+}
+
+/// There may be tens of thousands.
+fn by_key<T, K: Eq + Hash>(items: &[T], key: fn(&T) -> K) -> HashMap<K, &T> {
+    items.iter().map(|item| (key(item), item)).collect()
 }
 
 /// Ports are the same ones: anything else of them needs a restart.

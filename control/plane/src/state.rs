@@ -23,7 +23,7 @@ use crate::reload::Refused;
 pub struct About {
     /// Version of `weird`.
     pub version: String,
-    /// Version of DPDK, as DPDK names itself.
+    /// Version of DPDK, the numbers only.
     pub dpdk_version: String,
 }
 

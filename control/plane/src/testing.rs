@@ -60,7 +60,7 @@ pub(crate) fn state(services: &str, workers: Vec<Handle>) -> State {
         twins: vec![(PortId(0), Arc::default())],
         about: About {
             version: "0.0.0".to_owned(),
-            dpdk_version: "DPDK 0".to_owned(),
+            dpdk_version: "0".to_owned(),
         },
         set_log_level: Box::new(|_| ()),
     };

@@ -78,7 +78,7 @@ async fn direct(
         twins: host.twin_counters().to_vec(),
         about: About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            dpdk_version: weir_dpdk::version(),
+            dpdk_version: weir_dpdk::version().replace("DPDK ", ""),
         },
         set_log_level,
     };

@@ -90,7 +90,7 @@ fn every_path_of_the_api_answers() {
     for (path, (head, _)) in paths.iter().zip(&answers) {
         assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
     }
-    assert_eq!(body::<Status>(&answers[0]).dpdk_version, "DPDK 0");
+    assert_eq!(body::<Status>(&answers[0]).dpdk_version, "0");
     assert_eq!(body::<Services>(&answers[1]).services[0].servers.len(), 1);
     assert_eq!(body::<Workers>(&answers[5]).workers[0].flows_max, 1024);
     assert!(body::<Drops>(&answers[6]).drops.len() > 20);
