@@ -263,8 +263,9 @@ impl FlowTable {
         let (first, second) = self.bucket_pair(hash);
         let free = |bucket: &Bucket| bucket.places.iter().filter(|p| **p == EMPTY).count();
         let (in_first, in_second) = (free(&self.buckets[first]), free(&self.buckets[second]));
-        // The first bucket while it has room to spare, so that most look-ups end there.
-        let chosen = if in_first >= 2 || in_first >= in_second {
+        // The first bucket while it is at most half full, so that most look-ups end there; then
+        // the emptier one, or among a million flows some would find both full.
+        let chosen = if in_first >= WAYS / 2 || in_first >= in_second {
             first
         } else {
             second
