@@ -32,6 +32,8 @@ pub struct Compiler {
 #[derive(Debug)]
 struct Held {
     scheduler: weir_model::SchedulerName,
+    /// The scheduler is not the one that the service began with.
+    is_changed_scheduler: bool,
     cursor: Arc<AtomicU64>,
     generation: u16,
     /// The last added first, as IPVS lists them.
@@ -187,6 +189,7 @@ impl Held {
     fn new(scheduler: weir_model::SchedulerName) -> Self {
         Self {
             scheduler,
+            is_changed_scheduler: false,
             cursor: Arc::default(),
             generation: 1,
             list: Vec::new(),
@@ -200,6 +203,7 @@ impl Held {
     fn set_scheduler(&mut self, scheduler: weir_model::SchedulerName) {
         if self.scheduler != scheduler {
             self.scheduler = scheduler;
+            self.is_changed_scheduler = true;
             self.cursor = Arc::default();
             self.generation = 1;
             self.departed.clear();
@@ -298,9 +302,14 @@ impl Held {
             weight: u32::from(entry.weight),
         };
         let servers: Box<[Candidate]> = self.list.iter().map(candidate).collect();
+        let scheduler = Scheduler::build(scheduler_name(self.scheduler), &servers);
+        if self.is_changed_scheduler && self.cursor.load(Ordering::Relaxed) == 0 {
+            let start = scheduler.cursor_after_change(self.generation);
+            self.cursor.store(start, Ordering::Relaxed);
+        }
         Service {
             key: service_key(key),
-            scheduler: Scheduler::build(scheduler_name(self.scheduler), &servers),
+            scheduler,
             cursor: Arc::clone(&self.cursor),
             generation: self.generation,
             servers,

@@ -1,5 +1,5 @@
 //! The two seams between the director and the world: one packet ([`Frame`]) and where decided
-//! packets go ([`Outlet`]). DPDK implements them in `weir-dpdk`, tests in [`crate::testing`].
+//! packets go ([`Outlet`]). DPDK implements them in `weir-dpdk`, tests in `crate::testing`.
 
 use arrayvec::ArrayVec;
 use weir_wire::Addr;

@@ -3,6 +3,7 @@
 //! Work per turn is bounded and fair: a few frames from each ring and each tap, then the next. It
 //! sleeps in poll(2) when nothing waits; workers wake it through the doorbell.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
@@ -41,6 +42,8 @@ struct Line {
     port: PortId,
     tap: File,
     counters: Arc<TwinCounters>,
+    /// Somebody deleted the interface: poll would return at once for ever.
+    is_gone: Cell<bool>,
 }
 
 /// The running thread. Dropping it ends the thread; the taps go with it.
@@ -77,6 +80,7 @@ impl Pump {
                 port: *port,
                 tap: twin.tap.try_clone()?,
                 counters: Arc::default(),
+                is_gone: Cell::new(false),
             });
         }
         let counters = lines
@@ -130,13 +134,17 @@ impl Work {
     fn run(self) {
         while !self.stop.load(Ordering::Acquire) {
             let mut moved = self.give_all();
-            for line in &self.lines {
+            for line in self.present() {
                 moved |= self.take_all(line);
             }
             if !moved {
                 self.sleep();
             }
         }
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| !line.is_gone.get())
     }
 
     fn give_all(&self) -> bool {
@@ -181,8 +189,9 @@ impl Work {
                     link.from_linux.send(packet);
                     moved = true;
                 }
-                _ => {
+                other => {
                     link.from_linux.give_back(packet);
+                    line.look_at(other);
                     break;
                 }
             }
@@ -200,7 +209,10 @@ impl Work {
                     .fetch_add(1, Ordering::Relaxed);
                 true
             }
-            _ => false,
+            other => {
+                line.look_at(other);
+                false
+            }
         }
     }
 
@@ -208,7 +220,7 @@ impl Work {
         self.doorbell.fall_asleep();
         let waiting = self.links.iter().any(|link| !link.to_linux.is_empty());
         if !waiting && !self.stop.load(Ordering::Acquire) {
-            let taps = self.lines.iter().map(|line| &line.tap);
+            let taps = self.present().map(|line| &line.tap);
             let mut fds: Vec<PollFd<'_>> = taps
                 .chain([self.doorbell.eventfd()])
                 .map(|file| PollFd::new(file, PollFlags::IN))
@@ -228,6 +240,18 @@ impl Work {
 }
 
 impl Line {
+    /// Tells an empty tap from one that is no more.
+    fn look_at(&self, read: std::io::Result<usize>) {
+        let gone = read.is_err_and(|error| error.raw_os_error() == Some(libc::EBADFD));
+        if gone {
+            self.is_gone.set(true);
+            let port = self.port.0;
+            tracing::error!(
+                "the twin of port {port} was deleted; its packets end here until weird is restarted"
+            );
+        }
+    }
+
     fn give(&self, frame: &[u8]) {
         match (&self.tap).write(frame) {
             Ok(len) => count(

@@ -36,6 +36,16 @@ impl Scheduler {
         }
     }
 
+    /// Where a service stands whose scheduler was changed to this one while it had servers; a new
+    /// service stands at 0. `generation` is the service's.
+    #[must_use]
+    pub fn cursor_after_change(&self, generation: u16) -> u64 {
+        match self {
+            Self::Rr => 0,
+            Self::Wrr(weights) => weights.restarted(generation),
+        }
+    }
+
     /// The server of the next flow of `service`, or none when there is no usable one.
     ///
     /// Walks the list at most once per weight step; the common case ends at the first server.

@@ -49,6 +49,16 @@ impl Weights {
         so_far
     }
 
+    /// The cursor at the head of the list with a whole round before it.
+    pub(super) fn restarted(self, generation: u16) -> u64 {
+        let cursor = Cursor {
+            generation: generation % GENERATIONS,
+            next: 0,
+            cw: self.max,
+        };
+        cursor.pack()
+    }
+
     /// `cw` as it goes on after a change of the servers.
     fn fit(self, cw: u32) -> u32 {
         if cw > self.max || cw == 0 {
