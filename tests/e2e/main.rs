@@ -6,6 +6,7 @@
 mod director;
 mod forwarding;
 mod network;
+mod several_workers;
 mod tunnel;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

@@ -15,6 +15,8 @@ pub const METRICS: &str = "127.0.0.1:9109";
 pub struct Config {
     /// What is balanced.
     pub services: Vec<Service>,
+    /// A worker on every core instead of one on the last.
+    pub uses_every_core: bool,
 }
 
 /// A service on a VIP.
@@ -107,6 +109,7 @@ impl Config {
     pub fn of(service: Service) -> Self {
         Self {
             services: vec![service],
+            uses_every_core: false,
         }
     }
 
@@ -114,12 +117,22 @@ impl Config {
     pub fn with(services: impl IntoIterator<Item = Service>) -> Self {
         Self {
             services: services.into_iter().collect(),
+            uses_every_core: false,
         }
+    }
+
+    /// The same with a worker on every core.
+    #[must_use]
+    pub fn on_every_core(mut self) -> Self {
+        self.uses_every_core = true;
+        self
     }
 
     /// The text of the file, for a lab of this name whose sockets are in `dir`.
     pub(crate) fn to_toml(&self, lab: &str, dir: &Path) -> String {
-        let core = std::thread::available_parallelism().map_or(1, usize::from) - 1;
+        let last = std::thread::available_parallelism().map_or(1, usize::from) - 1;
+        let first = if self.uses_every_core { 0 } else { last };
+        let cores: Vec<usize> = (first..=last).collect();
         let mut out = format!(
             "[eal]
 huge_pages = false
@@ -128,7 +141,7 @@ memory_mb = 256
 file_prefix = \"{lab}\"
 
 [workers]
-cores = [{core}]
+cores = {cores:?}
 idle = \"adaptive\"
 
 [limits]
