@@ -87,3 +87,34 @@ fn packets_of_a_removed_server_are_dropped_until_it_is_back() {
     world.receive(WAN, &[net.segment(4000, ACK)]);
     assert_eq!(world.only_sent().1[..6], server_mac(3).0);
 }
+
+#[test]
+fn a_packet_bigger_than_the_way_out_is_fragmented_or_its_sender_told() {
+    for df in [false, true] {
+        let net = Net::v4();
+        let service = Described::web(&net, Method::Dr);
+        let mut world = World::new(std::slice::from_ref(&service));
+        world.mtu_lan = 1400;
+        world.publish(&[service], &[]);
+        world.receive(WAN, &[net.syn(4000)]);
+        world.sent();
+        let big = net.client_frame().tcp(4000, 80).flags(ACK);
+        let big = big.payload(&[7; 1460]);
+        let big = if df { big.df() } else { big };
+        world.receive(WAN, &[big.build()]);
+        let sent = world.sent();
+        if df {
+            let [(port, error)] = &sent[..] else {
+                panic!("one answer");
+            };
+            assert_eq!(*port, WAN);
+            let Ok(weir_wire::Parsed::Ip(h)) = weir_wire::parse(error, true) else {
+                panic!("the error does not parse");
+            };
+            assert_eq!(weir_wire::icmp::too_big_mtu(error, &h), Some(1400));
+        } else {
+            assert_eq!(sent.len(), 2);
+            assert!(sent.iter().all(|(port, p)| *port == LAN && p.len() <= 1414));
+        }
+    }
+}

@@ -138,3 +138,50 @@ fn a_tagged_packet_leaves_untagged_where_the_next_hop_has_no_vlan() {
         .build();
     assert_eq!(world.only_sent().1, expected);
 }
+
+#[test]
+fn servers_on_a_vlan_get_tagged_packets_and_their_replies_lose_the_tag() {
+    for net in Net::both() {
+        let service = Described::web(&net, Method::Nat);
+        let mut world = World::new(std::slice::from_ref(&service));
+        world.vlan_lan = 100;
+        world.publish(&[service], &[]);
+        world.receive(WAN, &[net.syn(4000)]);
+        let expected = PacketBuilder::eth(LAN_MAC, server_mac(3))
+            .vlan(100)
+            .ip(net.client, net.server(3))
+            .ttl(63)
+            .tcp(4000, 80)
+            .flags(SYN)
+            .seq(1000)
+            .build();
+        assert_eq!(world.only_sent(), (LAN, expected));
+        let reply = PacketBuilder::eth(server_mac(3), LAN_MAC)
+            .vlan(100)
+            .ip(net.server(3), net.client)
+            .tcp(80, 4000)
+            .flags(SYN | ACK);
+        world.receive(LAN, &[reply.build()]);
+        let expected = PacketBuilder::eth(WAN_MAC, ROUTER_MAC)
+            .ip(net.vip, net.client)
+            .ttl(63)
+            .tcp(80, 4000)
+            .flags(SYN | ACK)
+            .build();
+        assert_eq!(world.only_sent(), (WAN, expected));
+    }
+}
+
+#[test]
+fn a_packet_with_two_tags_ends_rather_than_lose_one() {
+    let net = Net::v4();
+    let mut world = World::new(&[Described::web(&net, Method::Nat)]);
+    let tagged = PacketBuilder::eth(ROUTER_MAC, WAN_MAC)
+        .service_vlan(5)
+        .vlan(6)
+        .ip(net.client, net.vip)
+        .tcp(4000, 80)
+        .flags(SYN);
+    world.receive(WAN, &[tagged.build()]);
+    world.assert_moved(&[("drop.vlan_tags", 1)]);
+}

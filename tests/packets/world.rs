@@ -134,6 +134,8 @@ pub(crate) struct World {
     pub(crate) out: MemOutlet,
     pub(crate) now: Tick,
     pub(crate) mtu_lan: u16,
+    /// VLAN of the server side, 0 for none.
+    pub(crate) vlan_lan: u16,
     pub(crate) unknown_neighbours: Vec<Addr>,
     pub(crate) settings: Settings,
     counters: Arc<WorkerCounters>,
@@ -173,6 +175,7 @@ impl World {
             out: MemOutlet::default(),
             now: Tick(1000),
             mtu_lan: 1500,
+            vlan_lan: 0,
             unknown_neighbours: Vec::new(),
             settings: Settings {
                 timeouts: Timeouts::default(),
@@ -258,9 +261,9 @@ impl World {
     }
 
     fn network(&self) -> Network {
-        let interface = |port, mac, mtu, v4: &str, v6: &str| Interface {
+        let interface = |port, vlan, mac, mtu, v4: &str, v6: &str| Interface {
             port,
-            vlan: 0,
+            vlan,
             mac,
             mtu,
             source_v4: Some(addr(v4)),
@@ -289,8 +292,15 @@ impl World {
         neighbours.retain(|((_, who), _)| !self.unknown_neighbours.contains(who));
         Network::new(
             vec![
-                interface(WAN, WAN_MAC, 1500, "192.0.2.1", "2001:db8:1::1"),
-                interface(LAN, LAN_MAC, self.mtu_lan, "10.0.0.254", "2001:db8:2::fe"),
+                interface(WAN, 0, WAN_MAC, 1500, "192.0.2.1", "2001:db8:1::1"),
+                interface(
+                    LAN,
+                    self.vlan_lan,
+                    LAN_MAC,
+                    self.mtu_lan,
+                    "10.0.0.254",
+                    "2001:db8:2::fe",
+                ),
             ],
             ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr),
             [
