@@ -1,6 +1,7 @@
 //! One worker: receive, process, transmit, keep house, for ever.
 //!
-//! A turn, in order: take a newer snapshot if there is one; read the clock once; a burst from each
+//! A turn, in order: take a newer snapshot if there is one (nothing else happens before the
+//! first); read the clock once; a burst from each
 //! port; what other workers handed over; what Linux sends; housekeeping, a bounded piece of it;
 //! flush. Shutdown: control sets the stop flag, the worker ends after its turn, its frames are
 //! freed with it, its queues are closed by whoever opened them.
@@ -193,6 +194,11 @@ impl<IO: PacketIo> Worker<IO> {
     pub fn turn(&mut self) -> bool {
         self.take_snapshot();
         let ticks = self.read_clock();
+        if self.epoch == 0 {
+            // Packets wait in their queue until control has said what to do with them: a client
+            // must not be refused because the director is just starting.
+            return false;
+        }
         let mut packets = 0;
         for port in 0..self.outside.port_count() {
             packets += self.receive(PortId(port as u16));
