@@ -355,3 +355,6 @@ fn bits(net: &IpNet) -> u8 {
         IpNet::V6(net) => net.prefix_len(),
     }
 }
+
+#[cfg(test)]
+mod tests;
