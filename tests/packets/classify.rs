@@ -1,6 +1,6 @@
 use weir_core::service::Method;
 use weir_wire::Mac;
-use weir_wire::builder::{PacketBuilder, addr};
+use weir_wire::builder::PacketBuilder;
 use weir_wire::tcp_flag::SYN;
 
 use crate::world::{Described, Net, ROUTER_MAC, WAN, World};
@@ -111,5 +111,4 @@ fn a_reply_of_a_server_to_nobody_is_linuxs_to_route() {
     let stray = net.server_frame(1).tcp(80, 4000).flags(SYN).build();
     world.receive(crate::world::LAN, &[stray]);
     world.assert_moved(&[("punted", 1)]);
-    assert!(addr("10.0.0.1").is_v4());
 }

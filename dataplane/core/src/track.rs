@@ -8,7 +8,7 @@ use crate::flow::{Direction, Flow, FlowId, Tuple};
 use crate::io::{Frame, WorkerId};
 use crate::note::{FromServer, Note, PuntClass, ToServer, Verdict};
 use crate::schedule::Scheduler;
-use crate::service::{Method, Protocol, Service};
+use crate::service::{Method, Protocol, Server, ServerId};
 use crate::steer::owner;
 use crate::time::Tick;
 
@@ -131,8 +131,7 @@ impl<F: Frame> Director<F> {
             }
             return self.take(now, headers, id, direction);
         }
-        let snapshot = alloc::sync::Arc::clone(&self.snapshot);
-        let services = &snapshot.services;
+        let services = &self.snapshot.services;
         let Some((_, service)) = services.find(tuple.service_key()) else {
             let is_reply = services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port);
             let owner = owner(tuple.dst, tuple.dst_port, self.workers);
@@ -149,19 +148,20 @@ impl<F: Frame> Director<F> {
         if !starts_flow(headers) {
             return Verdict::Refuse(DropReason::NoFlow);
         }
-        self.schedule(now, headers, &tuple, service)
+        let picked = Scheduler::pick(service, services);
+        let picked = picked.and_then(|id| Some((id, *services.server(id)?)));
+        self.start(now, headers, &tuple, picked)
     }
 
-    fn schedule(
+    /// Begins a flow to the server that was picked.
+    fn start(
         &mut self,
         now: Tick,
         headers: &Headers,
         tuple: &Tuple,
-        service: &Service,
+        picked: Option<(ServerId, Server)>,
     ) -> Verdict {
-        let services = &self.snapshot.services;
-        let picked = Scheduler::pick(service, services);
-        let Some((id, server)) = picked.and_then(|id| Some((id, *services.server(id)?))) else {
+        let Some((id, server)) = picked else {
             return Verdict::Refuse(DropReason::NoServer);
         };
         let expires = now.after(self.snapshot.settings.timeouts.new);
