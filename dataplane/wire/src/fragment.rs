@@ -87,9 +87,9 @@ pub struct FragmentPlan {
 ///
 /// A packet that fits gives one piece. No piece for IPv6, which only the source fragments
 /// (RFC 8200 §5), nor when less than 8 bytes would fit behind the header. Whether the packet may be
-/// fragmented is for the caller to ask. `_frame` is that of the headers.
+/// fragmented is for the caller to ask.
 #[must_use]
-pub fn plan(headers: &Headers, mtu: u16, _frame: &[u8]) -> FragmentPlan {
+pub fn plan(headers: &Headers, mtu: u16) -> FragmentPlan {
     let header_len = headers.l4.saturating_sub(headers.l3);
     let last_max = mtu.saturating_sub(header_len);
     let cannot = !headers.is_v4() || last_max < 8;

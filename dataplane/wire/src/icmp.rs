@@ -66,11 +66,10 @@ const fn clip(mtu: u32) -> u32 {
     if mtu > 0xffff { 0xffff } else { mtu }
 }
 
-/// Bytes of the IP packet that [`write_error`] makes about one of `original_len` bytes. The kind
-/// makes no difference today.
+/// Bytes of the IP packet that [`write_error`] makes about one of `original_len` bytes.
 #[inline]
 #[must_use]
-pub fn error_len(_kind: ErrorKind, family: Family, original_len: usize) -> usize {
+pub fn error_len(family: Family, original_len: usize) -> usize {
     let (header_len, longest) = match family {
         Family::V4 => (V4_LEN + ICMP_LEN, V4_ERROR_MAX),
         Family::V6 => (V6_LEN + ICMP_LEN, V6_ERROR_MAX),
@@ -93,7 +92,7 @@ pub fn write_error(
     tos: u8,
 ) -> usize {
     let family = src.family();
-    let len = error_len(kind, family, original.len());
+    let len = error_len(family, original.len());
     if dst.family() != family {
         return 0;
     }

@@ -63,7 +63,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let Some(original) = frame.bytes().get(usize::from(h.l3)..end) else {
             return;
         };
-        let len = icmp::error_len(kind, h.family(), original.len());
+        let len = icmp::error_len(h.family(), original.len());
         let sent = self.answer(frame, h.src, len, |packet| {
             icmp::write_error(packet, kind, src, h.src, original, h.tos)
         });

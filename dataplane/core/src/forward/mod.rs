@@ -146,7 +146,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             return self.end(frame, DropReason::IpHeader);
         };
         let link = rewrite::ethernet_len(next.vlan);
-        for piece in fragment::plan(&headers, next.mtu, bytes) {
+        for piece in fragment::plan(&headers, next.mtu) {
             let room = link + usize::from(next.mtu);
             let Some(mut fresh) = self.outlet.fresh().filter(|f| f.bytes().is_empty()) else {
                 return self.end(frame, DropReason::NoBuffer);

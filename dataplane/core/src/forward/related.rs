@@ -107,7 +107,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             return self.end(&frame, DropReason::IcmpUnrelated);
         };
         let tos = original.get(1).copied().unwrap_or(0);
-        let len = icmp::error_len(kind, inner.family(), original.len());
+        let len = icmp::error_len(inner.family(), original.len());
         self.headers.src = client;
         let sent = self.answer(&frame, client, len, |packet| {
             icmp::write_error(packet, kind, virt, client, original, tos)

@@ -26,7 +26,7 @@ pub(super) fn write_everything(frame: &mut [u8], h: &Headers, quoted: Option<&Em
     let kind = ErrorKind::TooBig { mtu: 70_000 };
     icmp::write_error(&mut buf, kind, src, dst, frame, h.tos);
     let _ = tcp::write_reset(&mut buf, frame, h);
-    for piece in fragment::plan(h, 68, frame) {
+    for piece in fragment::plan(h, 68) {
         fragment::write_fragment(&mut buf, frame, h, &piece);
     }
     let outer = Outer {
@@ -133,7 +133,7 @@ proptest! {
         ][kind];
         let mut buf = [0; 2000];
         let len = icmp::write_error(&mut buf, kind, h.dst, h.src, &original, h.tos);
-        prop_assert_eq!(len, icmp::error_len(kind, h.family(), original.len()));
+        prop_assert_eq!(len, icmp::error_len(h.family(), original.len()));
         let longest = if h.is_v4() { 576 } else { 1280 };
         prop_assert!(len <= longest);
         prop_assert_eq!(check(&buf[..len]), Ok(len));
@@ -206,7 +206,7 @@ proptest! {
         }
         let frame = frame.raw(protocol::ESP).payload(&payload).build();
         let h = headers(&frame);
-        let pieces: Vec<_> = fragment::plan(&h, mtu, &frame).collect();
+        let pieces: Vec<_> = fragment::plan(&h, mtu).collect();
         let (mut whole, mut buf) = (Vec::<u8>::new(), [0; 1500]);
         for (i, piece) in pieces.iter().enumerate() {
             let written = fragment::write_fragment(&mut buf, &frame, &h, piece);
@@ -408,7 +408,7 @@ fn options_without_the_copied_flag_are_in_the_first_fragment_only() {
         .build();
     let (h, mut buf) = (headers(&frame), [0; 100]);
     let mut of = |n: usize| {
-        let piece = fragment::plan(&h, 100, &frame).nth(n).expect("two pieces");
+        let piece = fragment::plan(&h, 100).nth(n).expect("two pieces");
         fragment::write_fragment(&mut buf, &frame, &h, &piece);
         buf[20..32].to_vec()
     };
@@ -419,7 +419,7 @@ fn options_without_the_copied_flag_are_in_the_first_fragment_only() {
 #[test]
 fn ipv6_is_not_fragmented() {
     let frame = from_client_v6().udp(1, 2).payload(&[0; 1400]).build();
-    assert_eq!(fragment::plan(&headers(&frame), 1280, &frame).next(), None);
+    assert_eq!(fragment::plan(&headers(&frame), 1280).next(), None);
 }
 
 #[test]
@@ -440,8 +440,7 @@ fn an_ethernet_header_is_tagged_when_there_is_a_vlan() {
 
 #[test]
 fn the_longest_errors_are_announced() {
-    let kind = ErrorKind::PortUnreachable;
-    assert_eq!(icmp::error_len(kind, Family::V4, 20), 48);
-    assert_eq!(icmp::error_len(kind, Family::V4, 9000), 576);
-    assert_eq!(icmp::error_len(kind, Family::V6, 9000), 1280);
+    assert_eq!(icmp::error_len(Family::V4, 20), 48);
+    assert_eq!(icmp::error_len(Family::V4, 9000), 576);
+    assert_eq!(icmp::error_len(Family::V6, 9000), 1280);
 }
