@@ -148,6 +148,7 @@ pub(crate) struct World {
 pub(crate) fn limits() -> Limits {
     Limits {
         flows: 1000,
+        flows_v6: 1000,
         servers: 16,
         punt_per_second: 1000,
         punt_reserved_percent: 25,

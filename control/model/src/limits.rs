@@ -5,9 +5,11 @@ use crate::reader::Section;
 /// `[limits]`: every table is allocated at start, so none of it changes on a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Flows one worker can hold; 1 024 to 67 108 864, default 1 000 000. Memory grows in
-    /// proportion.
+    /// IPv4 flows one worker can hold, 80 bytes each; 1 024 to 67 108 864, default 1 000 000.
     pub flows_per_worker: u32,
+    /// IPv6 flows one worker can hold besides, 183 bytes each; 1 024 to 67 108 864, default a
+    /// quarter of `flows_per_worker`.
+    pub flows_v6_per_worker: u32,
     /// Services; 1 to 65 535, default 4 096.
     pub services: u32,
     /// Real servers of all services together; 1 to 1 048 576, default 65 536.
@@ -56,8 +58,11 @@ impl Limits {
     pub(crate) fn read(s: Section<'_>) -> Self {
         let flows = 1024..=67_108_864;
         let rate = "packets a second";
+        let flows_v4 = s.number("flows_per_worker", "flows", 1_000_000, flows.clone());
+        let quarter = (flows_v4 / 4).max(*flows.start());
         let limits = Limits {
-            flows_per_worker: s.number("flows_per_worker", "flows", 1_000_000, flows),
+            flows_per_worker: flows_v4,
+            flows_v6_per_worker: s.number("flows_v6_per_worker", "flows", quarter, flows),
             services: s.number("services", "services", 4096, 1..=65_535),
             servers: s.number("servers", "real servers", 65_536, 1..=1_048_576),
             punt_packets_per_second: s.number(

@@ -39,6 +39,7 @@ fn worker(config: &Config, id: usize, link: TwinLink, clock: Clock) -> weir_work
         },
         limits: Limits {
             flows: limits.flows_per_worker as usize,
+            flows_v6: limits.flows_v6_per_worker as usize,
             servers: limits.servers as usize,
             punt_per_second: limits.punt_packets_per_second,
             punt_reserved_percent: limits.punt_reserved_percent,

@@ -1,11 +1,16 @@
 //! The stages in order, and what one director of one worker remembers between bursts.
+//!
+//! Cache misses are the cost of this program, so what a packet needs is asked for some packets
+//! before it is used: its bytes, then its flow's line, then what the flow leads to. Nearly all
+//! packets take the short way of `plain.rs`; the others are taken one by one in between, in the order
+//! of arrival, because a packet may begin or end the flow of the next.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use weir_wire::Addr;
+use weir_wire::{Addr, plain};
 
 use crate::classify::classify;
 use crate::counters::{DropReason, WorkerCounters};
@@ -15,15 +20,19 @@ use crate::limiter::Limiter;
 use crate::next_hop::park::Park;
 use crate::next_hop::{Hop, NextHop};
 use crate::note::{Note, PuntClass, Verdict};
+use crate::plain::{Found, Target};
 use crate::service::ServerId;
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
+use crate::track::tuple_of;
 
 /// Capacities and limits of one director. Fixed for its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Flows in the table.
+    /// IPv4 flows in the table.
     pub flows: usize,
+    /// IPv6 flows in the table.
+    pub flows_v6: usize,
     /// Real-server slots.
     pub servers: usize,
     /// Packets a second for Linux.
@@ -57,11 +66,26 @@ pub struct Director<F> {
     /// Identification of the next outer header that may be fragmented.
     pub(crate) next_ip_id: u16,
     punts: Limiter,
+    /// By server.
+    pub(crate) targets: Vec<Target>,
+    /// Plain packets sent in the burst under way.
+    pub(crate) passed: u64,
     server_hops: Vec<ServerHop>,
     client_hops: Box<[ClientHop]>,
-    /// One for each packet of a burst; lent to the burst under way.
+    /// Lent to the burst under way.
+    stages: Stages,
+}
+
+/// What the stages know of each packet of a burst.
+#[derive(Debug, Default)]
+struct Stages {
+    found: Vec<Found>,
+    /// Of those that are not plain.
     notes: Vec<Note>,
 }
+
+/// How many packets ahead a packet's bytes are asked for.
+const AHEAD: usize = 4;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct ServerHop {
@@ -100,7 +124,7 @@ impl<F: Frame> Director<F> {
         Self {
             id,
             workers: workers.max(1),
-            flows: FlowTable::new(limits.flows, seed),
+            flows: FlowTable::new(limits.flows, limits.flows_v6, seed),
             snapshot: Arc::new(Snapshot::empty()),
             counters,
             park: Park::new(limits.parked, limits.parked_per_neighbour),
@@ -109,7 +133,12 @@ impl<F: Frame> Director<F> {
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
-            notes: vec![Note::NONE; BURST_MAX],
+            targets: vec![Target::UNSET; limits.servers],
+            passed: 0,
+            stages: Stages {
+                found: vec![Found::General; BURST_MAX],
+                notes: vec![Note::NONE; BURST_MAX],
+            },
         }
     }
 
@@ -124,21 +153,75 @@ impl<F: Frame> Director<F> {
         burst: &mut Burst<F>,
         outlet: &mut O,
     ) {
-        let mut notes = core::mem::take(&mut self.notes);
-        // 1, 2. Bytes to headers; what is not for a flow is decided.
-        for (note, frame) in notes.iter_mut().zip(burst.iter()) {
-            *note = classify(frame, port, &self.snapshot);
+        let mut stages = core::mem::take(&mut self.stages);
+        let interface = self.snapshot.network.interface_of(port, 0);
+        let mac = interface.map(|interface| plain::mac(interface.mac));
+        let count = burst.len();
+        let found = &mut stages.found[..count];
+        // 1. Bytes to keys. What is not plain is read and classified.
+        for at in 0..count {
+            if let Some(later) = burst.get(at + AHEAD) {
+                later.prefetch();
+            }
+            let frame = &burst[at];
+            found[at] = mac.map_or(Found::General, |mac| self.read_plain(frame, mac));
+            if matches!(found[at], Found::General) {
+                stages.notes[at] = self.read(port, frame);
+            }
         }
-        let decided = &mut notes[..burst.len()];
-        // 3. Headers to flow, or a miss.
-        self.look_up(decided);
-        // 4. In order of arrival: a miss becomes a flow, states move on, packets are counted.
-        self.track(now, is_handed_off, decided, burst);
-        // 5. Rewrite, next hop, out.
-        for (note, frame) in decided.iter().zip(burst.drain(..)) {
-            self.finish(now, port, note, frame, outlet);
+        // 2. Keys to flows.
+        for found in &mut *found {
+            self.find_plain(found);
         }
-        self.notes = notes;
+        // 3. In the order of arrival: flows begin, move on and end; packets are rewritten and leave.
+        for (at, frame) in burst.drain(..).enumerate() {
+            let Err(frame) = self.pass_plain(now, &found[at], frame, outlet) else {
+                continue;
+            };
+            let note = match found[at] {
+                Found::General => stages.notes[at],
+                Found::Plain { .. } => classify(&frame, port, &self.snapshot),
+            };
+            self.pass(now, port, is_handed_off, note, frame, outlet);
+        }
+        self.counters
+            .forwarded
+            .add(core::mem::take(&mut self.passed));
+        self.stages = stages;
+    }
+
+    /// Stage 1 of a packet that is not plain.
+    #[inline(never)]
+    fn read(&self, port: PortId, frame: &F) -> Note {
+        let note = classify(frame, port, &self.snapshot);
+        if let (Verdict::LookUp, Some(headers)) = (note.verdict, note.headers)
+            && let Some(tuple) = tuple_of(&headers)
+        {
+            self.flows
+                .prefetch(headers.family(), self.flows.hash(&tuple));
+        }
+        note
+    }
+
+    /// Stage 3 of a packet that is not plain, or whose flow is not known.
+    #[inline(never)]
+    fn pass<O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        is_handed_off: bool,
+        mut note: Note,
+        frame: F,
+        outlet: &mut O,
+    ) {
+        if let Some(headers) = &note.headers {
+            note.verdict = match note.verdict {
+                Verdict::LookUp => self.track(now, headers, is_handed_off),
+                Verdict::Related => self.relate(headers, &frame, is_handed_off),
+                decided => decided,
+            };
+        }
+        self.finish(now, port, &note, frame, outlet);
     }
 
     fn finish<O: Outlet<Frame = F>>(
@@ -178,7 +261,7 @@ impl<F: Frame> Director<F> {
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(frame),
             Verdict::Punt(class) => self.punt(now, port, class, frame, outlet),
             Verdict::Drop(reason) => self.end(reason, port, &frame, outlet),
-            Verdict::LookUp | Verdict::Related | Verdict::Hit(..) | Verdict::Miss => {
+            Verdict::LookUp | Verdict::Related => {
                 debug_assert!(false, "undecided after the last stage: {:?}", note.verdict);
             }
         }
@@ -243,16 +326,17 @@ impl<F: Frame> Director<F> {
         before
     }
 
-    /// Work that is not for a packet, bounded by `sweep_budget` places of the flow table: ends
-    /// flows and gives parked packets up. Returns the size of a whole round of the sweep.
+    /// Work that is not for a packet: ends flows, for which it looks at up to `groups` groups of the
+    /// flow table, and gives parked packets up. Returns how many groups it has looked at: less when
+    /// enough was found to be done.
     pub fn housekeep<O: Outlet<Frame = F>>(
         &mut self,
         now: Tick,
-        sweep_budget: usize,
+        groups: usize,
         outlet: &mut O,
     ) -> usize {
         let counters = &self.counters;
-        let round = self.flows.sweep(now, sweep_budget, |ended| {
+        let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);
             crate::track::uncount(counters, &ended.0);
         });
@@ -261,7 +345,7 @@ impl<F: Frame> Director<F> {
             counters.count_drop(DropReason::NeighbourTimeout);
             outlet.dropped(DropReason::NeighbourTimeout, port, &frame);
         });
-        round
+        swept
     }
 
     /// The flow table, to be listed.
@@ -307,8 +391,15 @@ impl<F: Frame> Director<F> {
         }
         if now.has_reached(memory.path_mtu_until) {
             memory.path_mtu = 0;
+            self.targets[id.0 as usize].forget();
         }
         limit_mtu(hop, memory.path_mtu)
+    }
+
+    /// True while a router's word holds for the path to a server.
+    pub(crate) fn has_path_mtu(&self, now: Tick, id: ServerId) -> bool {
+        let memory = self.server_hops.get(id.0 as usize);
+        memory.is_some_and(|m| m.path_mtu != 0 && !now.has_reached(m.path_mtu_until))
     }
 
     /// Remembers what a router told of the path to a tunnel's end.
@@ -316,6 +407,7 @@ impl<F: Frame> Director<F> {
         if let Some(memory) = self.server_hops.get_mut(id.0 as usize) {
             memory.path_mtu = mtu;
             memory.path_mtu_until = now.after(crate::time::seconds(PATH_MTU_SECONDS));
+            self.targets[id.0 as usize].forget();
         }
     }
 

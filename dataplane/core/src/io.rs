@@ -59,6 +59,10 @@ pub trait Frame {
     /// Cuts the frame to `len` bytes; no effect when it is not longer.
     fn truncate(&mut self, len: usize);
 
+    /// Asks for the first bytes to be brought near, without waiting for them.
+    #[inline]
+    fn prefetch(&self) {}
+
     /// What the device found about the IPv4 header checksum.
     fn rx_checksum(&self) -> RxChecksum {
         RxChecksum::Unknown

@@ -2,10 +2,11 @@
 //!
 //! A packet's way, stage by stage over a burst ([`director::Director::process`]):
 //!
-//! 1. parse and 2. classify (`classify.rs`): bytes to headers; what is not for a flow is decided;
-//! 3. look up (`track.rs`, [`flow::table`]): headers to flow, or a miss;
-//! 4. schedule and track (`track.rs`, [`schedule`]): a miss becomes a flow, states move on;
-//! 5. rewrite, next hop and out (`forward/`, [`next_hop`]), through [`io::Outlet`].
+//! 1. bytes to a flow's key (`plain.rs`; `classify.rs` for what is not plain), whose line is asked for;
+//! 2. key to flow ([`flow::table`]); what the flow leads to is asked for;
+//! 3. in the order of arrival: the flow's state moves on, the packet is rewritten and leaves
+//!    (`plain.rs`). Without flow, or not plain: a miss becomes a flow (`track.rs`, [`schedule`]), and
+//!    the packet leaves by `forward/`, [`next_hop`] and [`io::Outlet`].
 //!
 //! Every packet ends in one of four ways: forwarded, given to Linux, handed to the worker that owns
 //! its flow, or dropped under one [`counters::DropReason`].
@@ -25,6 +26,7 @@ pub mod io;
 mod limiter;
 pub mod next_hop;
 mod note;
+mod plain;
 pub mod schedule;
 pub mod service;
 pub mod snapshot;

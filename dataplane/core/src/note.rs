@@ -3,7 +3,6 @@
 use weir_wire::{Addr, Headers};
 
 use crate::counters::DropReason;
-use crate::flow::{Direction, FlowId};
 use crate::io::WorkerId;
 use crate::service::{Method, ServerId};
 
@@ -19,7 +18,7 @@ impl Note {
     /// The content of an unused place.
     pub(crate) const NONE: Self = Self {
         headers: None,
-        verdict: Verdict::Miss,
+        verdict: Verdict::LookUp,
     };
 }
 
@@ -30,10 +29,6 @@ pub(crate) enum Verdict {
     LookUp,
     /// An ICMP error that may concern a flow.
     Related,
-    /// It belongs to this flow.
-    Hit(FlowId, Direction),
-    /// No flow here knows it.
-    Miss,
     /// Of a client, to be sent to its real server.
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.

@@ -1,12 +1,13 @@
-//! Stages 3 and 4: headers to flow, and the flow's state, in the order of arrival.
+//! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
 use weir_wire::{Headers, icmp, parse_embedded, protocol, tcp_flag};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
-use crate::flow::{Direction, Flow, FlowId, Tuple};
+use crate::flow::{Direction, Flow, FlowId, NewFlow, Tuple};
 use crate::io::{Frame, WorkerId};
-use crate::note::{FromServer, Note, PuntClass, ToServer, Verdict};
+use crate::note::{FromServer, PuntClass, ToServer, Verdict};
+use crate::plain::count_activity;
 use crate::schedule::Scheduler;
 use crate::service::{Method, Protocol, Server, ServerId};
 use crate::steer::owner;
@@ -16,55 +17,16 @@ use crate::time::Tick;
 const FTP_DATA: u16 = 20;
 
 impl<F: Frame> Director<F> {
-    /// Stage 3: finds the flow of each packet, if this worker has it.
-    pub(crate) fn look_up(&self, notes: &mut [Note]) {
-        for note in notes {
-            if let (Verdict::LookUp, Some(tuple)) = (note.verdict, note.headers.and_then(tuple_of))
-            {
-                let found = self.flows.find(&tuple, self.flows.hash(&tuple));
-                note.verdict = found.map_or(Verdict::Miss, |(id, way)| Verdict::Hit(id, way));
-            }
-        }
-    }
-
-    /// Stage 4: for each packet in order, moves its flow on or begins one.
-    pub(crate) fn track(
-        &mut self,
-        now: Tick,
-        is_handed_off: bool,
-        notes: &mut [Note],
-        frames: &[F],
-    ) {
-        for (note, frame) in notes.iter_mut().zip(frames) {
-            let Some(headers) = &note.headers else {
-                continue;
-            };
-            note.verdict = match note.verdict {
-                Verdict::Hit(id, direction) => self.advance(now, headers, id, direction),
-                Verdict::Miss => self.begin(now, headers, is_handed_off),
-                Verdict::Related => self.relate(headers, frame, is_handed_off),
-                decided => decided,
-            };
-        }
-    }
-
-    fn advance(
-        &mut self,
-        now: Tick,
-        headers: &Headers,
-        id: FlowId,
-        direction: Direction,
-    ) -> Verdict {
-        // An earlier packet of this burst may have put another flow in this place.
-        let flow = self.flows.get(id);
-        let still = match direction {
-            Direction::Request => flow.request(),
-            Direction::Reply => flow.reply(),
+    /// What becomes of a packet of TCP or UDP: it moves its flow on, or begins one.
+    pub(crate) fn track(&mut self, now: Tick, headers: &Headers, is_handed_off: bool) -> Verdict {
+        let Some(tuple) = tuple_of(headers) else {
+            return Verdict::Punt(PuntClass::Ordinary);
         };
-        if tuple_of(*headers) != Some(still) {
-            return self.begin(now, headers, true);
-        }
+        let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) else {
+            return self.begin(now, headers, &tuple, is_handed_off);
+        };
         if direction == Direction::Request {
+            let flow = self.flows.get(id);
             let server = self.snapshot.services.server(flow.server());
             if !server.is_some_and(|server| server.is_available) {
                 return Verdict::Drop(DropReason::ServerRemoved);
@@ -72,7 +34,7 @@ impl<F: Frame> Director<F> {
             if flow.may_be_reused() && starts_flow(headers) {
                 let ended = self.flows.remove(id);
                 uncount(&self.counters, &ended);
-                return self.begin(now, headers, true);
+                return self.begin(now, headers, &tuple, true);
             }
         }
         self.take(now, headers, id, direction)
@@ -81,20 +43,18 @@ impl<F: Frame> Director<F> {
     /// Counts a packet of the flow at `id` and moves its state on.
     fn take(&mut self, now: Tick, headers: &Headers, id: FlowId, direction: Direction) -> Verdict {
         let timeouts = &self.snapshot.settings.timeouts;
-        let flow = self.flows.get_mut(id);
-        let was_active = flow.is_active();
-        flow.advance(direction, headers.tcp_flags, timeouts, now);
-        let flow = *flow;
+        let moved = self
+            .flows
+            .advance(id, direction, headers.tcp_flags, timeouts, now);
+        let flow = self.flows.get(id);
+        count_activity(
+            &self.counters,
+            flow.server(),
+            moved.was_active,
+            moved.is_active,
+        );
         let bytes = headers.packet_len() as u64;
         if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
-            if was_active != flow.is_active() {
-                let (from, to) = match was_active {
-                    true => (&counters.active, &counters.inactive),
-                    false => (&counters.inactive, &counters.active),
-                };
-                from.sub(1);
-                to.add(1);
-            }
             match direction {
                 Direction::Request => {
                     counters.packets_in.add(1);
@@ -107,30 +67,19 @@ impl<F: Frame> Director<F> {
             }
         }
         match direction {
-            Direction::Request => Verdict::Request(to_server(&flow)),
+            Direction::Request => self.request_of(&flow),
             Direction::Reply => Verdict::Reply(from_server(&flow)),
         }
     }
 
-    /// A packet that no flow of this worker knew when the burst was looked up.
-    fn begin(&mut self, now: Tick, headers: &Headers, is_handed_off: bool) -> Verdict {
-        let Some(tuple) = tuple_of(*headers) else {
-            return Verdict::Punt(PuntClass::Ordinary);
-        };
-        // Look again: an earlier packet of this burst may have begun the flow.
-        if let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) {
-            let flow = self.flows.get(id);
-            let removed = direction == Direction::Request
-                && !self
-                    .snapshot
-                    .services
-                    .server(flow.server())
-                    .is_some_and(|server| server.is_available);
-            if removed {
-                return Verdict::Drop(DropReason::ServerRemoved);
-            }
-            return self.take(now, headers, id, direction);
-        }
+    /// A packet that no flow of this worker knows.
+    fn begin(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        tuple: &Tuple,
+        is_handed_off: bool,
+    ) -> Verdict {
         let services = &self.snapshot.services;
         let Some((_, service)) = services.find(tuple.service_key()) else {
             let is_reply = services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port);
@@ -148,9 +97,13 @@ impl<F: Frame> Director<F> {
         if !starts_flow(headers) {
             return Verdict::Refuse(DropReason::NoFlow);
         }
+        // Linux takes no packet from its own address off a wire either (RFC 1812 §5.3.8).
+        if self.snapshot.network.is_local(tuple.src) {
+            return Verdict::Drop(DropReason::Martian);
+        }
         let picked = Scheduler::pick(service, services);
         let picked = picked.and_then(|id| Some((id, *services.server(id)?)));
-        self.start(now, headers, &tuple, picked)
+        self.start(now, headers, tuple, picked)
     }
 
     /// Begins a flow to the server that was picked.
@@ -165,8 +118,21 @@ impl<F: Frame> Director<F> {
             return Verdict::Refuse(DropReason::NoServer);
         };
         let expires = now.after(self.snapshot.settings.timeouts.new);
-        let flow = Flow::new(tuple, id, server.addr, server.port, server.method, expires);
-        let Ok(flow_id) = self.flows.insert(flow) else {
+        let reply = Tuple {
+            src: server.addr,
+            dst: tuple.src,
+            src_port: server.port,
+            dst_port: tuple.src_port,
+            protocol: tuple.protocol,
+        };
+        let flow = NewFlow {
+            request: *tuple,
+            reply: server.method.sees_replies().then_some(reply),
+            server: id,
+            method: server.method,
+            expires,
+        };
+        let Ok(flow_id) = self.flows.insert(&flow) else {
             return Verdict::Drop(DropReason::FlowTableFull);
         };
         self.counters.flows_created.add(1);
@@ -178,7 +144,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// An ICMP error: the flow that the quoted packet belongs to, if any.
-    fn relate(&self, headers: &Headers, frame: &F, is_handed_off: bool) -> Verdict {
+    pub(crate) fn relate(&self, headers: &Headers, frame: &F, is_handed_off: bool) -> Verdict {
         let unrelated = if self.snapshot.services.is_virtual(headers.dst) {
             Verdict::Drop(DropReason::IcmpUnrelated)
         } else {
@@ -211,8 +177,13 @@ impl<F: Frame> Director<F> {
         // The quoted packet went the other way than the error.
         let tuple = sent.reversed();
         match self.flows.find(&tuple, self.flows.hash(&tuple)) {
-            Some((id, Direction::Request)) => Verdict::ErrorToServer(to_server(self.flows.get(id))),
-            Some((id, Direction::Reply)) => Verdict::ErrorToClient(from_server(self.flows.get(id))),
+            Some((id, Direction::Request)) => match self.to_server(&self.flows.get(id)) {
+                Some(to) => Verdict::ErrorToServer(to),
+                None => unrelated,
+            },
+            Some((id, Direction::Reply)) => {
+                Verdict::ErrorToClient(from_server(&self.flows.get(id)))
+            }
             None => self
                 .owner_of_error(&sent, is_handed_off)
                 .unwrap_or(unrelated),
@@ -230,7 +201,9 @@ impl<F: Frame> Director<F> {
         match self.flows.find(inner, self.flows.hash(inner)) {
             Some((id, Direction::Request)) => {
                 let flow = self.flows.get(id);
-                if flow.method() == Method::Tun && flow.dest() == outer.dst {
+                let server = self.snapshot.services.server(flow.server());
+                let is_ours = server.is_some_and(|server| server.addr == outer.dst);
+                if flow.method() == Method::Tun && is_ours {
                     Verdict::ErrorInTunnel(flow.server())
                 } else {
                     unrelated
@@ -258,6 +231,25 @@ impl<F: Frame> Director<F> {
         (to_nat_server && owner != self.id).then_some(Verdict::HandOff(owner))
     }
 
+    fn request_of(&self, flow: &Flow) -> Verdict {
+        match self.to_server(flow) {
+            Some(to) => Verdict::Request(to),
+            None => Verdict::Drop(DropReason::ServerRemoved),
+        }
+    }
+
+    /// How a request of `flow` goes on; none when its server's slot is empty, which control sees to
+    /// that it is not while a flow remembers it.
+    fn to_server(&self, flow: &Flow) -> Option<ToServer> {
+        let server = self.snapshot.services.server(flow.server())?;
+        Some(ToServer {
+            server: flow.server(),
+            method: flow.method(),
+            addr: server.addr,
+            port: server.port,
+        })
+    }
+
     fn foreign_owner(
         &self,
         service: crate::service::ServiceKey,
@@ -282,7 +274,7 @@ pub(crate) fn uncount(counters: &WorkerCounters, flow: &Flow) {
 }
 
 /// The addresses and ports of TCP or UDP.
-fn tuple_of(headers: Headers) -> Option<Tuple> {
+pub(crate) fn tuple_of(headers: &Headers) -> Option<Tuple> {
     Some(Tuple {
         src: headers.src,
         dst: headers.dst,
@@ -297,15 +289,6 @@ fn starts_flow(headers: &Headers) -> bool {
     let opens =
         !headers.is_tcp() || headers.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN;
     opens && headers.src_port != FTP_DATA
-}
-
-fn to_server(flow: &Flow) -> ToServer {
-    ToServer {
-        server: flow.server(),
-        method: flow.method(),
-        addr: flow.dest(),
-        port: flow.dest_port(),
-    }
 }
 
 fn from_server(flow: &Flow) -> FromServer {

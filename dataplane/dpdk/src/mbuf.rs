@@ -173,6 +173,12 @@ impl Frame for Mbuf {
     }
 
     #[inline]
+    fn prefetch(&self) {
+        // SAFETY: `data` points into the buffer, which is mapped and ours.
+        weir_memory::prefetch(unsafe { &*self.data() });
+    }
+
+    #[inline]
     fn rx_checksum(&self) -> RxChecksum {
         // SAFETY: `uint64_t ol_flags`.
         let flags: u64 = unsafe { self.get(ffi::SHIM_MBUF_OL_FLAGS) };

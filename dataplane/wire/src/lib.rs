@@ -24,6 +24,7 @@ pub mod checksum;
 mod crc32c;
 pub mod headers;
 mod parser;
+pub mod plain;
 
 pub mod fragment;
 pub mod icmp;

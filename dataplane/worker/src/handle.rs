@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use weir_core::counters::{DropReason, WorkerCounters};
-use weir_core::flow::{Flow, FlowTable, Tuple};
-use weir_core::io::{PortId, WorkerId};
+use weir_core::director::Director;
+use weir_core::flow::{Flow, TcpState, Tuple};
+use weir_core::io::{Frame, PortId, WorkerId};
 use weir_core::next_hop::InterfaceId;
-use weir_core::service::{Protocol, ServerId, ServiceKey};
+use weir_core::service::{Protocol, ServerId, ServiceKey, Services};
 use weir_core::snapshot::Snapshot;
 use weir_core::time::Tick;
 use weir_wire::Addr;
@@ -42,21 +43,18 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
-    fn of(flow: &Flow, now: Tick) -> Self {
-        let request = flow.request();
-        let state = match request.protocol {
-            Protocol::Tcp => flow.tcp_state().name(),
-            Protocol::Udp => "UDP",
-        };
-        Self {
-            request,
+    /// None when the server's slot is empty, which it is not while a flow remembers it.
+    fn of(flow: &Flow, services: &Services, now: Tick) -> Option<Self> {
+        let server = services.server(flow.server())?;
+        Some(Self {
+            request: *flow.request(),
             server: flow.server(),
-            dest: flow.dest(),
-            dest_port: flow.dest_port(),
+            dest: server.addr,
+            dest_port: server.port,
             method: flow.method(),
-            state,
+            state: flow.tcp_state().map_or("UDP", TcpState::name),
             seconds_left: flow.seconds_left(now),
-        }
+        })
     }
 }
 
@@ -323,7 +321,7 @@ const VISIT: usize = 256;
 
 impl Listing {
     /// Goes on for a few places; none when the listing has ended.
-    pub(crate) fn go_on(mut self, flows: &FlowTable, now: Tick) -> Option<Self> {
+    pub(crate) fn go_on<F: Frame>(mut self, director: &Director<F>, now: Tick) -> Option<Self> {
         if self.dump.is_given_up.load(Ordering::Acquire) {
             return None;
         }
@@ -331,8 +329,11 @@ impl Listing {
             return Some(self);
         }
         let (dump, told) = (&self.dump, &mut self.told);
-        let next = flows.visit(self.at, VISIT, |flow| {
-            let record = FlowRecord::of(flow, now);
+        let services = &director.snapshot().services;
+        let next = director.flows().visit(self.at, VISIT, |flow| {
+            let Some(record) = FlowRecord::of(flow, services, now) else {
+                return;
+            };
             if *told < dump.limit && dump.filter.matches(&record) && dump.ring.push(record).is_ok()
             {
                 *told += 1;

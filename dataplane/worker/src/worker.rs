@@ -25,8 +25,8 @@ use crate::rings::TwinLink;
 /// Frames that may wait from one worker to another.
 const HAND_OFF_RING: usize = 1024;
 
-/// Places of the flow table swept in one turn at most: about 20 microseconds.
-const SWEEP_A_TURN: usize = 2048;
+/// Groups of the flow table that are looked at in one turn at most: a microsecond when none is due.
+const SWEEP_A_TURN: usize = 1024;
 
 /// What one worker is made of.
 #[derive(Clone, Debug)]
@@ -120,8 +120,8 @@ pub struct Worker<IO: PacketIo> {
     epoch: u64,
     now: Tick,
     started: Duration,
+    /// Groups of the flow table to be looked at by now.
     sweep_due: usize,
-    sweep_round: usize,
 }
 
 impl<IO: PacketIo> std::fmt::Debug for Worker<IO> {
@@ -141,7 +141,7 @@ impl<IO: PacketIo> Worker<IO> {
             config.id,
             config.core,
             Arc::clone(&counters),
-            config.limits.flows,
+            config.limits.flows + config.limits.flows_v6,
         );
         // Unpredictable to strangers, who could otherwise fill one bucket.
         let random = || RandomState::new().hash_one(0);
@@ -167,7 +167,6 @@ impl<IO: PacketIo> Worker<IO> {
             now: Tick::default(),
             started: config.clock.elapsed(),
             sweep_due: 0,
-            sweep_round: 0,
         }
     }
 
@@ -287,20 +286,21 @@ impl<IO: PacketIo> Worker<IO> {
         count
     }
 
-    /// A bounded piece of what is to be done beside packets: every flow is visited once a second.
+    /// A bounded piece of what is to be done beside packets: the whole flow table is looked at once
+    /// a second, and what is put off in a turn is done in the next.
     fn keep_house(&mut self, ticks: u32) {
         if ticks > 0 {
-            let share = self.sweep_round * ticks.min(TICKS_PER_SECOND) as usize;
-            self.sweep_due += share.div_ceil(TICKS_PER_SECOND as usize) + 1;
-            self.sweep_due = self.sweep_due.min(self.sweep_round + 1);
+            let round = self.director.flows().groups();
+            let share = round * ticks.min(TICKS_PER_SECOND) as usize;
+            self.sweep_due += share.div_ceil(TICKS_PER_SECOND as usize);
+            self.sweep_due = self.sweep_due.min(round);
         }
         if self.sweep_due > 0 {
-            let budget = self.sweep_due.min(SWEEP_A_TURN);
-            self.sweep_due -= budget;
-            self.sweep_round = self.director.housekeep(self.now, budget, &mut self.outside);
+            let groups = self.sweep_due.min(SWEEP_A_TURN);
+            self.sweep_due -= self.director.housekeep(self.now, groups, &mut self.outside);
         }
         self.listing = match self.listing.take() {
-            Some(listing) => listing.go_on(self.director.flows(), self.now),
+            Some(listing) => listing.go_on(&self.director, self.now),
             None => self.handle.shared.next_dump(),
         };
     }

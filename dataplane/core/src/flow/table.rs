@@ -1,15 +1,16 @@
-//! The flow table of one worker: which flow a packet belongs to, in two cache lines.
+//! The flow table of one worker: which flow a packet belongs to, in one cache line or little more.
 //!
-//! A bucket is one cache line with the hash tags and places of eight entries; an entry is one more
-//! line with the flow. A flow has two possible buckets, each entry a second place when replies pass
-//! the director. All memory is taken at start. Nothing is re-armed when a packet passes: the flow
-//! carries the moment at which it ends, and a sweep that visits every entry once a second takes out
-//! what has ended.
+//! IPv4 and IPv6 flows are kept apart, each in a [`Family`] with entries of its own size. All memory
+//! is taken at start, in huge pages where there are any.
 
-use alloc::vec;
-use alloc::vec::Vec;
+use weir_memory::Pages;
+use weir_wire::{Addr, Family as IpFamily};
 
-use super::{Flow, Tuple};
+use super::entry::{Entry, Entry4, Entry6, NONE};
+use super::family::Family;
+use super::{Flow, TcpState, Timeouts, Tuple, tcp};
+use crate::flow::tcp::STATE_COUNT;
+use crate::service::{Method, Protocol, ServerId};
 use crate::time::Tick;
 
 /// Which way a packet of a flow goes.
@@ -17,13 +18,16 @@ use crate::time::Tick;
 pub enum Direction {
     /// From the client.
     Request,
-    /// From the real server (NAT).
+    /// From the real server (NAT, FullNAT).
     Reply,
 }
 
-/// The place of a flow in its table; good until the flow is removed.
+/// The place of a flow in its table; good until another is inserted or this one is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowId(u32);
+pub struct FlowId {
+    place: u32,
+    family: IpFamily,
+}
 
 /// The hash of a tuple under a table's seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,59 +41,78 @@ pub struct Expired(pub Flow);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-const WAYS: usize = 8;
-const EMPTY: u32 = u32::MAX;
-const REPLY_BIT: u32 = 1 << 31;
-
-/// Most flows that a table can hold: places are told apart by 31 bits.
-pub const CAPACITY_MAX: usize = (REPLY_BIT - 2) as usize;
-
+/// What a flow begins with.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Bucket {
-    places: [u32; WAYS],
-    tags: [u16; WAYS],
+pub struct NewFlow {
+    /// The tuple of the client's packets.
+    pub request: Tuple,
+    /// The tuple of the server's packets as they reach the director, where they do.
+    pub reply: Option<Tuple>,
+    /// The real server's slot.
+    pub server: ServerId,
+    /// How packets reach it.
+    pub method: Method,
+    /// When it ends if no packet comes.
+    pub expires: Tick,
 }
 
-const _: () = assert!(size_of::<Bucket>() == 64);
+/// What a packet did to its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advanced {
+    /// The flow counted as active before.
+    pub was_active: bool,
+    /// It does now.
+    pub is_active: bool,
+}
 
 /// All flows of one worker.
 #[derive(Debug)]
 pub struct FlowTable {
-    buckets: Vec<Bucket>,
-    bucket_mask: usize,
-    flows: Vec<Flow>,
-    /// Places given back, last first.
-    free: Vec<u32>,
-    /// Places from here on were never used.
-    fresh: usize,
-    len: usize,
-    seed: [u64; 2],
-    /// Where the sweep goes on.
+    pub(crate) v4: Family<Entry4>,
+    pub(crate) v6: Family<Entry6>,
+    of_v4: Count,
+    of_v6: Count,
+    /// TCP flows by state.
+    states: [u32; STATE_COUNT],
+    /// The group that the sweep looks at next: IPv4's, then IPv6's.
     sweep_at: usize,
 }
 
+#[derive(Debug)]
+struct Count {
+    len: usize,
+    most: usize,
+}
+
+/// Does the same with the entries of either family.
+macro_rules! in_family {
+    ($family:expr, $v4:expr, $v6:expr, $entries:ident => $body:expr) => {
+        match $family {
+            IpFamily::V4 => {
+                let $entries = $v4;
+                $body
+            }
+            IpFamily::V6 => {
+                let $entries = $v6;
+                $body
+            }
+        }
+    };
+}
+
 impl FlowTable {
-    /// A table for `capacity` flows (1 to [`CAPACITY_MAX`]). `seed` keeps strangers from choosing
-    /// colliding addresses. Takes about 104 bytes a flow, all of it touched here.
+    /// A table for so many IPv4 and IPv6 flows. `seed` keeps strangers from choosing colliding
+    /// addresses. Takes 80 bytes for each IPv4 flow and 183 for each IPv6 flow, all of it touched
+    /// here: a one-way flow uses 32 or 64 of them, one whose replies pass twice that.
     #[must_use]
-    pub fn new(capacity: usize, seed: [u64; 2]) -> Self {
-        let capacity = capacity.clamp(1, CAPACITY_MAX);
-        // Two places a flow, and buckets at most half full, so that both of a flow's buckets are
-        // never full in practice.
-        let buckets = (capacity * 2).div_ceil(WAYS / 2).next_power_of_two();
-        let empty = Bucket {
-            places: [EMPTY; WAYS],
-            tags: [0; WAYS],
-        };
+    pub fn new(flows_v4: usize, flows_v6: usize, seed: [u64; 2]) -> Self {
+        let count = |most| Count { len: 0, most };
         Self {
-            buckets: vec![empty; buckets],
-            bucket_mask: buckets - 1,
-            flows: vec![Flow::FREE; capacity],
-            free: Vec::with_capacity(capacity),
-            fresh: 0,
-            len: 0,
-            seed,
+            v4: Family::new(flows_v4, seed),
+            v6: Family::new(flows_v6, seed),
+            of_v4: count(flows_v4),
+            of_v6: count(flows_v6),
+            states: [0; STATE_COUNT],
             sweep_at: 0,
         }
     }
@@ -97,223 +120,338 @@ impl FlowTable {
     /// Flows in the table.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.of_v4.len + self.of_v6.len
     }
 
     /// True when there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
-    /// Most flows it can hold.
+    /// Most flows of a family that it can hold.
     #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.flows.len()
+    pub fn capacity(&self, family: IpFamily) -> usize {
+        match family {
+            IpFamily::V4 => self.of_v4.most,
+            IpFamily::V6 => self.of_v6.most,
+        }
+    }
+
+    /// Bytes of memory taken.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.v4.bytes() + self.v6.bytes()
+    }
+
+    /// What the memory of the IPv4 flows came from.
+    #[must_use]
+    pub fn pages(&self) -> Pages {
+        self.v4.pages()
+    }
+
+    /// TCP flows whose handshake is not complete.
+    #[inline]
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        let of = |state| self.states[state as usize] as usize;
+        of(TcpState::SynRecv) + of(TcpState::SynSent)
     }
 
     /// The hash by which [`find`](Self::find) looks.
     #[inline]
     #[must_use]
     pub fn hash(&self, tuple: &Tuple) -> TupleHash {
-        let [low, high] = self.seed;
-        let (src, dst) = (tuple.src.0, tuple.dst.0);
-        let ports = u64::from(tuple.src_port) << 32
-            | u64::from(tuple.dst_port) << 16
-            | u64::from(tuple.protocol as u8);
-        let near = fold(src as u64 ^ low, dst as u64 ^ high);
-        let far = fold((src >> 64) as u64 ^ high, (dst >> 64) as u64 ^ ports ^ low);
-        TupleHash(fold(near ^ MIX, far ^ near.rotate_left(32)))
+        TupleHash(match tuple.src.family() {
+            IpFamily::V4 => self.v4.hash(&Entry4::key(tuple)),
+            IpFamily::V6 => self.v6.hash(&Entry6::key(tuple)),
+        })
+    }
+
+    /// Asks for the memory that [`find`](Self::find) will read first.
+    #[inline]
+    pub fn prefetch(&self, family: IpFamily, TupleHash(hash): TupleHash) {
+        match family {
+            IpFamily::V4 => self.v4.prefetch(hash),
+            IpFamily::V6 => self.v6.prefetch(hash),
+        }
     }
 
     /// The flow that a packet with this tuple belongs to, and which way it goes.
     #[inline]
     #[must_use]
-    pub fn find(&self, tuple: &Tuple, hash: TupleHash) -> Option<(FlowId, Direction)> {
-        let (first, second) = self.bucket_pair(hash);
-        let tag = tag_of(hash);
-        self.find_in(first, tag, tuple)
-            .or_else(|| self.find_in(second, tag, tuple))
-    }
-
-    #[inline]
-    fn find_in(&self, bucket: usize, tag: u16, tuple: &Tuple) -> Option<(FlowId, Direction)> {
-        let bucket = self.buckets.get(bucket)?;
-        for way in 0..WAYS {
-            let place = bucket.places[way];
-            if bucket.tags[way] != tag || place == EMPTY {
-                continue;
-            }
-            let id = place & !REPLY_BIT;
-            let Some(flow) = self.flows.get(id as usize) else {
-                continue;
-            };
-            if place & REPLY_BIT == 0 {
-                if flow.request() == *tuple {
-                    return Some((FlowId(id), Direction::Request));
-                }
-            } else if flow.reply() == *tuple {
-                return Some((FlowId(id), Direction::Reply));
-            }
-        }
-        None
+    pub fn find(&self, tuple: &Tuple, TupleHash(hash): TupleHash) -> Option<(FlowId, Direction)> {
+        let (family, found) = match tuple.src.family() {
+            IpFamily::V4 => (IpFamily::V4, find_in(&self.v4, &Entry4::key(tuple), hash)),
+            IpFamily::V6 => (IpFamily::V6, find_in(&self.v6, &Entry6::key(tuple), hash)),
+        };
+        let (place, direction) = found?;
+        Some((FlowId { place, family }, direction))
     }
 
     /// The flow at `id`.
     ///
     /// # Panics
     /// When `id` is not from this table.
-    #[inline]
     #[must_use]
-    pub fn get(&self, id: FlowId) -> &Flow {
-        &self.flows[id.0 as usize]
+    pub fn get(&self, id: FlowId) -> Flow {
+        in_family!(id.family, &self.v4, &self.v6, entries => flow_at(entries, id.place))
     }
 
-    /// The flow at `id`, to be advanced.
-    ///
-    /// # Panics
-    /// When `id` is not from this table.
-    #[inline]
-    #[must_use]
-    pub fn get_mut(&mut self, id: FlowId) -> &mut Flow {
-        &mut self.flows[id.0 as usize]
+    /// Takes a packet of the flow at `id` into account: its state moves on and its life begins anew.
+    pub fn advance(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        tcp_flags: u8,
+        timeouts: &Timeouts,
+        now: Tick,
+    ) -> Advanced {
+        in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
+            let head = entries.get_mut(id.place).head_mut();
+            let (was, is) = match head.protocol() {
+                Protocol::Udp => {
+                    entries.keep_until(id.place, now.after(timeouts.udp));
+                    return Advanced { was_active: false, is_active: false };
+                }
+                Protocol::Tcp => {
+                    let was = head.tcp_state();
+                    let seen = tcp::Seen::of(direction, head.method());
+                    (was, was.next(seen, tcp_flags))
+                }
+            };
+            head.set_tcp_state(is);
+            entries.keep_until(id.place, now.after(timeouts.tcp[is as usize]));
+            self.states[was as usize] -= 1;
+            self.states[is as usize] += 1;
+            Advanced { was_active: was.is_active(), is_active: is.is_active() }
+        })
     }
 
-    /// Takes `flow` in. The caller has looked before: no flow with this request tuple is there.
+    /// Takes a flow in. The caller has looked before: no flow with this request tuple is there.
     /// A reply tuple that another flow has already (two services share a server and the client
     /// its port) now leads to this flow, the younger one, as in the kernel.
     ///
     /// # Errors
-    /// [`Full`] when every place is taken; nothing has changed then.
-    pub fn insert(&mut self, flow: Flow) -> Result<FlowId, Full> {
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None if self.fresh < self.flows.len() => {
-                self.fresh += 1;
-                (self.fresh - 1) as u32
-            }
-            None => return Err(Full),
-        };
-        self.flows[id as usize] = flow;
-        let request = self.hash(&flow.request());
-        if self.place(request, id).is_err() {
-            return Err(self.give_back(id));
+    /// [`Full`] when there are as many as there may be, or no place is left for this one; nothing
+    /// has changed then.
+    pub fn insert(&mut self, flow: &NewFlow) -> Result<FlowId, Full> {
+        let family = flow.request.src.family();
+        let count = self.count(family);
+        if count.len == count.most {
+            return Err(Full);
         }
-        if flow.method().sees_replies() {
-            let tuple = flow.reply();
-            let reply = self.hash(&tuple);
-            self.displace(&tuple, reply);
-            if self.place(reply, id | REPLY_BIT).is_err() {
-                self.unplace(request, id);
-                return Err(self.give_back(id));
-            }
+        let place =
+            in_family!(family, &mut self.v4, &mut self.v6, entries => insert_in(entries, flow))?;
+        self.count(family).len += 1;
+        if flow.request.protocol == Protocol::Tcp {
+            self.states[TcpState::None as usize] += 1;
         }
-        self.len += 1;
-        Ok(FlowId(id))
+        Ok(FlowId { place, family })
     }
 
     /// Takes the flow at `id` out and returns it.
     pub fn remove(&mut self, id: FlowId) -> Flow {
-        let flow = *self.get(id);
-        self.unplace(self.hash(&flow.request()), id.0);
-        if flow.method().sees_replies() {
-            self.unplace(self.hash(&flow.reply()), id.0 | REPLY_BIT);
-        }
-        self.len -= 1;
-        self.give_back(id.0);
+        let flow = in_family!(id.family, &mut self.v4, &mut self.v6, entries => remove_from(entries, id.place));
+        self.forget(id.family, &flow);
         flow
     }
 
-    /// Visits up to `budget` places and removes what has ended by `now`, telling each.
-    /// Returns how many places there are to visit in a whole round.
-    pub fn sweep(&mut self, now: Tick, budget: usize, mut ended: impl FnMut(Expired)) -> usize {
-        for _ in 0..budget.min(self.fresh) {
-            if self.sweep_at >= self.fresh {
-                self.sweep_at = 0;
-            }
-            let flow = &self.flows[self.sweep_at];
-            if flow.is_live() && now.has_reached(flow.expires) {
-                ended(Expired(self.remove(FlowId(self.sweep_at as u32))));
-            }
-            self.sweep_at += 1;
+    fn forget(&mut self, family: IpFamily, flow: &Flow) {
+        self.count(family).len -= 1;
+        if let Some(state) = flow.tcp_state() {
+            self.states[state as usize] -= 1;
         }
-        self.fresh
+    }
+
+    fn count(&mut self, family: IpFamily) -> &mut Count {
+        match family {
+            IpFamily::V4 => &mut self.of_v4,
+            IpFamily::V6 => &mut self.of_v6,
+        }
+    }
+
+    /// Moves the state of the IPv4 flow at `place` from `was` to `is`.
+    pub(crate) fn change_state(&mut self, place: u32, was: TcpState, is: TcpState) {
+        self.v4.get_mut(place).head.set_tcp_state(is);
+        self.states[was as usize] -= 1;
+        self.states[is as usize] += 1;
+    }
+
+    /// Looks at up to `groups` groups of places, and removes what has ended by `now`, telling each.
+    /// It reads [`READS_A_SWEEP`] groups at most. Returns how many groups it has looked at.
+    pub fn sweep(&mut self, now: Tick, groups: usize, mut ended: impl FnMut(Expired)) -> usize {
+        let mut reads = 0;
+        for looked in 0..groups.min(self.groups()) {
+            let at = self.sweep_at;
+            let of_v4 = self.v4.groups();
+            let is_due = match at.checked_sub(of_v4) {
+                None => self.v4.is_due(at, now),
+                Some(at) => self.v6.is_due(at, now),
+            };
+            if is_due {
+                if reads == READS_A_SWEEP {
+                    return looked;
+                }
+                reads += 1;
+                self.sweep_group(at, now, &mut ended);
+            }
+            self.sweep_at = (at + 1) % self.groups();
+        }
+        groups.min(self.groups())
+    }
+
+    fn sweep_group(&mut self, at: usize, now: Tick, ended: &mut impl FnMut(Expired)) {
+        let mut gone = Gone::default();
+        let of_v4 = self.v4.groups();
+        let count = match at.checked_sub(of_v4) {
+            None => {
+                self.v4
+                    .sweep(at, now, |v4, place| gone.take(v4, place, ended));
+                &mut self.of_v4
+            }
+            Some(at) => {
+                self.v6
+                    .sweep(at, now, |v6, place| gone.take(v6, place, ended));
+                &mut self.of_v6
+            }
+        };
+        count.len -= gone.flows;
+        for (count, gone) in self.states.iter_mut().zip(gone.states) {
+            *count -= gone;
+        }
+    }
+
+    /// The groups of a whole round of the sweep.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.v4.groups() + self.v6.groups()
     }
 
     /// The flows in the places from `from` on, at most `count` places, and the place to go on
     /// from; none when the end was reached.
     pub fn visit(&self, from: usize, count: usize, mut see: impl FnMut(&Flow)) -> Option<usize> {
-        let to = from.saturating_add(count).min(self.fresh);
-        let places = self.flows.get(from..to).unwrap_or_default();
-        places
-            .iter()
-            .filter(|flow| flow.is_live())
-            .for_each(&mut see);
-        (to < self.fresh).then_some(to)
-    }
-
-    #[inline]
-    fn bucket_pair(&self, TupleHash(hash): TupleHash) -> (usize, usize) {
-        let first = hash as usize & self.bucket_mask;
-        let second = (hash >> 24) as usize ^ (hash as usize).rotate_right(7);
-        (first, second & self.bucket_mask)
-    }
-
-    fn place(&mut self, hash: TupleHash, place: u32) -> Result<(), Full> {
-        let (first, second) = self.bucket_pair(hash);
-        let free = |bucket: &Bucket| bucket.places.iter().filter(|p| **p == EMPTY).count();
-        let (in_first, in_second) = (free(&self.buckets[first]), free(&self.buckets[second]));
-        // The first bucket while it is at most half full, so that most look-ups end there; then
-        // the emptier one, or among a million flows some would find both full.
-        let chosen = if in_first >= WAYS / 2 || in_first >= in_second {
-            first
-        } else {
-            second
-        };
-        let bucket = &mut self.buckets[chosen];
-        let way = bucket.places.iter().position(|p| *p == EMPTY).ok_or(Full)?;
-        bucket.places[way] = place;
-        bucket.tags[way] = tag_of(hash);
-        Ok(())
-    }
-
-    fn unplace(&mut self, hash: TupleHash, place: u32) {
-        let (first, second) = self.bucket_pair(hash);
-        for at in [first, second] {
-            let bucket = &mut self.buckets[at];
-            if let Some(way) = bucket.places.iter().position(|p| *p == place) {
-                bucket.places[way] = EMPTY;
-                return;
+        let of_v4 = self.v4.places();
+        let end = of_v4 + self.v6.places();
+        let to = from.saturating_add(count).min(end);
+        for at in from..to {
+            let flow = match at.checked_sub(of_v4) {
+                None => live_flow(&self.v4, at as u32),
+                Some(at) => live_flow(&self.v6, at as u32),
+            };
+            if let Some(flow) = flow {
+                see(&flow);
             }
         }
+        (to < end).then_some(to)
     }
+}
 
-    /// Takes the way from a reply tuple to its present flow out, if there is one.
-    fn displace(&mut self, tuple: &Tuple, hash: TupleHash) {
-        if let Some((FlowId(older), Direction::Reply)) = self.find(tuple, hash) {
-            self.unplace(hash, older | REPLY_BIT);
+/// Groups of 32 lines that one sweep reads at most: some 20 microseconds when all of it ends.
+pub const READS_A_SWEEP: usize = 8;
+
+/// What a sweep has taken out.
+#[derive(Default)]
+struct Gone {
+    flows: usize,
+    states: [u32; STATE_COUNT],
+}
+
+impl Gone {
+    fn take<E: Entry>(
+        &mut self,
+        entries: &mut Family<E>,
+        place: u32,
+        ended: &mut impl FnMut(Expired),
+    ) {
+        let flow = remove_from(entries, place);
+        self.flows += 1;
+        if let Some(state) = flow.tcp_state() {
+            self.states[state as usize] += 1;
+        }
+        ended(Expired(flow));
+    }
+}
+
+/// The place of the request that `key` leads to.
+#[inline]
+fn find_in<E: Entry>(entries: &Family<E>, key: &E::Key, hash: u64) -> Option<(u32, Direction)> {
+    let place = entries.find(key, hash)?;
+    let head = entries.get(place).head();
+    if head.is_reply() {
+        Some((head.link, Direction::Reply))
+    } else {
+        Some((place, Direction::Request))
+    }
+}
+
+fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
+    let server = flow.server.0;
+    let request = E::key(&flow.request);
+    let mut entry = E::new(request, flow.method, false, server);
+    entry.head_mut().expires = flow.expires;
+    let Some(reply_tuple) = flow.reply else {
+        return entries.insert(entry);
+    };
+    if reply_tuple.dst != flow.request.src || reply_tuple.dst_port != flow.request.src_port {
+        entry.set_local(reply_tuple.dst, reply_tuple.dst_port);
+    }
+    entries.insert(entry)?;
+    let reply = E::key(&reply_tuple);
+    if let Some(older) = entries.find(&reply, entries.hash(&reply))
+        && entries.get(older).head().is_reply()
+    {
+        let of = entries.remove(older).head().link;
+        entries.get_mut(of).head_mut().link = NONE;
+    }
+    let added = entries.insert(E::new(reply, flow.method, true, server));
+    // The reply may have pushed the request to another place.
+    let place = entries.find(&request, entries.hash(&request)).ok_or(Full)?;
+    match added {
+        Ok(reply) => {
+            entries.get_mut(reply).head_mut().link = place;
+            entries.get_mut(place).head_mut().link = reply;
+            Ok(place)
+        }
+        Err(Full) => {
+            entries.remove(place);
+            Err(Full)
         }
     }
+}
 
-    fn give_back(&mut self, id: u32) -> Full {
-        self.flows[id as usize] = Flow::FREE;
-        self.free.push(id);
-        Full
+fn remove_from<E: Entry>(entries: &mut Family<E>, place: u32) -> Flow {
+    let flow = flow_at(entries, place);
+    let link = entries.remove(place).head().link;
+    if link != NONE {
+        entries.remove(link);
+    }
+    flow
+}
+
+fn live_flow<E: Entry>(entries: &Family<E>, place: u32) -> Option<Flow> {
+    let is_flow = entries.get(place).head().is_request();
+    is_flow.then(|| flow_at(entries, place))
+}
+
+fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
+    let entry = entries.get(place);
+    let head = entry.head();
+    let has_local = head.local_port != 0 && head.link != NONE;
+    Flow {
+        request: entry.tuple(),
+        server: ServerId(head.server),
+        method: head.method(),
+        state: head.tcp_state(),
+        expires: head.expires,
+        local: has_local.then(|| local_end(entries, head.link)),
     }
 }
 
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Both halves of a 128-bit product, folded: every input bit reaches every output bit.
-#[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
-}
-
-#[inline]
-fn tag_of(TupleHash(hash): TupleHash) -> u16 {
-    (hash >> 48) as u16
+/// FullNAT: where the reply at `link` is sent to.
+fn local_end<E: Entry>(entries: &Family<E>, link: u32) -> (Addr, u16) {
+    let reply = entries.get(link).tuple();
+    (reply.dst, reply.dst_port)
 }
 
 #[cfg(test)]

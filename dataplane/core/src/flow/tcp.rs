@@ -2,6 +2,9 @@
 
 use weir_wire::tcp_flag;
 
+use super::Direction;
+use crate::service::Method;
+
 use TcpState::{
     Close as Cl, CloseWait as Cw, Established as Es, FinWait as Fw, LastAck as La, Listen as Li,
     None as No, SynAck as Sa, SynRecv as Sr, SynSent as Ss, TimeWait as Tw,
@@ -50,6 +53,19 @@ pub enum Seen {
     RequestOnly = 2,
 }
 
+impl Seen {
+    /// A segment that goes this way, of a flow of this method.
+    #[inline]
+    #[must_use]
+    pub const fn of(direction: Direction, method: Method) -> Self {
+        match direction {
+            Direction::Reply => Self::Reply,
+            Direction::Request if method.sees_replies() => Self::Request,
+            Direction::Request => Self::RequestOnly,
+        }
+    }
+}
+
 impl TcpState {
     /// All states in the order of their numbers.
     pub const ALL: [Self; STATE_COUNT] = [No, Es, Ss, Sr, Fw, Tw, Cl, Cw, La, Li, Sa];
@@ -86,6 +102,14 @@ impl TcpState {
             Li => "LISTEN",
             Sa => "SYNACK",
         }
+    }
+
+    /// True when a new SYN may start the flow anew on another server: the connection has ended
+    /// (IPVS: `conn_reuse_mode` 1).
+    #[inline]
+    #[must_use]
+    pub const fn may_be_reused(self) -> bool {
+        matches!(self, Tw | Cl)
     }
 
     /// True for the states that count as an active connection.

@@ -10,7 +10,7 @@ pub mod park;
 use alloc::vec::Vec;
 
 use hashbrown::{HashMap, HashSet};
-use weir_wire::{Addr, Family, Mac};
+use weir_wire::{Addr, Family, Mac, ether_type, plain, rewrite};
 
 use crate::io::PortId;
 
@@ -101,6 +101,51 @@ pub struct NextHop {
     pub source: Option<Addr>,
 }
 
+impl NextHop {
+    /// For plain packets, which leave untagged.
+    pub(crate) fn plain(&self) -> Option<PlainHop> {
+        let mut link = [0; plain::ETHERNET_LEN];
+        rewrite::write_ethernet(&mut link, self.dst, self.src, 0, ether_type::IPV4);
+        (self.vlan == 0).then_some(PlainHop {
+            link,
+            port: self.port,
+            mtu: self.mtu,
+        })
+    }
+}
+
+/// The last step of a plain packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlainHop {
+    /// Its Ethernet header.
+    pub(crate) link: [u8; plain::ETHERNET_LEN],
+    /// The port to leave by.
+    pub(crate) port: PortId,
+    /// Biggest IP packet in bytes.
+    pub(crate) mtu: u16,
+}
+
+impl PlainHop {
+    /// Carries nothing.
+    pub(crate) const NONE: Self = Self {
+        link: [0; plain::ETHERNET_LEN],
+        port: PortId(u16::MAX),
+        mtu: 0,
+    };
+}
+
+/// A route of IPv4 as plain packets take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PlainRoute {
+    prefix: u32,
+    mask: u32,
+    /// None: on the link, refused, or the router's MAC address is not known.
+    hop: Option<PlainHop>,
+}
+
+/// With more IPv4 routes than this, looking at them one by one costs more than the general way.
+const PLAIN_ROUTES_MAX: usize = 16;
+
 /// Interfaces, local addresses, routes and neighbours at one moment.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Network {
@@ -109,6 +154,8 @@ pub struct Network {
     /// Longest prefixes first.
     routes: Vec<(u8, HashMap<u128, Target>)>,
     neighbours: HashMap<(InterfaceId, Addr), Mac>,
+    /// The IPv4 routes, longest prefixes first; empty when there are too many.
+    plain: Vec<PlainRoute>,
 }
 
 impl Network {
@@ -134,12 +181,56 @@ impl Network {
                 .entry(masked(route.prefix.0, route.len))
                 .or_insert(route.target);
         }
-        Self {
+        let mut network = Self {
             interfaces,
             locals: locals.into_iter().collect(),
             routes: by_len,
             neighbours: neighbours.into_iter().collect(),
+            plain: Vec::new(),
+        };
+        network.plain = network.plain_routes();
+        network
+    }
+
+    fn plain_routes(&self) -> Vec<PlainRoute> {
+        let of_v4 = self.routes.iter().take_while(|(len, _)| *len >= 96);
+        let of_v4 = of_v4.flat_map(|(len, routes)| {
+            let is_v4 = |(prefix, _): &(&u128, &Target)| Addr(**prefix).is_v4();
+            routes
+                .iter()
+                .filter(is_v4)
+                .map(|(prefix, target)| (*len, Addr(*prefix), target))
+        });
+        let plain: Vec<PlainRoute> = of_v4
+            .map(|(len, prefix, target)| PlainRoute {
+                prefix: prefix.v4_bits(),
+                mask: masked(u128::MAX, len) as u32,
+                hop: match target {
+                    Target::Out {
+                        gateway: Some(gateway),
+                        ..
+                    } => match self.out(*gateway, target) {
+                        Hop::Ready(hop) => hop.plain(),
+                        _ => None,
+                    },
+                    _ => None,
+                },
+            })
+            .take(PLAIN_ROUTES_MAX + 1)
+            .collect();
+        if plain.len() > PLAIN_ROUTES_MAX {
+            return Vec::new();
         }
+        plain
+    }
+
+    /// The way to an IPv4 address behind a router, when it is known to the last byte and no table
+    /// has to be asked; none otherwise. `dst` is none of the director's own addresses: a flow of
+    /// such a client never begins.
+    #[inline]
+    pub(crate) fn plain_way(&self, dst: u32) -> Option<&PlainHop> {
+        let covers = |route: &&PlainRoute| dst & route.mask == route.prefix;
+        self.plain.iter().find(covers)?.hop.as_ref()
     }
 
     /// All interfaces.
@@ -183,12 +274,17 @@ impl Network {
             .iter()
             .take_while(|(len, _)| *len >= shortest)
             .find_map(|(len, routes)| routes.get(&masked(dst.0, *len)));
-        let Some(Target::Out {
+        found.map_or(Hop::Unreachable, |target| self.out(dst, target))
+    }
+
+    /// The way to `dst` under a route.
+    fn out(&self, dst: Addr, target: &Target) -> Hop {
+        let Target::Out {
             interface,
             gateway,
             source,
             mtu,
-        }) = found
+        } = target
         else {
             return Hop::Unreachable;
         };
