@@ -1,6 +1,7 @@
 //! The machine: huge pages, DPDK's environment, memory, and what it is called.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use weir_dpdk::{Eal, EalConfig};
@@ -18,16 +19,8 @@ pub(crate) struct HugePages {
 impl HugePages {
     /// Reserves `count` more when this user may; else takes what there is.
     pub(crate) fn reserve(count: u64) -> Self {
-        let read = || {
-            Some(
-                fs::read_to_string(NR_HUGE_PAGES)
-                    .ok()?
-                    .trim()
-                    .parse()
-                    .ok()?,
-            )
-        };
-        let before: Option<u64> = read();
+        let before = fs::read_to_string(NR_HUGE_PAGES).ok();
+        let before = before.and_then(|text| text.trim().parse::<u64>().ok());
         let before = before.filter(|before| {
             count > 0 && fs::write(NR_HUGE_PAGES, (before + count).to_string()).is_ok()
         });
@@ -47,21 +40,22 @@ impl Drop for HugePages {
     }
 }
 
-/// Starts DPDK without any device; on huge pages when there are enough of 2 MB for the frames.
-pub(crate) fn start_dpdk(pages: &HugePages) -> Result<(Eal, &'static str)> {
+/// Starts DPDK without any device; on huge pages, and says so, when there are enough of 2 MB for
+/// the frames.
+pub(crate) fn start_dpdk(pages: &HugePages) -> Result<(Eal, bool)> {
     let prefix = format!("weir-bench-{}", std::process::id());
     let common = ["--no-pci", "--file-prefix", &prefix];
-    let (memory, name): (&[&str], _) = if pages.free >= FRAME_PAGES {
-        (&["--in-memory"], "2 MB")
-    } else {
-        (&["--no-huge", "-m", "64"], "4 KB")
+    let is_huge = pages.free >= FRAME_PAGES;
+    let memory: &[&str] = match is_huge {
+        true => &["--in-memory"],
+        false => &["--no-huge", "-m", "64"],
     };
     let args = common.iter().chain(memory).map(|arg| (*arg).to_string());
     let eal = Eal::init(&EalConfig {
         args: args.collect(),
     })
     .context("the benchmarks take real frames from DPDK")?;
-    Ok((eal, name))
+    Ok((eal, is_huge))
 }
 
 /// Huge pages for the frames.
@@ -87,6 +81,15 @@ pub(crate) fn available_bytes() -> u64 {
 pub(crate) fn resident_bytes() -> u64 {
     let of = |label| field("/proc/self/status", label).unwrap_or(0);
     (of("VmRSS:") + of("HugetlbPages:")) * 1024
+}
+
+/// Now, as RFC 3339 has it.
+pub(crate) fn date() -> String {
+    let output = Command::new("date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%SZ"])
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+    text.unwrap_or_default()
 }
 
 /// The processor's name.

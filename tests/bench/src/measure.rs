@@ -171,6 +171,13 @@ impl Spread {
     }
 }
 
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { median, min, max } = self;
+        write!(f, "{median:.2} ({min:.2}-{max:.2})")
+    }
+}
+
 /// How long turns took, by the clock on the wall, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Turns {

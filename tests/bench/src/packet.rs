@@ -141,7 +141,7 @@ pub(crate) fn read_ip(packet: &[u8], protocol: u8) -> Result<(u32, u32, u8), Str
 pub(crate) fn read(packet: &[u8]) -> Result<Seen, String> {
     let (src, dst, ttl) = read_ip(packet, 6)?;
     let tcp = &packet[20..];
-    if tcp.len() < 20 || tcp.len() % 2 != 0 {
+    if tcp.len() < 20 || !tcp.len().is_multiple_of(2) {
         return Err(format!("{} bytes of TCP", tcp.len()));
     }
     if folded(sum(tcp) + halves(src) + halves(dst) + 6 + tcp.len() as u32) != 0 {

@@ -61,10 +61,8 @@ pub(crate) const fn server_mac(n: u8) -> Mac {
     Mac([2, 0, 0, 0, 3, n + 1])
 }
 
-/// The virtual address of service `n`: each worker's source has its own.
-pub(crate) const fn vip(n: u8) -> u32 {
-    v4([192, 0, 2, 100 + n])
-}
+/// The virtual address.
+pub(crate) const VIP: u32 = v4([192, 0, 2, 100]);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
@@ -114,7 +112,7 @@ impl Mode {
 pub(crate) fn limits(flows: usize) -> Limits {
     Limits {
         flows,
-        servers: usize::from(SERVERS) * usize::from(SERVICES),
+        servers: usize::from(SERVERS),
         punt_per_second: 1000,
         punt_reserved_percent: 25,
         icmp_per_second: 1000,
@@ -123,19 +121,13 @@ pub(crate) fn limits(flows: usize) -> Limits {
     }
 }
 
-/// Services, one for the source of each worker there may be.
-pub(crate) const SERVICES: u8 = 2;
-
 /// All that control would publish.
 pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
-    let mut slots = Vec::new();
-    let list = (0..SERVICES)
-        .map(|n| service(n, method, &mut slots))
-        .collect();
+    let servers = (0..SERVERS).map(|n| Some(server(n, method))).collect();
     Arc::new(Snapshot {
         epoch: 1,
         network_epoch: 1,
-        services: Arc::new(Services::new(list, slots)),
+        services: Arc::new(Services::new(vec![service()], servers)),
         network: Arc::new(network()),
         settings: Settings {
             timeouts,
@@ -156,28 +148,30 @@ pub(crate) fn short_timeouts() -> Timeouts {
     timeouts
 }
 
-fn service(n: u8, method: Method, slots: &mut Vec<Option<Server>>) -> Service {
-    let mut candidates = Vec::new();
-    for server in 0..SERVERS {
-        candidates.push(Candidate {
-            server: ServerId(slots.len() as u32),
-            weight: 1,
-        });
-        slots.push(Some(Server {
-            addr: addr(server_ip(server)),
-            port: SERVICE_PORT,
-            method,
-            weight: 1,
-            protocol: Protocol::Tcp,
-            is_available: true,
-            position: 0,
-            service: ServiceId(0),
-        }));
+fn server(n: u8, method: Method) -> Server {
+    Server {
+        addr: addr(server_ip(n)),
+        port: SERVICE_PORT,
+        method,
+        weight: 1,
+        protocol: Protocol::Tcp,
+        is_available: true,
+        position: 0,
+        service: ServiceId(0),
     }
+}
+
+fn service() -> Service {
+    let candidates: Vec<Candidate> = (0..SERVERS)
+        .map(|n| Candidate {
+            server: ServerId(n.into()),
+            weight: 1,
+        })
+        .collect();
     Service {
         key: ServiceKey {
             protocol: Protocol::Tcp,
-            addr: addr(vip(n)),
+            addr: addr(VIP),
             port: SERVICE_PORT,
         },
         scheduler: Scheduler::build(SchedulerName::Rr, &candidates),

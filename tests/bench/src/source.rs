@@ -11,7 +11,7 @@ use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::check::Checker;
 use crate::packet::{self, FRAME_LEN, Fields, Template};
 use crate::scenario::{
-    self, LAN, LAN_MAC, Mode, ROUTER_MAC, SERVICE_PORT, WAN, WAN_MAC, server_ip, server_mac,
+    self, LAN, LAN_MAC, Mode, ROUTER_MAC, SERVICE_PORT, VIP, WAN, WAN_MAC, server_ip, server_mac,
 };
 use crate::supply::Supply;
 
@@ -22,8 +22,12 @@ pub(crate) enum Phase {
     Rest,
     /// One packet of every flow, in order.
     Pass(Packet),
-    /// Established flows at random; with replies, a burst of each direction in turn.
-    Random,
+    /// Clients' packets of established flows at random.
+    Requests,
+    /// Real servers' packets of established flows at random.
+    Replies,
+    /// A burst of either in turn.
+    BothWays,
     /// Connections made and ended for ever: SYN, ACK and FIN of different ones in turn.
     Churn,
 }
@@ -154,7 +158,6 @@ pub(crate) struct Source<S> {
     supply: S,
     desk: Rc<Desk>,
     mode: Mode,
-    vip: u32,
     random: Random,
     /// By packet.
     requests: [Template; FLAGS.len()],
@@ -169,14 +172,13 @@ pub(crate) struct Source<S> {
 }
 
 impl<S: Supply> Source<S> {
-    /// A source that sends to service `service`.
-    pub(crate) fn new(mode: Mode, service: u8, seed: u64, desk: &Rc<Desk>, supply: S) -> Self {
+    /// A source that visits flows in an order given by `seed`.
+    pub(crate) fn new(mode: Mode, seed: u64, desk: &Rc<Desk>, supply: S) -> Self {
         let reply = |n| Template::new(LAN_MAC, server_mac(n), ACK);
         Self {
             supply,
             desk: Rc::clone(desk),
             mode,
-            vip: scenario::vip(service),
             random: Random(seed),
             requests: FLAGS.map(|flags| Template::new(WAN_MAC, ROUTER_MAC, flags)),
             replies: (0..scenario::SERVERS).map(reply).collect(),
@@ -203,7 +205,7 @@ impl<S: Supply> Source<S> {
             let (src, src_port) = scenario::client(flow);
             let fields = Fields {
                 src,
-                dst: self.vip,
+                dst: VIP,
                 src_port,
                 dst_port: SERVICE_PORT,
                 flow,
@@ -297,6 +299,56 @@ impl<S: Supply> Source<S> {
     }
 }
 
+/// The source's half. Never part of its caller, so that its instructions can be told from the
+/// worker's: `instructions.rs` knows its name.
+#[inline(never)]
+fn fill<S: Supply>(source: &mut Source<S>, port: PortId, into: &mut Burst<S::Frame>) -> usize {
+    let is_client_side = port == WAN;
+    let random = |s: &mut Source<S>| (s.random_flow(), Packet::Ack);
+    let count = match (source.desk.phase.get(), is_client_side) {
+        (Phase::Requests, true) => source.requests(into, BURST_MAX, random),
+        (Phase::Replies, false) => source.replies(into),
+        (Phase::BothWays, true) => {
+            source.is_reply_turn = !source.is_reply_turn;
+            match source.is_reply_turn {
+                true => 0,
+                false => source.requests(into, BURST_MAX, random),
+            }
+        }
+        (Phase::BothWays, false) if source.is_reply_turn => source.replies(into),
+        (Phase::Pass(packet), true) => source.pass(into, packet),
+        (Phase::Churn, true) => source.requests(into, BURST_MAX, Source::churn),
+        _ => 0,
+    };
+    source
+        .desk
+        .given
+        .set(source.desk.given.get() + count as u64);
+    count
+}
+
+/// The sink's half; apart from its caller as `fill` is.
+#[inline(never)]
+fn take_back<S: Supply>(
+    source: &mut Source<S>,
+    port: PortId,
+    frames: &mut Burst<S::Frame>,
+) -> usize {
+    let (desk, count) = (&source.desk, frames.len());
+    if let Some(checker) = &mut *desk.checker.borrow_mut() {
+        for frame in frames.iter() {
+            checker.look(port, frame.bytes());
+        }
+    }
+    let opens = desk.phase.get() == Phase::Pass(Packet::Syn);
+    if opens && source.mode.has_replies() && port == LAN {
+        source.learn(frames);
+    }
+    desk.returned.set(desk.returned.get() + count as u64);
+    source.supply.give_back(frames);
+    count
+}
+
 #[inline]
 fn write<F: Frame>(frame: &mut F, template: &Template, fields: Fields) {
     let has_room = frame.push_back(FRAME_LEN);
@@ -313,51 +365,12 @@ impl<S: Supply> PacketIo for Source<S> {
         2
     }
 
-    #[inline]
     fn receive(&mut self, port: PortId, into: &mut Burst<S::Frame>) -> usize {
-        let is_client_side = port == WAN;
-        let count = match self.desk.phase.get() {
-            Phase::Random if self.mode.has_replies() => {
-                if is_client_side {
-                    self.is_reply_turn = !self.is_reply_turn;
-                }
-                match (self.is_reply_turn, is_client_side) {
-                    (false, true) => {
-                        self.requests(into, BURST_MAX, |s| (s.random_flow(), Packet::Ack))
-                    }
-                    (true, false) => self.replies(into),
-                    _ => 0,
-                }
-            }
-            _ if !is_client_side => 0,
-            Phase::Random => self.requests(into, BURST_MAX, |s| (s.random_flow(), Packet::Ack)),
-            Phase::Pass(packet) => self.pass(into, packet),
-            Phase::Churn => self.requests(into, BURST_MAX, Self::churn),
-            Phase::Rest => 0,
-        };
-        self.desk.given.set(self.desk.given.get() + count as u64);
-        count
+        fill(self, port, into)
     }
 
-    #[inline]
     fn transmit(&mut self, port: PortId, frames: &mut Burst<S::Frame>) -> usize {
-        let count = frames.len();
-        if let Some(checker) = &mut *self.desk.checker.borrow_mut() {
-            for frame in frames.iter() {
-                checker.look(port, frame.bytes());
-            }
-        }
-        if self.mode.has_replies()
-            && port == LAN
-            && self.desk.phase.get() == Phase::Pass(Packet::Syn)
-        {
-            self.learn(frames);
-        }
-        self.supply.give_back(frames);
-        self.desk
-            .returned
-            .set(self.desk.returned.get() + count as u64);
-        count
+        take_back(self, port, frames)
     }
 
     fn fresh(&mut self) -> Option<S::Frame> {

@@ -11,10 +11,14 @@ use crate::scenario::Mode;
 use crate::site::{Place, Site, source_alone};
 use crate::source::Flows;
 
-/// Fewer flows than these are opened too fast to be timed, and their memory is lost in the rest.
-const FEW: u32 = 50_000;
+/// Fewer flows than these are opened too fast to be timed.
+const FEW_TO_OPEN: u32 = 50_000;
+
+/// The memory of fewer flows than these is lost in the rest.
+const FEW_TO_WEIGH: u32 = 1_000_000;
 
 /// One mode with one number of flows in one round.
+#[derive(Debug)]
 struct Sample {
     ns: f64,
     calm: f64,
@@ -24,34 +28,42 @@ struct Sample {
     turns: Option<Turns>,
 }
 
-/// Measures every mode with every number of flows, `rounds` times, all of one round after another
-/// so that each sees the same noise. `ns` is the CPU time of one measurement.
-pub(crate) fn run(
-    modes: &[Mode],
-    sizes: &[u32],
-    rounds: usize,
-    ns: u64,
-    frames: &Frames,
-    mut tell: impl FnMut(&str),
-) -> Result<Vec<Outcome>> {
-    let mut meter = Meter::new();
-    let pairs: Vec<(Mode, u32)> = modes
-        .iter()
-        .flat_map(|mode| sizes.iter().map(|flows| (*mode, *flows)))
-        .collect();
-    let mut samples: Vec<Vec<Sample>> = pairs.iter().map(|_| Vec::new()).collect();
-    for round in 1..=rounds {
-        for ((mode, flows), samples) in pairs.iter().zip(&mut samples) {
-            let what = || format!("{} with {flows} flows", mode.name());
-            let sample = sample(*mode, *flows, ns, frames, &mut meter).with_context(what)?;
-            tell(&format!("round {round}: {}: {:.1} ns", what(), sample.ns));
-            samples.push(sample);
+/// Every mode with every number of flows, over rounds.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<(Mode, u32, Vec<Sample>)>,
+}
+
+impl Table {
+    pub(crate) fn new(modes: &[Mode], sizes: &[u32]) -> Self {
+        let of_mode = |mode: &Mode| {
+            let mode = *mode;
+            sizes.iter().map(move |flows| (mode, *flows, Vec::new()))
+        };
+        Self {
+            rows: modes.iter().flat_map(of_mode).collect(),
         }
     }
-    let pairs = pairs.iter().zip(samples);
-    Ok(pairs
-        .map(|(pair, samples)| outcome(*pair, &samples))
-        .collect())
+
+    /// One round of all, one after another. `ns` is the CPU time of one measurement.
+    pub(crate) fn round(&mut self, meter: &mut Meter, ns: u64, frames: &Frames) -> Result<()> {
+        for (mode, flows, samples) in &mut self.rows {
+            let what = || format!("{} with {flows} flows", mode.name());
+            let sample = sample(*mode, *flows, ns, frames, meter).with_context(what)?;
+            eprintln!("{}: {:.1} ns", what(), sample.ns);
+            samples.push(sample);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn outcomes(&self) -> Vec<Outcome> {
+        let done = self
+            .rows
+            .iter()
+            .filter(|(_, _, samples)| !samples.is_empty());
+        done.map(|(mode, flows, samples)| outcome(*mode, *flows, samples))
+            .collect()
+    }
 }
 
 fn sample(mode: Mode, flows: u32, ns: u64, frames: &Frames, meter: &mut Meter) -> Result<Sample> {
@@ -77,18 +89,18 @@ fn sample(mode: Mode, flows: u32, ns: u64, frames: &Frames, meter: &mut Meter) -
     let turns = site.time_turns();
     site.check()?;
     let end = site.end(meter)?;
-    let told = |value| (flows >= FEW).then_some(value);
+    let told = |value| (flows >= FEW_TO_OPEN).then_some(value);
     Ok(Sample {
         ns: keep.ns,
         calm: keep.calm,
         new_flow_ns: told(open.ns),
         end_flow_ns: told(end.ns),
-        bytes_per_flow: told(memory as f64 / f64::from(flows)),
+        bytes_per_flow: (flows >= FEW_TO_WEIGH).then(|| memory as f64 / f64::from(flows)),
         turns: Some(turns),
     })
 }
 
-fn outcome((mode, flows): (Mode, u32), samples: &[Sample]) -> Outcome {
+fn outcome(mode: Mode, flows: u32, samples: &[Sample]) -> Outcome {
     let rates = |each: fn(&Sample) -> Option<f64>| {
         let all: Option<Vec<f64>> = samples.iter().map(each).collect();
         all.map(Spread::of_rates)
