@@ -33,6 +33,11 @@ struct rte_mbuf *shim_pktmbuf_alloc(struct rte_mempool *pool)
 	return rte_pktmbuf_alloc(pool);
 }
 
+int shim_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **packets, unsigned int n)
+{
+	return rte_pktmbuf_alloc_bulk(pool, packets, n);
+}
+
 void shim_pktmbuf_free(struct rte_mbuf *packet)
 {
 	rte_pktmbuf_free(packet);

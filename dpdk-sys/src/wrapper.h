@@ -61,6 +61,9 @@ uint16_t shim_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pack
 /* An empty packet, or NULL when the pool is exhausted. */
 struct rte_mbuf *shim_pktmbuf_alloc(struct rte_mempool *pool);
 
+/* n empty packets: 0, or negative and none of them when the pool has not so many. */
+int shim_pktmbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **packets, unsigned int n);
+
 void shim_pktmbuf_free(struct rte_mbuf *packet);
 void shim_pktmbuf_free_bulk(struct rte_mbuf **packets, unsigned int n);
 

@@ -17,6 +17,7 @@ mod capture;
 mod device;
 mod eal;
 mod error;
+mod frames;
 mod log;
 mod mbuf;
 mod pool;
@@ -27,6 +28,7 @@ mod runtime_dir;
 
 pub use eal::{Eal, EalConfig, RegisteredThread, version};
 pub use error::{EalError, PortError};
+pub use frames::Frames;
 pub use mbuf::Mbuf;
 pub use pool::PoolUsage;
 pub use port::{Link, Port, PortConfig, PortInfo, PortStats, Rss};

@@ -1,0 +1,203 @@
+//! Instructions that the worker executes per packet, counted by callgrind, and kept in the tree.
+//!
+//! Time on a shared machine is known to some percent; instructions of one build are known exactly.
+//! They say nothing of cache misses, but a path that has grown by a twentieth did so for a reason.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use weir_core::flow::Timeouts;
+use weir_core::io::BURST_MAX;
+
+use crate::scenario::Mode;
+use crate::site::{Place, Site};
+use crate::source::{Flows, Packet, Phase};
+use crate::supply::Memory;
+
+/// Where the counts are kept, from the root of the tree.
+const FILE: &str = "tests/bench/instructions.toml";
+
+/// What counts as a change, in percent.
+const TOLERANCE: f64 = 5.0;
+
+const FLOWS: u32 = 4096;
+
+/// Turns that are counted: those of a pass over all flows.
+const TURNS: u32 = FLOWS / BURST_MAX as u32;
+
+/// A way of a packet through the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Path {
+    Dr,
+    DrNewFlow,
+    Tun,
+    NatRequest,
+    NatReply,
+    NatNewFlow,
+    FullnatRequest,
+    FullnatReply,
+    FullnatNewFlow,
+}
+
+impl Path {
+    const fn mode(self) -> Mode {
+        match self {
+            Self::Dr | Self::DrNewFlow => Mode::Dr,
+            Self::Tun => Mode::Tun,
+            Self::NatRequest | Self::NatReply | Self::NatNewFlow => Mode::Nat,
+            Self::FullnatRequest | Self::FullnatReply | Self::FullnatNewFlow => Mode::FullNat,
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |v| v.get_name().to_string())
+    }
+
+    /// The paths that the director has.
+    fn all() -> impl Iterator<Item = Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|path| path.mode().method().is_some())
+    }
+}
+
+/// Runs under callgrind: takes the path, and prints how many packets did so while it counted.
+pub(crate) fn take(path: Path) -> Result<u64> {
+    let mode = path.mode();
+    let method = mode
+        .method()
+        .context("the director has not got this method yet")?;
+    let place = Place::alone(method, Timeouts::default());
+    let capacity = FLOWS as usize;
+    let mut site = Site::new(
+        mode,
+        Flows::Below(FLOWS),
+        capacity,
+        Memory::default(),
+        place,
+    );
+    match path {
+        Path::DrNewFlow | Path::NatNewFlow | Path::FullnatNewFlow => {
+            // The worker takes the snapshot before it takes a packet.
+            site.turn();
+            site.desk.pass(Packet::Syn);
+        }
+        _ => {
+            site.open_unmeasured()?;
+            site.desk.phase.set(match path {
+                Path::NatReply | Path::FullnatReply => Phase::Replies,
+                _ => Phase::Requests,
+            });
+            for _ in 0..TURNS {
+                site.turn();
+            }
+        }
+    }
+    let before = site.desk.given.get();
+    counted_turns(&mut site);
+    let packets = site.desk.given.get() - before;
+    site.all_came_through()?;
+    Ok(packets)
+}
+
+/// Callgrind counts in here, but for the source (`source.rs`: `fill` and `take_back`).
+#[inline(never)]
+fn counted_turns(site: &mut Site<Memory>) {
+    for _ in 0..TURNS {
+        site.turn();
+    }
+}
+
+/// Functions at whose entry and exit callgrind begins and stops to count, or stops and begins.
+const TOGGLES: [&str; 3] = [
+    "*instructions*counted_turns*",
+    "*weir_bench*source*fill*",
+    "*weir_bench*source*take_back*",
+];
+
+/// Counts one path in a process of its own under callgrind; instructions per packet.
+fn count(path: Path) -> Result<f64> {
+    let program = std::env::current_exe()?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(TOGGLES.map(|function| format!("--toggle-collect={function}")))
+        .arg(program)
+        .args(["take", &path.name()])
+        .output()
+        .context("valgrind cannot be run; `./x bench` installs it")?;
+    let (printed, said) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    ensure!(output.status.success(), "{}: {said}", path.name());
+    let packets: f64 = printed
+        .trim()
+        .parse()
+        .with_context(|| printed.to_string())?;
+    let collected = said.lines().find_map(|line| line.split_once("Collected :"));
+    let (_, collected) = collected.context("callgrind does not tell what it collected")?;
+    let collected: f64 = collected.trim().parse()?;
+    ensure!(collected > 0.0, "callgrind found no function to count in");
+    Ok(collected / packets)
+}
+
+/// Counts all paths and compares them with those kept, or keeps them.
+pub(crate) fn run(update: bool) -> Result<()> {
+    let now: BTreeMap<String, f64> = Path::all()
+        .map(|path| Ok((path.name(), (count(path)? * 10.0).round() / 10.0)))
+        .collect::<Result<_>>()?;
+    if update {
+        fs::write(FILE, format!("{HEAD}{}", toml::to_string(&now)?)).context(FILE)?;
+    }
+    let kept: BTreeMap<String, f64> =
+        toml::from_str(&fs::read_to_string(FILE).context(FILE)?).context(FILE)?;
+    let mut changed = 0;
+    println!("{:16} {:>8} {:>8}", "path", "kept", "now");
+    for (name, now) in &now {
+        let kept = kept.get(name).copied();
+        let word = verdict(kept, *now);
+        changed += usize::from(!word.is_empty());
+        let kept = kept.map_or_else(String::new, |kept| format!("{kept:.1}"));
+        println!("{name:16} {kept:>8} {now:>8.1}  {word}");
+    }
+    if changed > 0 {
+        bail!(
+            "{changed} of the paths changed by more than {TOLERANCE} % in instructions per packet; \
+             when that is wanted, `./x bench instructions --update` and say why in the commit"
+        );
+    }
+    Ok(())
+}
+
+/// What is to be said of a path; nothing when it is as it was.
+fn verdict(kept: Option<f64>, now: f64) -> &'static str {
+    match kept.map(|kept| (now / kept - 1.0) * 100.0) {
+        None => "is not kept yet",
+        Some(percent) if percent > TOLERANCE => "grew",
+        Some(percent) if percent < -TOLERANCE => "fell: keep what was won",
+        Some(_) => "",
+    }
+}
+
+const HEAD: &str = "\
+# Instructions of the worker per packet, by callgrind: bursts of 32, 4096 flows, release profile.
+# Written by `./x bench instructions --update`; `./x test bench` fails when one differs by 5 %.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_twentieth_more_or_less_is_told() {
+        assert_eq!(verdict(Some(100.0), 104.9), "");
+        assert_eq!(verdict(Some(100.0), 95.1), "");
+        assert_eq!(verdict(Some(100.0), 105.1), "grew");
+        assert_eq!(verdict(Some(100.0), 94.9), "fell: keep what was won");
+        assert_eq!(verdict(None, 1.0), "is not kept yet");
+    }
+}

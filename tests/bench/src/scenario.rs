@@ -1,0 +1,221 @@
+//! The site that is measured: one service, its real servers, clients from RFC 2544's range.
+//!
+//! Port 0 is `wan`, the way to all clients through a router; port 1 is `lan` with the real servers.
+
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use weir_core::director::Limits;
+use weir_core::flow::{TcpState, Timeouts};
+use weir_core::io::PortId;
+use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
+use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::service::{
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+};
+use weir_core::snapshot::{Settings, Snapshot};
+use weir_core::time::TICKS_PER_SECOND;
+use weir_wire::{Addr, Mac};
+
+pub(crate) const WAN: PortId = PortId(0);
+pub(crate) const LAN: PortId = PortId(1);
+pub(crate) const WAN_MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
+pub(crate) const LAN_MAC: Mac = Mac([2, 0, 0, 0, 2, 1]);
+pub(crate) const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 1, 0xfe]);
+pub(crate) const DIRECTOR_LAN: u32 = v4([10, 0, 0, 254]);
+pub(crate) const SERVICE_PORT: u16 = 80;
+
+/// Real servers of the service.
+pub(crate) const SERVERS: u8 = 10;
+
+/// RFC 2544's range for benchmarks, 198.18.0.0/15: the clients.
+const CLIENTS: u32 = v4([198, 18, 0, 0]);
+const CLIENT_BITS: u32 = 17;
+const CLIENT_PORT_FIRST: u16 = 1024;
+
+const fn v4(bytes: [u8; 4]) -> u32 {
+    u32::from_be_bytes(bytes)
+}
+
+pub(crate) fn addr(ip: u32) -> Addr {
+    Addr::from_v4_bytes(ip.to_be_bytes())
+}
+
+/// The client address and port of flow `n`: every flow of the first 131 072 has an address of its
+/// own, then ports follow. All 32-bit numbers have one.
+#[inline]
+pub(crate) const fn client(n: u32) -> (u32, u16) {
+    let host = n & ((1 << CLIENT_BITS) - 1);
+    (
+        CLIENTS | host,
+        CLIENT_PORT_FIRST + (n >> CLIENT_BITS) as u16,
+    )
+}
+
+pub(crate) const fn server_ip(n: u8) -> u32 {
+    v4([10, 0, 0, n + 1])
+}
+
+pub(crate) const fn server_mac(n: u8) -> Mac {
+    Mac([2, 0, 0, 0, 3, n + 1])
+}
+
+/// The virtual address.
+pub(crate) const VIP: u32 = v4([192, 0, 2, 100]);
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Source and sink alone: frames go back as they came.
+    Source,
+    /// Direct routing.
+    Dr,
+    /// IPv4 in IPv4.
+    Tun,
+    /// NAT, requests and replies in turn.
+    Nat,
+    /// FullNAT, requests and replies in turn.
+    FullNat,
+}
+
+impl Mode {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Dr => "dr",
+            Self::Tun => "tun",
+            Self::Nat => "nat",
+            Self::FullNat => "fullnat",
+        }
+    }
+
+    /// The forwarding method; none where no director takes part, or it has not the method yet.
+    pub(crate) const fn method(self) -> Option<Method> {
+        match self {
+            Self::Source | Self::FullNat => None,
+            Self::Dr => Some(Method::Dr),
+            Self::Tun => Some(Method::Tun),
+            Self::Nat => Some(Method::Nat),
+        }
+    }
+
+    /// True where replies pass the director, so that the source has to play the real servers.
+    pub(crate) const fn has_replies(self) -> bool {
+        matches!(self, Self::Nat | Self::FullNat)
+    }
+}
+
+/// Room for `flows` flows.
+pub(crate) fn limits(flows: usize) -> Limits {
+    Limits {
+        flows,
+        servers: usize::from(SERVERS),
+        punt_per_second: 1000,
+        punt_reserved_percent: 25,
+        icmp_per_second: 1000,
+        parked: 64,
+        parked_per_neighbour: 8,
+    }
+}
+
+/// All that control would publish.
+pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
+    let servers = (0..SERVERS).map(|n| Some(server(n, method))).collect();
+    Arc::new(Snapshot {
+        epoch: 1,
+        network_epoch: 1,
+        services: Arc::new(Services::new(vec![service()], servers)),
+        network: Arc::new(network()),
+        settings: Settings {
+            timeouts,
+            pmtu_disc: true,
+        },
+    })
+}
+
+/// Lifetimes under which connections that end are gone after a second and those that are
+/// established stay.
+pub(crate) fn short_timeouts() -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    for state in TcpState::ALL {
+        if state != TcpState::Established {
+            timeouts.tcp[state as usize] = TICKS_PER_SECOND;
+        }
+    }
+    timeouts
+}
+
+fn server(n: u8, method: Method) -> Server {
+    Server {
+        addr: addr(server_ip(n)),
+        port: SERVICE_PORT,
+        method,
+        weight: 1,
+        protocol: Protocol::Tcp,
+        is_available: true,
+        position: 0,
+        service: ServiceId(0),
+    }
+}
+
+fn service() -> Service {
+    let candidates: Vec<Candidate> = (0..SERVERS)
+        .map(|n| Candidate {
+            server: ServerId(n.into()),
+            weight: 1,
+        })
+        .collect();
+    Service {
+        key: ServiceKey {
+            protocol: Protocol::Tcp,
+            addr: addr(VIP),
+            port: SERVICE_PORT,
+        },
+        scheduler: Scheduler::build(SchedulerName::Rr, &candidates),
+        cursor: Arc::default(),
+        generation: 1,
+        servers: candidates.into(),
+        departed: [].into(),
+    }
+}
+
+fn network() -> Network {
+    const DIRECTOR_WAN: u32 = v4([192, 0, 2, 1]);
+    const ROUTER: u32 = v4([192, 0, 2, 254]);
+    let interface = |port, mac, own| Interface {
+        port,
+        vlan: 0,
+        mac,
+        mtu: 1500,
+        source_v4: Some(addr(own)),
+        source_v6: None,
+    };
+    let route = |prefix, len: u8, interface, gateway: Option<u32>| Route {
+        prefix: addr(prefix),
+        len: 96 + len,
+        target: Target::Out {
+            interface: InterfaceId(interface),
+            gateway: gateway.map(addr),
+            source: None,
+            mtu: None,
+        },
+    };
+    let servers = (0..SERVERS).map(|n| ((InterfaceId(1), addr(server_ip(n))), server_mac(n)));
+    let router = ((InterfaceId(0), addr(ROUTER)), ROUTER_MAC);
+    Network::new(
+        vec![
+            interface(WAN, WAN_MAC, DIRECTOR_WAN),
+            interface(LAN, LAN_MAC, DIRECTOR_LAN),
+        ],
+        [DIRECTOR_WAN, DIRECTOR_LAN].map(addr),
+        [
+            route(0, 0, 0, Some(ROUTER)),
+            route(DIRECTOR_WAN & 0xffff_ff00, 24, 0, None),
+            route(DIRECTOR_LAN & 0xffff_ff00, 24, 1, None),
+        ],
+        servers.chain([router]),
+    )
+}
