@@ -68,6 +68,8 @@ pub struct Director<F> {
     punts: Limiter,
     /// By server.
     pub(crate) targets: Vec<Target>,
+    /// What is kept of servers does not fit the first-level cache.
+    pub(crate) has_many_servers: bool,
     /// Plain packets sent in the burst under way.
     pub(crate) passed: u64,
     server_hops: Vec<ServerHop>,
@@ -83,6 +85,9 @@ struct Stages {
     /// Of those that are not plain.
     notes: Vec<Note>,
 }
+
+/// With more servers than this, their two lines each are asked for ahead of their use.
+const MANY_SERVERS: usize = 64;
 
 /// How many packets ahead a packet's bytes are asked for.
 const AHEAD: usize = 4;
@@ -134,9 +139,10 @@ impl<F: Frame> Director<F> {
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
+            has_many_servers: false,
             passed: 0,
             stages: Stages {
-                found: vec![Found::General; BURST_MAX],
+                found: vec![Found::GENERAL; BURST_MAX],
                 notes: vec![Note::NONE; BURST_MAX],
             },
         }
@@ -156,31 +162,36 @@ impl<F: Frame> Director<F> {
         let mut stages = core::mem::take(&mut self.stages);
         let interface = self.snapshot.network.interface_of(port, 0);
         let mac = interface.map(|interface| plain::mac(interface.mac));
-        let count = burst.len();
-        let found = &mut stages.found[..count];
+        let mut bytes = 0;
         // 1. Bytes to keys. What is not plain is read and classified.
-        for at in 0..count {
+        let places = stages.found.iter_mut().zip(&mut stages.notes);
+        for ((at, frame), (found, note)) in burst.iter().enumerate().zip(places) {
             if let Some(later) = burst.get(at + AHEAD) {
                 later.prefetch();
             }
-            let frame = &burst[at];
-            found[at] = mac.map_or(Found::General, |mac| self.read_plain(frame, mac));
-            if matches!(found[at], Found::General) {
-                stages.notes[at] = self.read(port, frame);
+            bytes += frame.bytes().len();
+            *found = mac.map_or(Found::GENERAL, |mac| self.read_plain(frame, mac));
+            if found.is_general() {
+                *note = self.read(port, frame);
             }
         }
+        if let Some(counters) = self.counters.port(port).filter(|_| !is_handed_off) {
+            counters.packets_received.add(burst.len() as u64);
+            counters.bytes_received.add(bytes as u64);
+        }
         // 2. Keys to flows.
-        for found in &mut *found {
+        for found in stages.found.iter_mut().take(burst.len()) {
             self.find_plain(found);
         }
         // 3. In the order of arrival: flows begin, move on and end; packets are rewritten and leave.
-        for (at, frame) in burst.drain(..).enumerate() {
-            let Err(frame) = self.pass_plain(now, &found[at], frame, outlet) else {
+        let places = stages.found.iter().zip(&stages.notes);
+        for (frame, (found, note)) in burst.drain(..).zip(places) {
+            let Err(frame) = self.pass_plain(now, found, frame, outlet) else {
                 continue;
             };
-            let note = match found[at] {
-                Found::General => stages.notes[at],
-                Found::Plain { .. } => classify(&frame, port, &self.snapshot),
+            let note = match found.is_general() {
+                true => *note,
+                false => classify(&frame, port, &self.snapshot),
             };
             self.pass(now, port, is_handed_off, note, frame, outlet);
         }
@@ -316,6 +327,7 @@ impl<F: Frame> Director<F> {
         outlet: &mut O,
     ) -> Arc<Snapshot> {
         let before = core::mem::replace(&mut self.snapshot, snapshot);
+        self.has_many_servers = self.snapshot.services.servers().len() > MANY_SERVERS;
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {

@@ -13,9 +13,8 @@ use weir_wire::{protocol, tcp_flag};
 use crate::counters::WorkerCounters;
 use crate::director::Director;
 use crate::flow::entry::{Entry, Entry4, Head, Key4};
-use crate::flow::family::Peek;
 use crate::flow::tcp::Seen;
-use crate::flow::{Direction, TcpState, Timeouts};
+use crate::flow::{Direction, FlowTable, TcpState, Timeouts};
 use crate::io::{Frame, Outlet, PortId, RxChecksum};
 use crate::next_hop::{Hop, PlainHop};
 use crate::service::{Method, Protocol, ServerId};
@@ -23,22 +22,38 @@ use crate::time::Tick;
 
 /// What is known of a packet between the stages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Found {
-    /// It is not plain: its note says what it is.
-    General,
-    /// It is plain; its flow's entry may be here, or nowhere.
-    Plain {
-        key: Key4,
-        hash: u64,
-        /// [`NOWHERE`] when its home line does not have it.
-        place: u32,
-        /// Bytes of the IP packet.
-        len: u16,
-        tcp_flags: u8,
-    },
+pub(crate) struct Found {
+    key: Key4,
+    /// First the home line of its flow, then the place of the entry; or one of the constants.
+    place: u32,
+    /// Bytes of the IP packet.
+    len: u16,
+    tcp_flags: u8,
 }
 
+/// Its home line does not have it.
 const NOWHERE: u32 = u32::MAX;
+/// It is not plain: its note says what it is.
+const GENERAL: u32 = u32::MAX - 1;
+
+impl Found {
+    /// A packet that is not plain.
+    pub(crate) const GENERAL: Self = Self {
+        key: Key4 {
+            addrs: 0,
+            ports: 0,
+            protocol: Protocol::Tcp,
+        },
+        place: GENERAL,
+        len: 0,
+        tcp_flags: 0,
+    };
+
+    #[inline(always)]
+    pub(crate) const fn is_general(&self) -> bool {
+        self.place == GENERAL
+    }
+}
 
 /// What a plain packet needs of its real server, in one cache line; made anew, when it is needed,
 /// after each publication.
@@ -73,51 +88,37 @@ impl Target {
     }
 }
 
-/// A packet and its flow, ready to go.
-struct Ready {
-    place: u32,
-    was: TcpState,
-    is: TcpState,
-    expires: Tick,
-}
-
 impl<F: Frame> Director<F> {
     /// Stage 1: reads a frame that was received at the station `mac`, and asks for its flow's line.
     #[inline(always)]
     pub(crate) fn read_plain(&self, frame: &F, mac: u64) -> Found {
-        if !frame.is_linear() {
-            return Found::General;
-        }
         let verify = match frame.rx_checksum() {
             RxChecksum::Good => false,
             RxChecksum::Unknown => true,
-            RxChecksum::Bad => return Found::General,
+            RxChecksum::Bad => return Found::GENERAL,
         };
-        let Some(Plain {
+        let read = plain::read(frame.bytes(), mac, verify);
+        let Some(plain) = read.filter(|_| frame.is_linear()) else {
+            return Found::GENERAL;
+        };
+        let Plain {
             addrs,
             ports,
             len,
             protocol,
             tcp_flags,
-        }) = plain::read(frame.bytes(), mac, verify)
-        else {
-            return Found::General;
-        };
-        let protocol = match protocol {
-            protocol::TCP => Protocol::Tcp,
-            _ => Protocol::Udp,
-        };
+        } = plain;
         let key = Key4 {
             addrs,
             ports,
-            protocol,
+            protocol: match protocol {
+                protocol::TCP => Protocol::Tcp,
+                _ => Protocol::Udp,
+            },
         };
-        let hash = self.flows.v4.hash(&key);
-        self.flows.v4.prefetch(hash);
-        Found::Plain {
+        Found {
             key,
-            hash,
-            place: NOWHERE,
+            place: self.flows.v4.prefetch_home(self.flows.v4.hash(&key)),
             len,
             tcp_flags,
         }
@@ -126,27 +127,26 @@ impl<F: Frame> Director<F> {
     /// Stage 2: looks into the line, and asks for what the flow leads to.
     #[inline(always)]
     pub(crate) fn find_plain(&self, found: &mut Found) {
-        let Found::Plain {
-            key, hash, place, ..
-        } = found
-        else {
+        if found.is_general() {
+            return;
+        }
+        let Some((place, entry)) = self.flows.v4.at_home(found.place, &found.key) else {
+            self.flows.v4.prefetch_others(&found.key);
+            found.place = NOWHERE;
             return;
         };
-        match self.flows.v4.peek(key, *hash) {
-            Peek::At(at) => {
-                *place = at;
-                let head = &self.flows.v4.get(at).head;
-                if head.is_reply() {
-                    self.flows.v4.prefetch_place(head.link);
-                }
-                if let Some(target) = self.targets.get(head.server as usize) {
-                    prefetch(target);
-                }
-                if let Some(counters) = self.counters.servers.get(head.server as usize) {
-                    prefetch(counters);
-                }
+        found.place = place;
+        if entry.head.is_reply() {
+            self.flows.v4.prefetch_place(entry.head.link);
+        }
+        if self.has_many_servers {
+            let server = entry.head.server as usize;
+            if let (Some(target), Some(counters)) =
+                (self.targets.get(server), self.counters.servers.get(server))
+            {
+                prefetch(target);
+                prefetch(counters);
             }
-            Peek::Absent | Peek::Away => {}
         }
     }
 
@@ -160,143 +160,120 @@ impl<F: Frame> Director<F> {
         frame: F,
         outlet: &mut O,
     ) -> Result<(), F> {
-        let &Found::Plain {
-            ref key,
-            hash,
-            place,
-            len,
-            tcp_flags,
-        } = found
-        else {
+        let again;
+        let found = match found.place {
+            GENERAL => return Err(frame),
+            NOWHERE => {
+                let Some(found) = self.find_again(found) else {
+                    return Err(frame);
+                };
+                again = found;
+                &again
+            }
+            _ => found,
+        };
+        let Some(entry) = self.flows.v4.at(found.place) else {
             return Err(frame);
         };
-        let place = match place {
-            NOWHERE => match self.flows.v4.find(key, hash) {
-                Some(place) => place,
-                None => return Err(frame),
-            },
-            place => place,
-        };
-        let entry = *self.flows.v4.get(place);
         // An earlier packet of this burst may have put another flow in this place.
-        if !entry.is_under(key) {
+        if !entry.is_under(&found.key) {
             return Err(frame);
         }
         if entry.head.is_reply() {
-            self.pass_reply(now, &entry, len, tcp_flags, frame, outlet)
+            self.pass_reply(now, entry.head.link, found, frame, outlet)
         } else {
-            self.pass_request(now, place, &entry, len, tcp_flags, frame, outlet)
+            self.pass_request(now, found, frame, outlet)
         }
     }
 
+    /// The place of a plain packet's flow that was not at home when the burst was looked up.
+    #[inline(never)]
+    fn find_again(&self, found: &Found) -> Option<Found> {
+        let hash = self.flows.v4.hash(&found.key);
+        let place = self.flows.v4.find(&found.key, hash)?;
+        Some(Found { place, ..*found })
+    }
+
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "what the stages before found")]
     fn pass_request<O: Outlet<Frame = F>>(
         &mut self,
         now: Tick,
-        place: u32,
-        entry: &Entry4,
-        len: u16,
-        tcp_flags: u8,
+        found: &Found,
         mut frame: F,
         outlet: &mut O,
     ) -> Result<(), F> {
-        let method = entry.head.method();
-        let server = entry.head.server;
+        let Some(&Entry4 { head: flow, .. }) = self.flows.v4.at(found.place) else {
+            return Err(frame);
+        };
         let timeouts = &self.snapshot.settings.timeouts;
-        let ready = ready(
-            place,
-            &entry.head,
-            Direction::Request,
-            tcp_flags,
-            timeouts,
-            now,
-        );
-        let (Some(ready), Some(target)) = (ready, self.target(now, server)) else {
+        let moved = Moved::by(&flow, Direction::Request, found.tcp_flags, timeouts);
+        let Some(target) = self.target(now, flow.server) else {
             return Err(frame);
         };
         let Some(head) = frame.bytes_mut().first_chunk_mut() else {
             return Err(frame);
         };
-        let Target {
-            hop, addr, port, ..
-        } = target;
-        let needs_more = len > hop.mtu || (method == Method::Nat && plain::lacks_checksum(head));
-        if needs_more {
+        if moved.begins_anew || found.len > target.hop.mtu {
             return Err(frame);
         }
-        match method {
-            Method::Dr => plain::pass_on(head, &hop.link),
-            Method::Nat => plain::pass_to(head, &hop.link, *addr, *port),
+        match flow.method() {
+            Method::Dr => plain::pass_on(head, &target.hop.link),
+            Method::Nat if plain::lacks_checksum(head) => return Err(frame),
+            Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, target.port),
             Method::Tun => return Err(frame),
         }
-        let out = hop.port;
-        self.keep(&ready, server);
-        if let Some(counters) = self.counters.servers.get(server as usize) {
+        let out = target.hop.port;
+        moved.keep(&mut self.flows, &self.counters, found.place, now);
+        if let Some(counters) = self.counters.servers.get(flow.server as usize) {
             counters.packets_in.add(1);
-            counters.bytes_in.add(u64::from(len));
+            counters.bytes_in.add(u64::from(found.len));
         }
-        self.send_plain(frame, len, out, outlet);
+        self.send_plain(frame, found.len, out, outlet);
         Ok(())
     }
 
+    /// `request` is the place of the flow's own entry.
     #[inline(always)]
     fn pass_reply<O: Outlet<Frame = F>>(
         &mut self,
         now: Tick,
-        reply: &Entry4,
-        len: u16,
-        tcp_flags: u8,
+        request: u32,
+        found: &Found,
         mut frame: F,
         outlet: &mut O,
     ) -> Result<(), F> {
-        let place = reply.head.link;
-        let request = *self.flows.v4.get(place);
-        let server = request.head.server;
+        let Some(&Entry4 {
+            addrs,
+            ports,
+            head: flow,
+            ..
+        }) = self.flows.v4.at(request)
+        else {
+            return Err(frame);
+        };
         let timeouts = &self.snapshot.settings.timeouts;
-        let ready = ready(
-            place,
-            &request.head,
-            Direction::Reply,
-            tcp_flags,
-            timeouts,
-            now,
-        );
+        let moved = Moved::by(&flow, Direction::Reply, found.tcp_flags, timeouts);
         // The client comes first in both of the request's words.
-        let [client, virt] = halves(request.addrs);
-        let hop = self.snapshot.network.plain_way(u32::from_be(client));
-        let (Some(ready), Some(hop)) = (ready, hop) else {
+        let [client, virt] = halves(addrs);
+        let Some(hop) = self.snapshot.network.plain_way(u32::from_be(client)) else {
             return Err(frame);
         };
         let Some(head) = frame.bytes_mut().first_chunk_mut() else {
             return Err(frame);
         };
-        if len > hop.mtu || plain::lacks_checksum(head) || request.head.method() != Method::Nat {
+        let is_nat = flow.method() == Method::Nat;
+        if found.len > hop.mtu || plain::lacks_checksum(head) || !is_nat {
             return Err(frame);
         }
-        plain::pass_from(head, &hop.link, virt, second_half(request.ports));
+        plain::pass_from(head, &hop.link, virt, second_half(ports));
         let out = hop.port;
-        self.keep(&ready, server);
-        if let Some(counters) = self.counters.servers.get(server as usize) {
+        moved.keep(&mut self.flows, &self.counters, request, now);
+        if let Some(counters) = self.counters.servers.get(flow.server as usize) {
             counters.packets_out.add(1);
-            counters.bytes_out.add(u64::from(len));
+            counters.bytes_out.add(u64::from(found.len));
         }
-        self.send_plain(frame, len, out, outlet);
+        self.send_plain(frame, found.len, out, outlet);
         Ok(())
-    }
-
-    #[inline(always)]
-    fn keep(&mut self, ready: &Ready, server: u32) {
-        self.flows.v4.keep_until(ready.place, ready.expires);
-        if ready.was != ready.is {
-            self.flows.change_state(ready.place, ready.was, ready.is);
-            count_activity(
-                &self.counters,
-                ServerId(server),
-                ready.was.is_active(),
-                ready.is.is_active(),
-            );
-        }
     }
 
     #[inline(always)]
@@ -347,37 +324,68 @@ impl<F: Frame> Director<F> {
     }
 }
 
-/// What the packet makes of its flow; none when it may begin another one in its place.
-#[inline(always)]
-fn ready(
-    place: u32,
-    head: &Head,
-    direction: Direction,
-    tcp_flags: u8,
-    timeouts: &Timeouts,
-    now: Tick,
-) -> Option<Ready> {
-    let was = head.tcp_state();
-    if head.protocol() == Protocol::Udp {
-        return Some(Ready {
-            place,
+/// What a packet makes of its flow.
+#[derive(Clone, Copy)]
+struct Moved {
+    server: u32,
+    was: TcpState,
+    is: TcpState,
+    lifetime: u32,
+    /// It may begin another flow in the place of this one, which has ended.
+    begins_anew: bool,
+}
+
+impl Moved {
+    #[inline(always)]
+    fn by(flow: &Head, direction: Direction, tcp_flags: u8, timeouts: &Timeouts) -> Self {
+        const ENDS_OR_BEGINS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+        let is_plain_ack = tcp_flags & (ENDS_OR_BEGINS | tcp_flag::ACK) == tcp_flag::ACK;
+        if is_plain_ack && flow.is_established() {
+            // Nearly all packets: the state stays, in each direction.
+            return Self {
+                server: flow.server,
+                was: TcpState::Established,
+                is: TcpState::Established,
+                lifetime: timeouts.tcp[TcpState::Established as usize],
+                begins_anew: false,
+            };
+        }
+        Self::in_general(flow, direction, tcp_flags, timeouts)
+    }
+
+    #[inline(never)]
+    fn in_general(flow: &Head, direction: Direction, tcp_flags: u8, timeouts: &Timeouts) -> Self {
+        let was = flow.tcp_state();
+        if flow.protocol() == Protocol::Udp {
+            return Self {
+                server: flow.server,
+                was,
+                is: was,
+                lifetime: timeouts.udp,
+                begins_anew: false,
+            };
+        }
+        let is = was.next(Seen::of(direction, flow.method()), tcp_flags);
+        let opens = tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN;
+        Self {
+            server: flow.server,
             was,
-            is: was,
-            expires: now.after(timeouts.udp),
-        });
+            is,
+            lifetime: timeouts.tcp[is as usize],
+            begins_anew: opens && direction == Direction::Request && was.may_be_reused(),
+        }
     }
-    let opens = tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN;
-    if opens && direction == Direction::Request && was.may_be_reused() {
-        return None;
+
+    /// Writes it to the flow at `place` and to its server's counts.
+    #[inline(always)]
+    fn keep(&self, flows: &mut FlowTable, counters: &WorkerCounters, place: u32, now: Tick) {
+        flows.v4.keep_until(place, now.after(self.lifetime));
+        if self.was != self.is {
+            flows.change_state(place, self.was, self.is);
+            let (was, is) = (self.was.is_active(), self.is.is_active());
+            count_activity(counters, ServerId(self.server), was, is);
+        }
     }
-    let is = was.next(Seen::of(direction, head.method()), tcp_flags);
-    let lifetime = timeouts.tcp[is as usize];
-    Some(Ready {
-        place,
-        was,
-        is,
-        expires: now.after(lifetime),
-    })
 }
 
 /// A flow of `server` changed from active to inactive or back, or neither.

@@ -17,7 +17,7 @@ pub(crate) struct Outside<IO: PacketIo> {
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) now: Tick,
     /// By port: what leaves at the end of the turn, or when it is full.
-    leaving: Vec<Burst<IO::Frame>>,
+    leaving: Vec<Leaving<IO::Frame>>,
     to_peers: Vec<Arc<HandOff<IO::Frame>>>,
     twins: Option<TwinLink>,
     /// By port.
@@ -26,6 +26,21 @@ pub(crate) struct Outside<IO: PacketIo> {
     has_punted: bool,
     /// By reason: when the last sample was taken.
     sampled: [Option<Tick>; DropReason::ALL.len()],
+}
+
+/// Frames for one port, and their bytes.
+struct Leaving<F> {
+    frames: Burst<F>,
+    bytes: usize,
+}
+
+impl<F> Leaving<F> {
+    fn none() -> Self {
+        Self {
+            frames: Burst::new(),
+            bytes: 0,
+        }
+    }
 }
 
 impl<IO: PacketIo> Outside<IO> {
@@ -48,7 +63,7 @@ impl<IO: PacketIo> Outside<IO> {
             io,
             counters,
             now: Tick::default(),
-            leaving: (0..ports).map(|_| Burst::new()).collect(),
+            leaving: (0..ports).map(|_| Leaving::none()).collect(),
             to_peers,
             twins,
             has_twin,
@@ -105,13 +120,14 @@ impl<IO: PacketIo> Outside<IO> {
         }
     }
 
+    #[inline(never)]
     fn flush_port(&mut self, port: usize) {
-        let frames = &mut self.leaving[port];
+        let Leaving { frames, bytes } = &mut self.leaving[port];
         let wanted = frames.len();
         if wanted == 0 {
             return;
         }
-        let bytes: usize = frames.iter().map(|f| f.bytes().len()).sum();
+        let bytes = core::mem::take(bytes);
         let taken = self.io.transmit(PortId(port as u16), frames);
         for _ in taken..wanted {
             self.counters.count_drop(DropReason::TransmitFull);
@@ -127,15 +143,17 @@ impl<IO: PacketIo> Outside<IO> {
 impl<IO: PacketIo> Outlet for Outside<IO> {
     type Frame = IO::Frame;
 
+    #[inline]
     fn transmit(&mut self, port: PortId, frame: IO::Frame) {
         let at = usize::from(port.0);
-        if at >= self.leaving.len() {
+        let Some(leaving) = self.leaving.get_mut(at) else {
             return self.counters.count_drop(DropReason::PortGone);
-        }
-        if self.leaving[at].is_full() {
+        };
+        leaving.bytes += frame.bytes().len();
+        leaving.frames.push(frame);
+        if leaving.frames.is_full() {
             self.flush_port(at);
         }
-        self.leaving[at].push(frame);
     }
 
     fn punt(&mut self, port: PortId, frame: &IO::Frame) -> Result<(), DropReason> {

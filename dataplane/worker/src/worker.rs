@@ -246,11 +246,6 @@ impl<IO: PacketIo> Worker<IO> {
         if count == 0 {
             return 0;
         }
-        if let Some(counters) = self.outside.counters.port(port) {
-            let bytes: usize = self.burst.iter().map(|f| f.bytes().len()).sum();
-            counters.packets_received.add(count as u64);
-            counters.bytes_received.add(bytes as u64);
-        }
         self.process(port, false);
         count
     }

@@ -112,6 +112,7 @@ impl Mode {
 pub(crate) fn limits(flows: usize) -> Limits {
     Limits {
         flows,
+        flows_v6: 1024,
         servers: usize::from(SERVERS),
         punt_per_second: 1000,
         punt_reserved_percent: 25,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
-use weir_core::flow::{Flow, FlowTable, Tuple};
+use weir_core::flow::{FlowTable, NewFlow, Tuple};
 use weir_core::schedule::Scheduler;
 use weir_core::service::{Method, Protocol, ServerId};
 use weir_core::snapshot::Snapshot;
@@ -81,8 +81,7 @@ fn tuple(n: u32) -> Tuple {
 
 /// A table with `flows` flows, and what each cost to take in.
 fn insert(flows: u32, meter: &mut Meter) -> Result<(FlowTable, f64)> {
-    let server = addr(scenario::server_ip(0));
-    let mut table = FlowTable::new(flows as usize, [1, 2]);
+    let mut table = FlowTable::new(flows as usize, 1024, [1, 2]);
     let (mut n, mut is_full) = (0, false);
     while n < flows && !is_full {
         meter.slice(|| {
@@ -90,9 +89,15 @@ fn insert(flows: u32, meter: &mut Meter) -> Result<(FlowTable, f64)> {
             let count = u64::from(last - n);
             for n in n..last {
                 let key = tuple(n);
-                let flow = Flow::new(&key, ServerId(0), server, 80, Method::Dr, Tick(9));
+                let flow = NewFlow {
+                    request: key,
+                    reply: None,
+                    server: ServerId(0),
+                    method: Method::Dr,
+                    expires: Tick(9),
+                };
                 is_full |= table.find(&key, table.hash(&key)).is_some();
-                is_full |= table.insert(flow).is_err();
+                is_full |= table.insert(&flow).is_err();
             }
             n = last;
             (count > 0).then_some(count)

@@ -114,6 +114,13 @@ impl Head {
         TcpState::from_index(self.state & STATE)
     }
 
+    /// True for established TCP.
+    #[inline(always)]
+    pub(crate) const fn is_established(&self) -> bool {
+        self.state & STATE == TcpState::Established as u8
+            && self.bits & PROTOCOL == (Protocol::Tcp as u8) << PROTOCOL_SHIFT
+    }
+
     #[inline]
     pub(crate) const fn set_tcp_state(&mut self, state: TcpState) {
         self.state = self.state & !STATE | state as u8;

@@ -27,17 +27,6 @@ pub(super) const GROUP: usize = 32;
 /// A moment that is not reached before the group is looked at again: 124 days.
 const FAR: u32 = 1 << 30;
 
-/// What a look into a packet's home line tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peek {
-    /// Its entry is at this place.
-    At(u32),
-    /// There is none.
-    Absent,
-    /// There may be one away from home; those lines are being fetched.
-    Away,
-}
-
 #[derive(Debug)]
 pub(crate) struct Family<E> {
     entries: TableMemory<E>,
@@ -88,36 +77,52 @@ impl<E: Entry> Family<E> {
         E::hash(key, self.seed)
     }
 
-    /// Asks for the home line of what has this hash.
-    #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
-        if let Some(entry) = self.entries.get(self.home(hash) * E::PER_LINE) {
+    /// Asks for the home line of what has this hash; returns the line.
+    #[inline(always)]
+    pub(crate) fn prefetch_home(&self, hash: u64) -> u32 {
+        let home = self.home(hash);
+        if let Some(entry) = self.entries.get(home * E::PER_LINE) {
             prefetch(entry);
         }
+        home as u32
     }
 
     /// Asks for the line of the entry at `place`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch_place(&self, place: u32) {
         if let Some(entry) = self.entries.get(place as usize) {
             prefetch(entry);
         }
     }
 
-    /// Looks into the home line only.
-    #[inline]
-    pub(crate) fn peek(&self, key: &E::Key, hash: u64) -> Peek {
-        let home = self.home(hash);
-        match self.in_line(home, key) {
-            Some(place) => Peek::At(place),
-            None if self.away(home) == 0 => Peek::Absent,
-            None => {
-                for line in &self.candidates(hash)[1..] {
-                    self.prefetch_place((line * E::PER_LINE) as u32);
-                }
-                Peek::Away
+    /// Asks for the other lines in which the entry may be that is not at home.
+    #[inline(never)]
+    pub(crate) fn prefetch_others(&self, key: &E::Key) {
+        let [home, others @ ..] = self.candidates(self.hash(key));
+        if self.away(home) > 0 {
+            for line in others {
+                self.prefetch_place((line * E::PER_LINE) as u32);
             }
         }
+    }
+
+    /// The entry under `key`, with its place, if it stands in its home line.
+    #[inline(always)]
+    pub(crate) fn at_home(&self, home: u32, key: &E::Key) -> Option<(u32, &E)> {
+        let first = home as usize * E::PER_LINE;
+        let line = self.entries.get(first..first + E::PER_LINE)?;
+        for (way, entry) in line.iter().enumerate() {
+            if entry.is_under(key) {
+                return Some(((first + way) as u32, entry));
+            }
+        }
+        None
+    }
+
+    /// The entry at `place`, in use or not.
+    #[inline(always)]
+    pub(crate) fn at(&self, place: u32) -> Option<&E> {
+        self.entries.get(place as usize)
     }
 
     /// The place of the entry under `key`.
@@ -151,16 +156,19 @@ impl<E: Entry> Family<E> {
     }
 
     /// Sets the end of life of the flow at `place`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn keep_until(&mut self, place: u32, expires: Tick) {
-        let head = self.entries[place as usize].head_mut();
-        let before = core::mem::replace(&mut head.expires, expires);
+        let Some(entry) = self.entries.get_mut(place as usize) else {
+            return;
+        };
+        let before = core::mem::replace(&mut entry.head_mut().expires, expires);
         if !expires.has_reached(before) {
             self.bring_forward(place, expires);
         }
     }
 
     /// Sees to it that the sweep looks at the group of `place` at `expires`.
+    #[inline(never)]
     fn bring_forward(&mut self, place: u32, expires: Tick) {
         let due = &mut self.due[place as usize / E::PER_LINE / GROUP];
         if !expires.has_reached(*due) {

@@ -171,10 +171,10 @@ impl FlowTable {
     /// Asks for the memory that [`find`](Self::find) will read first.
     #[inline]
     pub fn prefetch(&self, family: IpFamily, TupleHash(hash): TupleHash) {
-        match family {
-            IpFamily::V4 => self.v4.prefetch(hash),
-            IpFamily::V6 => self.v6.prefetch(hash),
-        }
+        let _line = match family {
+            IpFamily::V4 => self.v4.prefetch_home(hash),
+            IpFamily::V6 => self.v6.prefetch_home(hash),
+        };
     }
 
     /// The flow that a packet with this tuple belongs to, and which way it goes.
@@ -296,7 +296,7 @@ impl FlowTable {
                 reads += 1;
                 self.sweep_group(at, now, &mut ended);
             }
-            self.sweep_at = (at + 1) % self.groups();
+            self.sweep_at = if at + 1 < self.groups() { at + 1 } else { 0 };
         }
         groups.min(self.groups())
     }
