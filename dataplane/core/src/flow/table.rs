@@ -437,7 +437,7 @@ fn live_flow<E: Entry>(entries: &Family<E>, place: u32) -> Option<Flow> {
 fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
     let entry = entries.get(place);
     let head = entry.head();
-    let has_local = head.local_port != 0 && head.link != NONE;
+    let has_local = head.local_port() != 0 && head.link != NONE;
     Flow {
         request: entry.tuple(),
         server: ServerId(head.server),
