@@ -179,6 +179,7 @@ fn service() -> Service {
         generation: 1,
         servers: candidates.into(),
         departed: [].into(),
+        by_client: true,
     }
 }
 
