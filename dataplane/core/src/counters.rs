@@ -217,11 +217,11 @@ impl WorkerCounters {
         self.drops[reason as usize].get()
     }
 
-    /// Packets that came to this worker: from receive queues and from other workers.
+    /// Packets taken from the receive queues of all ports.
     #[must_use]
-    pub fn packets_come(&self) -> u64 {
-        let received = self.ports.iter().map(|port| port.packets_received.get());
-        received.sum::<u64>() + self.taken_over.get()
+    pub fn packets_received(&self) -> u64 {
+        let ports = self.ports.iter();
+        ports.map(|port| port.packets_received.get()).sum()
     }
 
     /// The counters of `port`, if there is such a port.
