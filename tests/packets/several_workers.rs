@@ -176,7 +176,8 @@ fn a_packet_at_any_worker_is_handed_over_once_at_most_and_forwarded_once() {
             let mut handed_off = 0;
             for port in 4000..4040 {
                 for (at, packet) in [net.syn(port), net.segment(port, ACK)].iter().enumerate() {
-                    worlds[(usize::from(port) + at) % count].receive(WAN, &[packet.clone()]);
+                    worlds[(usize::from(port) + at) % count]
+                        .receive(WAN, std::slice::from_ref(packet));
                     let before = sent_and_handed_off(&mut worlds);
                     deliver(&mut worlds);
                     let after = sent_and_handed_off(&mut worlds);

@@ -45,7 +45,8 @@ fn window(key: &Key, bit: usize) -> u32 {
 }
 
 /// The hash with one key, worked out beforehand for every value of every byte: a look-up and an XOR
-/// for each byte. 36 KiB, of which IPv4 touches 12.
+/// for each byte. 36 KiB, of which IPv4 touches 12. A table for each half byte would be an eighth of
+/// that, and took 10 ns for an IPv4 tuple where this one takes 4 (IPv6: 59 and 16; caches warm).
 #[derive(Debug)]
 pub struct Toeplitz {
     of_byte: Box<[[u32; 256]; INPUT_BYTES]>,
