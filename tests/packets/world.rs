@@ -17,6 +17,7 @@ use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
 };
 use weir_core::snapshot::{Settings, Snapshot};
+use weir_core::steer::Steering;
 use weir_core::testing::{MemFrame, MemOutlet};
 use weir_core::time::Tick;
 use weir_wire::builder::{PacketBuilder, addr};
@@ -163,12 +164,17 @@ impl World {
         Self::worker(0, 1, limits(), services)
     }
 
-    pub(crate) fn worker(id: u16, workers: u16, limits: Limits, services: &[Described]) -> Self {
+    pub(crate) fn worker(
+        id: u16,
+        steering: impl Into<Steering>,
+        limits: Limits,
+        services: &[Described],
+    ) -> Self {
         let counters = Arc::new(WorkerCounters::new(2, limits.servers));
         let mut world = Self {
             director: Director::new(
                 WorkerId(id),
-                workers,
+                steering,
                 &limits,
                 Arc::clone(&counters),
                 [0x1234_5678_9abc_def1, 0x0fed_cba9_8765_4321],
@@ -258,6 +264,7 @@ impl World {
             generation: self.generation,
             servers: candidates.into(),
             departed: [].into(),
+            by_client: described.method == Method::Nat,
         }
     }
 

@@ -247,10 +247,12 @@ pub(crate) fn workers(answer: &Workers) -> String {
         ">Full%",
         ">Created",
         ">Expired",
+        ">Received",
         ">Forwarded",
         ">ToLinux",
         ">FromLinux",
         ">HandedOff",
+        ">TakenOver",
         ">Dropped",
         ">Busy%",
         ">LongestTurn(us)",
@@ -268,15 +270,25 @@ pub(crate) fn workers(answer: &Workers) -> String {
             format!("{full:.1}"),
             worker.flows_created.to_string(),
             worker.flows_expired.to_string(),
+            worker.packets_received.to_string(),
             worker.packets_forwarded.to_string(),
             worker.packets_punted.to_string(),
             worker.packets_from_linux.to_string(),
             worker.packets_handed_off.to_string(),
+            worker.packets_taken_over.to_string(),
             worker.packets_dropped.to_string(),
             format!("{:.1}", worker.busy_ratio * 100.0),
             worker.longest_turn_us.to_string(),
             worker.epoch.to_string(),
         ]);
+    }
+    table.line(String::new());
+    table.line(answer.steering.clone());
+    if answer.workers.len() > 1 {
+        let imbalance = answer.imbalance_ratio;
+        table.line(format!(
+            "packets of the busiest worker in the last seconds: {imbalance:.2} times the mean"
+        ));
     }
     table.render()
 }

@@ -204,16 +204,40 @@ To           Via          Port  VLAN  Source  From
 
 #[test]
 fn workers_show_how_full_and_how_busy_they_are() {
-    let body = json!({"workers": [{
+    let body = json!({"steering": "1 worker: it owns every flow", "imbalance_ratio": 1.0, "workers": [{
         "id": 0, "core": 1, "epoch": 7, "flows": 850_000, "flows_max": 1_000_000,
-        "flows_created": 1_234_567, "flows_expired": 384_567, "packets_forwarded": 98_765_432,
+        "flows_created": 1_234_567, "flows_expired": 384_567, "packets_received": 98_765_900,
+        "packets_taken_over": 12, "packets_forwarded": 98_765_432,
         "packets_punted": 321, "packets_from_linux": 300, "packets_handed_off": 0,
         "packets_dropped": 17, "turns": 1_000_000, "busy_ratio": 0.4321, "longest_turn_us": 412
     }]});
     assert_eq!(shown("weir workers", &body), "\
-Worker  Core   Flows  Full%  Created  Expired  Forwarded  ToLinux  FromLinux  HandedOff  Dropped  Busy%  LongestTurn(us)  Epoch
-     0     1  850000   85.0  1234567   384567   98765432      321        300          0       17   43.2              412      7
+Worker  Core   Flows  Full%  Created  Expired  Received  Forwarded  ToLinux  FromLinux  HandedOff  TakenOver  Dropped  Busy%  LongestTurn(us)  Epoch
+     0     1  850000   85.0  1234567   384567  98765900   98765432      321        300          0         12       17   43.2              412      7
+
+1 worker: it owns every flow
 ");
+}
+
+#[test]
+fn several_workers_show_whose_flows_are_whose_and_how_even_that_is() {
+    let body = json!({"steering": "2 workers: by hand", "imbalance_ratio": 1.125, "workers": [
+        worker_body(0), worker_body(1)
+    ]});
+    let shown = shown("weir workers", &body);
+    let end = "\n2 workers: by hand\n\
+               packets of the busiest worker in the last seconds: 1.12 times the mean\n";
+    assert!(shown.ends_with(end), "{shown}");
+}
+
+fn worker_body(id: u16) -> serde_json::Value {
+    json!({
+        "id": id, "core": id, "epoch": 7, "flows": 0, "flows_max": 1000, "flows_created": 0,
+        "flows_expired": 0, "packets_received": 0, "packets_taken_over": 0,
+        "packets_forwarded": 0, "packets_punted": 0, "packets_from_linux": 0,
+        "packets_handed_off": 0, "packets_dropped": 0, "turns": 1, "busy_ratio": 0.0,
+        "longest_turn_us": 1
+    })
 }
 
 #[test]

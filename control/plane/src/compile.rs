@@ -36,6 +36,8 @@ struct Held {
     is_changed_scheduler: bool,
     cursor: Arc<AtomicU64>,
     generation: u16,
+    /// It has or had NAT servers. Never false again: flows keep to the owner they were made by.
+    by_client: bool,
     /// The last added first, as IPVS lists them.
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
@@ -192,6 +194,7 @@ impl Held {
             is_changed_scheduler: false,
             cursor: Arc::default(),
             generation: 1,
+            by_client: false,
             list: Vec::new(),
             departed: Vec::new(),
             retired: Totals::default(),
@@ -222,6 +225,7 @@ impl Held {
         let places: HashMap<ServerId, usize> = places.collect();
         let mut added = Vec::new();
         for server in &wanted.servers {
+            self.by_client |= server.method == weir_model::Method::Nat;
             let id = slots.take(slot_key(wanted, server), method(server.method), workers);
             match places.get(&id) {
                 Some(&at) => {
@@ -314,6 +318,7 @@ impl Held {
             generation: self.generation,
             servers,
             departed: self.departed.clone().into(),
+            by_client: self.by_client,
         }
     }
 }

@@ -12,7 +12,7 @@ use weir_worker::Handle;
 
 use crate::devices::PortReport;
 use crate::host::TwinCounters;
-use crate::state::State;
+use crate::state::{BusyMeter, State};
 use page::{Labels, Page};
 
 /// The content type of the page: Prometheus's text format.
@@ -128,6 +128,11 @@ impl State {
         for (worker, busy) in self.workers().iter().zip(&self.busy) {
             family.set(worker_labels(worker), busy.ratio);
         }
+        page.gauge(
+            "weir_workers_imbalance_ratio",
+            "Packets of the busiest worker in the last seconds, received or taken over, to the mean of all.",
+        )
+        .set(Labels::new(), BusyMeter::imbalance(&self.busy));
     }
 
     fn port_metrics(&self, page: &mut Page) {
@@ -185,6 +190,11 @@ type CounterOf<T> = (&'static str, &'static str, fn(&T) -> f64);
 
 const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
     (
+        "weir_worker_received_packets_total",
+        "Packets that the worker took from receive queues.",
+        |c| c.packets_received() as f64,
+    ),
+    (
         "weir_worker_forwarded_packets_total",
         "Packets of flows sent on to a real server or client.",
         |c| c.forwarded.get() as f64,
@@ -203,6 +213,11 @@ const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
         "weir_worker_handed_off_packets_total",
         "Packets handed to the worker that owns their flow.",
         |c| c.handed_off.get() as f64,
+    ),
+    (
+        "weir_worker_taken_over_packets_total",
+        "Packets that other workers handed to this one.",
+        |c| c.taken_over.get() as f64,
     ),
     (
         "weir_worker_unparked_packets_total",

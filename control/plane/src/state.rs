@@ -25,6 +25,8 @@ pub struct About {
     pub version: String,
     /// Version of DPDK, the numbers only.
     pub dpdk_version: String,
+    /// Who owns a flow among the workers, and why, in a sentence.
+    pub steering: String,
 }
 
 /// What the daemon made before control takes over.
@@ -99,13 +101,16 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// The share of a worker's turns that found a packet.
+/// What a worker did between the last two looks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BusyMeter {
     turns: u64,
     busy: u64,
-    /// From 0 to 1, between the last two looks.
+    packets: u64,
+    /// The share of turns that found a packet, from 0 to 1.
     pub(crate) ratio: f64,
+    /// Packets that came, from ports and from other workers.
+    come: u64,
 }
 
 impl BusyMeter {
@@ -115,7 +120,20 @@ impl BusyMeter {
         let (busy, turns) = (counters.turns_busy.get(), counters.turns.get());
         let passed = turns.saturating_sub(self.turns).max(1);
         self.ratio = (busy.saturating_sub(self.busy) as f64 / passed as f64).min(1.0);
-        (self.busy, self.turns) = (busy, turns);
+        let packets = counters.packets_received() + counters.taken_over.get();
+        self.come = packets.saturating_sub(self.packets);
+        (self.busy, self.turns, self.packets) = (busy, turns, packets);
+    }
+
+    /// How many times the mean of all workers' packets the busiest one had: 1 when all had as many
+    /// or none had any, at most the number of workers.
+    pub(crate) fn imbalance(meters: &[Self]) -> f64 {
+        let all: u64 = meters.iter().map(|meter| meter.come).sum();
+        let busiest = meters.iter().map(|meter| meter.come).max();
+        match all {
+            0 => 1.0,
+            _ => busiest.unwrap_or(0) as f64 * meters.len() as f64 / all as f64,
+        }
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn state(services: &str, workers: Vec<Handle>) -> State {
         about: About {
             version: "0.0.0".to_owned(),
             dpdk_version: "0".to_owned(),
+            steering: "by hand".to_owned(),
         },
         set_log_level: Box::new(|_| ()),
     };

@@ -13,7 +13,7 @@ use weir_model::{ServerKey, Service, ServiceKey};
 use crate::compile::model_method;
 use crate::drops;
 use crate::slots::SlotKey;
-use crate::state::State;
+use crate::state::{BusyMeter, State};
 use crate::totals::FlowCounts;
 
 impl State {
@@ -127,6 +127,8 @@ impl State {
                 flows_max: worker.flows_max() as u64,
                 flows_created: counters.flows_created.get(),
                 flows_expired: counters.flows_expired.get(),
+                packets_received: counters.packets_received(),
+                packets_taken_over: counters.taken_over.get(),
                 packets_forwarded: counters.forwarded.get(),
                 packets_punted: counters.punted.get(),
                 packets_from_linux: counters.from_linux.get(),
@@ -138,6 +140,8 @@ impl State {
             }
         });
         Workers {
+            steering: self.about.steering.clone(),
+            imbalance_ratio: BusyMeter::imbalance(&self.busy),
             workers: workers.collect(),
         }
     }

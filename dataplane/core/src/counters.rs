@@ -145,6 +145,8 @@ pub struct WorkerCounters {
     pub from_linux: Counter,
     /// Packets handed to the worker that owns their flow.
     pub handed_off: Counter,
+    /// Packets that other workers handed to this one.
+    pub taken_over: Counter,
     /// Packets that waited for a neighbour and were then sent.
     pub unparked: Counter,
     /// ICMP errors that Weir made.
@@ -185,6 +187,7 @@ impl WorkerCounters {
             punted: Counter::default(),
             from_linux: Counter::default(),
             handed_off: Counter::default(),
+            taken_over: Counter::default(),
             unparked: Counter::default(),
             icmp_sent: Counter::default(),
             resets_sent: Counter::default(),
@@ -212,6 +215,13 @@ impl WorkerCounters {
     #[must_use]
     pub fn drops(&self, reason: DropReason) -> u64 {
         self.drops[reason as usize].get()
+    }
+
+    /// Packets taken from the receive queues of all ports.
+    #[must_use]
+    pub fn packets_received(&self) -> u64 {
+        let ports = self.ports.iter();
+        ports.map(|port| port.packets_received.get()).sum()
     }
 
     /// The counters of `port`, if there is such a port.

@@ -23,6 +23,7 @@ use crate::note::{Note, PuntClass, Verdict};
 use crate::plain::{Found, Target};
 use crate::service::ServerId;
 use crate::snapshot::Snapshot;
+use crate::steer::Steering;
 use crate::time::Tick;
 use crate::track::tuple_of;
 
@@ -57,7 +58,7 @@ const PATH_MTU_SECONDS: u32 = 600;
 #[derive(Debug)]
 pub struct Director<F> {
     pub(crate) id: WorkerId,
-    pub(crate) workers: u16,
+    pub(crate) steering: Steering,
     pub(crate) flows: FlowTable,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) counters: Arc<WorkerCounters>,
@@ -112,11 +113,12 @@ struct ClientHop {
 }
 
 impl<F: Frame> Director<F> {
-    /// A director for worker `id` of `workers`. All its memory is taken here. `seed` is random.
+    /// A director for worker `id`, one of those among whom `steering` shares flows out. All its
+    /// memory is taken here. `seed` is random.
     #[must_use]
     pub fn new(
         id: WorkerId,
-        workers: u16,
+        steering: impl Into<Steering>,
         limits: &Limits,
         counters: Arc<WorkerCounters>,
         seed: [u64; 2],
@@ -128,7 +130,7 @@ impl<F: Frame> Director<F> {
         };
         Self {
             id,
-            workers: workers.max(1),
+            steering: steering.into(),
             flows: FlowTable::new(limits.flows, limits.flows_v6, seed),
             snapshot: Arc::new(Snapshot::empty()),
             counters,

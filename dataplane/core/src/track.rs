@@ -5,12 +5,11 @@ use weir_wire::{Headers, icmp, parse_embedded, protocol, tcp_flag};
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
 use crate::flow::{Direction, Flow, FlowId, NewFlow, Tuple};
-use crate::io::{Frame, WorkerId};
+use crate::io::Frame;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
 use crate::plain::count_activity;
 use crate::schedule::Scheduler;
 use crate::service::{Method, Protocol, Server, ServerId};
-use crate::steer::owner;
 use crate::time::Tick;
 
 /// A source port that never begins a flow: data connections of active FTP come from it.
@@ -83,14 +82,14 @@ impl<F: Frame> Director<F> {
         let services = &self.snapshot.services;
         let Some((_, service)) = services.find(tuple.service_key()) else {
             let is_reply = services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port);
-            let owner = owner(tuple.dst, tuple.dst_port, self.workers);
+            let owner = self.steering.owner_of_client(tuple.dst, tuple.dst_port);
             return if is_reply && owner != self.id && !is_handed_off {
                 Verdict::HandOff(owner)
             } else {
                 Verdict::Punt(crate::classify::punt_class(headers))
             };
         };
-        let owner = owner(tuple.src, tuple.src_port, self.workers);
+        let owner = self.steering.owner_of_request(tuple, service.by_client);
         if owner != self.id && !is_handed_off {
             return Verdict::HandOff(owner);
         }
@@ -210,9 +209,7 @@ impl<F: Frame> Director<F> {
                 }
             }
             _ if is_handed_off => unrelated,
-            _ => self
-                .foreign_owner(inner.service_key(), inner.src, inner.src_port)
-                .unwrap_or(unrelated),
+            _ => self.foreign_owner(inner).unwrap_or(unrelated),
         }
     }
 
@@ -222,12 +219,12 @@ impl<F: Frame> Director<F> {
             return None;
         }
         let services = &self.snapshot.services;
-        let from_service = sent.reversed().service_key();
-        if services.find(from_service).is_some() {
-            return self.foreign_owner(from_service, sent.dst, sent.dst_port);
+        let request = sent.reversed();
+        if services.find(request.service_key()).is_some() {
+            return self.foreign_owner(&request);
         }
         let to_nat_server = services.is_nat_source(sent.protocol, sent.dst, sent.dst_port);
-        let owner = owner(sent.src, sent.src_port, self.workers);
+        let owner = self.steering.owner_of_client(sent.src, sent.src_port);
         (to_nat_server && owner != self.id).then_some(Verdict::HandOff(owner))
     }
 
@@ -250,14 +247,10 @@ impl<F: Frame> Director<F> {
         })
     }
 
-    fn foreign_owner(
-        &self,
-        service: crate::service::ServiceKey,
-        client: weir_wire::Addr,
-        port: u16,
-    ) -> Option<Verdict> {
-        self.snapshot.services.find(service)?;
-        let owner: WorkerId = owner(client, port, self.workers);
+    /// The worker that owns the flow of a client's packet, when it is another.
+    fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
+        let (_, service) = self.snapshot.services.find(request.service_key())?;
+        let owner = self.steering.owner_of_request(request, service.by_client);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }

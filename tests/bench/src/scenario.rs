@@ -180,6 +180,7 @@ fn service() -> Service {
         generation: 1,
         servers: candidates.into(),
         departed: [].into(),
+        by_client: true,
     }
 }
 

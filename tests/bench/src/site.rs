@@ -10,6 +10,7 @@ use weir_core::flow::Timeouts;
 use weir_core::io::{Burst, PacketIo, WorkerId};
 use weir_core::service::Method;
 use weir_core::snapshot::Snapshot;
+use weir_core::steer::Steering;
 use weir_worker::{Clock, Config, Handle, Idle, Peers, Worker, mesh};
 
 use crate::check::{self, Checker};
@@ -84,6 +85,7 @@ impl<S: Supply> Site<S> {
             core: Some(usize::from(place.id)),
             idle: Idle::Busy,
             limits: scenario::limits(capacity),
+            steering: Steering::by_client(place.peers.workers()),
             ports: source.port_count(),
             twins: None,
             clock: Clock::start(),

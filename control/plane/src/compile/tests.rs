@@ -254,3 +254,24 @@ fn a_service_that_left_is_unknown_and_its_servers_linger() {
     let now = world.compiler.compile(&again, &world.workers, world.epoch);
     assert_eq!(now.list()[0].servers.len(), 1);
 }
+
+/// Replies of NAT servers show the client only, and flows keep to the owner they were made by.
+#[test]
+fn a_service_that_ever_had_a_nat_server_is_owned_by_client() {
+    let mut compiler = Compiler::new(SERVERS);
+    let workers = [worker(0)];
+    let mut is_by_client = |methods: &[weir_model::Method], epoch| {
+        let mut wanted = services("rr", &[(1, 1), (2, 1)]);
+        wanted[0].servers.truncate(methods.len());
+        for (server, method) in wanted[0].servers.iter_mut().zip(methods) {
+            server.method = *method;
+        }
+        let services = compiler.compile(&wanted, &workers, epoch);
+        services.list()[0].by_client
+    };
+    use weir_model::Method::{Dr, Nat, Tun};
+    assert!(!is_by_client(&[], 1));
+    assert!(!is_by_client(&[Dr, Tun], 2));
+    assert!(is_by_client(&[Dr, Nat], 3));
+    assert!(is_by_client(&[Dr], 4));
+}

@@ -63,6 +63,36 @@ fn what_workers_count_is_summed_and_labelled() {
     }
 }
 
+#[test]
+fn the_busiest_of_two_workers_is_told_against_the_mean() {
+    let workers = [worker(0), worker(1)];
+    let mut state = state("", workers.to_vec());
+    let ratio = |text: &str| -> f64 {
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix("weir_workers_imbalance_ratio "));
+        line.expect("it is told").parse().expect("a number")
+    };
+    assert_eq!(ratio(&state.metrics()), 1.0, "nothing came");
+    workers[0].counters().ports[0].packets_received.add(100);
+    workers[0].counters().ports[1].packets_received.add(100);
+    workers[1].counters().ports[0].packets_received.add(50);
+    workers[1].counters().taken_over.add(50);
+    state.estimate(2.0);
+    let text = state.metrics();
+    assert_eq!(ratio(&text), 200.0 * 2.0 / 300.0);
+    for line in [
+        "weir_worker_received_packets_total{worker=\"0\"} 200",
+        "weir_worker_received_packets_total{worker=\"1\"} 50",
+        "weir_worker_taken_over_packets_total{worker=\"1\"} 50",
+    ] {
+        assert!(text.lines().any(|is| is == line), "{line}");
+    }
+    // What came before the last look no longer counts.
+    workers[1].counters().ports[0].packets_received.add(10);
+    state.estimate(2.0);
+    assert_eq!(ratio(&state.metrics()), 2.0);
+}
+
 /// The rules that alert name no metric that the page does not have.
 #[test]
 fn the_alerts_name_only_metrics_that_exist() {

@@ -134,6 +134,9 @@ pub struct Service {
     /// Servers that left this service while the cursor may stand on them, each with its
     /// predecessor in the list at that time (none: it was the head).
     pub departed: Box<[(ServerId, Option<ServerId>)]>,
+    /// Its flows must be owned by client and port ([`crate::steer`]): it has or had NAT servers,
+    /// whose replies show nothing else.
+    pub by_client: bool,
 }
 
 /// All services and servers.
