@@ -40,6 +40,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         generation: 1,
         servers: candidates.into(),
         departed: [].into(),
+        local: None,
     };
     Services::new(vec![service], slots)
 }
