@@ -17,6 +17,7 @@ use crate::counters::{DropReason, WorkerCounters};
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
+use crate::local::LocalEnds;
 use crate::next_hop::park::Park;
 use crate::next_hop::{Hop, NextHop};
 use crate::note::{Note, PuntClass, Verdict};
@@ -59,6 +60,7 @@ pub struct Director<F> {
     pub(crate) id: WorkerId,
     pub(crate) workers: u16,
     pub(crate) flows: FlowTable,
+    pub(crate) locals: LocalEnds,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) park: Park<F>,
@@ -130,6 +132,7 @@ impl<F: Frame> Director<F> {
             id,
             workers: workers.max(1),
             flows: FlowTable::new(limits.flows, limits.flows_v6, seed),
+            locals: LocalEnds::new(workers.max(1), limits.servers, seed[1]),
             snapshot: Arc::new(Snapshot::empty()),
             counters,
             park: Park::new(limits.parked, limits.parked_per_neighbour),

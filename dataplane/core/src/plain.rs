@@ -202,7 +202,10 @@ impl<F: Frame> Director<F> {
         mut frame: F,
         outlet: &mut O,
     ) -> Result<(), F> {
-        let Some(&Entry4 { head: flow, .. }) = self.flows.v4.at(found.place) else {
+        let Some(&Entry4 {
+            head: flow, local, ..
+        }) = self.flows.v4.at(found.place)
+        else {
             return Err(frame);
         };
         let timeouts = &self.snapshot.settings.timeouts;
@@ -218,8 +221,13 @@ impl<F: Frame> Director<F> {
         }
         match flow.method() {
             Method::Dr => plain::pass_on(head, &target.hop.link),
-            Method::Nat if plain::lacks_checksum(head) => return Err(frame),
+            Method::Nat | Method::FullNat if plain::lacks_checksum(head) => return Err(frame),
             Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, target.port),
+            Method::FullNat => {
+                let addrs = both_addrs(local, target.addr);
+                let ports = both_ports(flow.local_port, target.port);
+                plain::pass_between(head, &target.hop.link, addrs, ports);
+            }
             Method::Tun => return Err(frame),
         }
         let out = target.hop.port;
@@ -261,11 +269,18 @@ impl<F: Frame> Director<F> {
         let Some(head) = frame.bytes_mut().first_chunk_mut() else {
             return Err(frame);
         };
-        let is_nat = flow.method() == Method::Nat;
-        if found.len > hop.mtu || plain::lacks_checksum(head) || !is_nat {
+        if found.len > hop.mtu || plain::lacks_checksum(head) {
             return Err(frame);
         }
-        plain::pass_from(head, &hop.link, virt, second_half(ports));
+        let [client_port, virt_port] = port_halves(ports);
+        match flow.method() {
+            Method::Nat => plain::pass_from(head, &hop.link, virt, virt_port),
+            Method::FullNat => {
+                let (addrs, ports) = (both_addrs(virt, client), both_ports(virt_port, client_port));
+                plain::pass_between(head, &hop.link, addrs, ports);
+            }
+            Method::Dr | Method::Tun => return Err(frame),
+        }
         let out = hop.port;
         moved.keep(&mut self.flows, &self.counters, request, now);
         if let Some(counters) = self.counters.servers.get(flow.server as usize) {
@@ -416,9 +431,23 @@ fn halves(addrs: u64) -> [u32; 2] {
     [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes)
 }
 
-/// The destination port.
+/// Both ports of a packet, the source's first.
 #[inline(always)]
-fn second_half(ports: u32) -> u16 {
-    let [_, _, c, d] = ports.to_ne_bytes();
-    u16::from_ne_bytes([c, d])
+fn port_halves(ports: u32) -> [u16; 2] {
+    let [a, b, c, d] = ports.to_ne_bytes();
+    [[a, b], [c, d]].map(u16::from_ne_bytes)
+}
+
+/// The reverse of [`halves`].
+#[inline(always)]
+fn both_addrs(src: u32, dst: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (src.to_ne_bytes(), dst.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The reverse of [`port_halves`].
+#[inline(always)]
+fn both_ports(src: u16, dst: u16) -> u32 {
+    let ([a, b], [c, d]) = (src.to_ne_bytes(), dst.to_ne_bytes());
+    u32::from_ne_bytes([a, b, c, d])
 }

@@ -1,7 +1,8 @@
 //! Which worker owns a flow.
 //!
 //! The owner follows from the client's address and port alone, so that both directions lead to it:
-//! requests carry the client as their source, NAT replies as their destination.
+//! requests carry the client as their source, NAT replies as their destination. A FullNAT reply
+//! carries a local end instead, which the owner chose so that it leads back to it.
 
 use weir_wire::Addr;
 
@@ -16,6 +17,14 @@ pub fn owner(client: Addr, port: u16, workers: u16) -> WorkerId {
     let mixed = (folded ^ u64::from(port) << 40).wrapping_mul(ODD);
     let mixed = (mixed ^ mixed >> 29).wrapping_mul(ODD);
     WorkerId((((mixed >> 32) * u64::from(workers)) >> 32) as u16)
+}
+
+/// The owner, among `workers`, of the FullNAT flows whose local end has this port: it took the end
+/// because of that.
+#[inline]
+#[must_use]
+pub fn owner_of_local(port: u16, workers: u16) -> WorkerId {
+    WorkerId(port % workers.max(1))
 }
 
 #[cfg(test)]
