@@ -68,8 +68,15 @@ fn a_request_leaves_from_a_local_end_to_the_servers_port() {
         ]);
         // Later packets keep it.
         world.receive(WAN, &[net.segment(4000, ACK)]);
-        let later = headers(&world.only_sent().1);
-        assert_eq!((later.src, later.src_port), (h.src, h.src_port));
+        let expected = PacketBuilder::eth(LAN_MAC, server_mac(1))
+            .ip(h.src, net.server(1))
+            .ttl(63)
+            .tcp(h.src_port, 8080)
+            .flags(ACK)
+            .seq(1001)
+            .ack(5000)
+            .payload(b"hello");
+        assert_eq!(world.only_sent(), (LAN, expected.build()));
     }
 }
 
@@ -108,6 +115,15 @@ fn a_datagram_without_checksum_gets_one_for_both_new_ends() {
         .udp(h.src_port, 80)
         .payload(b"query");
     assert_eq!(out, expected.build());
+    let answer = PacketBuilder::eth(server_mac(3), LAN_MAC).ip(net.server(3), h.src);
+    let answer = answer.udp_without_checksum(80, h.src_port);
+    world.receive(LAN, &[answer.payload(b"answer").build()]);
+    let expected = PacketBuilder::eth(WAN_MAC, ROUTER_MAC)
+        .ip(net.vip, net.client)
+        .ttl(63)
+        .udp(80, 999)
+        .payload(b"answer");
+    assert_eq!(world.only_sent(), (WAN, expected.build()));
 }
 
 #[test]
@@ -191,6 +207,17 @@ fn a_new_flow_without_a_free_local_end_ends_and_touches_no_other() {
             let expected = to_client(&net, 4000 + n as u16).flags(SYN | ACK);
             assert_eq!(world.only_sent().1, expected.build());
         }
+    }
+}
+
+/// Were its flow with a NAT server begun, replies to that local end would go astray.
+#[test]
+fn a_client_that_pretends_to_be_a_local_end_is_a_martian() {
+    for net in Net::both() {
+        let mut world = World::new(&[web(&net)]);
+        let spoofed = PacketBuilder::eth(ROUTER_MAC, WAN_MAC).ip(net.local(0), net.vip);
+        world.receive(WAN, &[spoofed.tcp(5000, 80).flags(SYN).build()]);
+        world.assert_moved(&[("drop.martian", 1)]);
     }
 }
 
