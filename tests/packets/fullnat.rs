@@ -476,3 +476,31 @@ fn replies_and_errors_at_any_worker_find_the_flow_and_no_local_end_is_taken_twic
         assert!(handed > 0, "nothing came to the wrong worker");
     }
 }
+
+/// The director still has the address, and flows go on by it.
+#[test]
+fn replies_to_an_address_that_left_the_pool_still_find_the_flow() {
+    for net in Net::both() {
+        let mut worlds = workers(2, &[web(&net)]);
+        let mut handed = 0;
+        let mut flows = Vec::new();
+        for port in 4000..4004 {
+            worlds[0].receive(WAN, &[net.syn(port)]);
+            deliver(&mut worlds);
+            let h = headers(&only_sent(&mut worlds).1);
+            flows.push((port, h.dst, (h.src, h.src_port)));
+        }
+        for world in &mut worlds {
+            world.publish(&[Described::web(&net, Method::Nat)], &[]);
+        }
+        for (port, server, local) in flows {
+            let reply = PacketBuilder::eth(server_mac(3), LAN_MAC).ip(server, local.0);
+            let reply = reply.tcp(80, local.1).flags(SYN | ACK);
+            worlds[0].receive(LAN, &[reply.build()]);
+            handed += deliver(&mut worlds);
+            let expected = to_client(&net, port).flags(SYN | ACK);
+            assert_eq!(only_sent(&mut worlds), (WAN, expected.build()));
+        }
+        assert!(handed > 0, "nothing came to the wrong worker");
+    }
+}

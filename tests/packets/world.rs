@@ -300,6 +300,9 @@ impl World {
             target,
         };
         let lan = u16::from(!self.is_one_arm);
+        let own = ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr);
+        let locals = Net::both().map(|net| [net.local(0), net.local(1)]);
+        let own = own.into_iter().chain(locals.into_iter().flatten());
         let mut neighbours = vec![
             ((InterfaceId(0), addr("192.0.2.254")), ROUTER_MAC),
             ((InterfaceId(0), addr("2001:db8:1::fe")), ROUTER_MAC),
@@ -322,7 +325,7 @@ impl World {
                     "2001:db8:2::fe",
                 ),
             ],
-            ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr),
+            own,
             [
                 route("0.0.0.0", 96, out(0, Some("192.0.2.254"))),
                 route("192.0.2.0", 96 + 24, out(0, None)),

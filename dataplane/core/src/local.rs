@@ -18,11 +18,12 @@ use crate::service::ServerId;
 /// Most addresses in a pool.
 pub const ADDRS_MAX: usize = 64;
 
-/// Look-ups of the flow table for one new flow, while enough ends are free for one of the first to
-/// be free, and after a search that failed: then every further client would cost as much.
-const FEW_PROBES: u32 = 8;
-/// Look-ups of the flow table for one new flow when ends are scarce.
+/// Look-ups of the flow table for one new flow at most. The first end is nearly always free: it was
+/// taken longest ago.
 const MANY_PROBES: u32 = 256;
+/// The same after a search that failed, until one succeeds: without a free end, each further SYN of
+/// a flood would cost as much.
+const FEW_PROBES: u32 = 8;
 /// Ends looked at for each worker and probe, most of them other workers'. With an even spread one
 /// of so many is this worker's but for one in `e` to the power of 8.
 const STEPS_PER_PROBE: u32 = 8;
@@ -58,12 +59,6 @@ impl LocalPool {
     #[must_use]
     pub fn ports(&self) -> u32 {
         u32::from(self.last_port - self.first_port) + 1
-    }
-
-    /// How many flows one worker of `workers` can have with one real server.
-    #[must_use]
-    pub fn share(&self, workers: u16) -> u64 {
-        self.addrs.len() as u64 * u64::from(self.ports()) / u64::from(workers.max(1))
     }
 }
 
@@ -102,23 +97,19 @@ impl LocalEnds {
         }
     }
 
-    /// A local end for a new flow to `server`, which has `flows` flows of this worker; none when no
-    /// free one was found. `is_own` tells whether replies to an end reach this worker, `is_taken`
-    /// whether a flow to this server has it.
+    /// A local end for a new flow to `server`; none when no free one was found. `is_own` tells
+    /// whether replies to an end reach this worker, `is_taken` whether a flow to this server has it.
     pub(crate) fn take(
         &mut self,
         server: ServerId,
         pool: &LocalPool,
-        flows: u64,
         is_own: impl Fn(Addr, u16) -> bool,
         is_taken: impl Fn(Addr, u16) -> bool,
     ) -> Option<(Addr, u16)> {
         let cursor = self.cursors.get_mut(server.0 as usize)?;
-        let is_roomy = flows * 2 < pool.share(self.workers);
-        let probes = if is_roomy || cursor.has_failed {
-            FEW_PROBES
-        } else {
-            MANY_PROBES
+        let probes = match cursor.has_failed {
+            true => FEW_PROBES,
+            false => MANY_PROBES,
         };
         let found = cursor.search(pool, probes, self.workers, is_own, is_taken);
         cursor.has_failed = found.is_none();
@@ -182,6 +173,10 @@ mod tests {
         LocalPool::new(&addrs, ports)
     }
 
+    fn len(pool: &LocalPool) -> usize {
+        pool.addrs().len() * pool.ports() as usize
+    }
+
     const SERVER: ServerId = ServerId(1);
 
     /// Takes ends until one search fails; `id` owns the ports of its remainder.
@@ -192,7 +187,6 @@ mod tests {
         while let Some(end) = ends.take(
             SERVER,
             pool,
-            taken.len() as u64,
             |_, port| port % workers == id,
             |addr, port| seen.contains(&(addr, port)),
         ) {
@@ -209,7 +203,7 @@ mod tests {
                 let pool = pool(addrs, first..=last);
                 let mut ends = LocalEnds::new(1, 2, seed);
                 let taken = take_all(&mut ends, &pool, 0);
-                assert_eq!(taken.len() as u64, pool.share(1), "{addrs} {first}-{last}");
+                assert_eq!(taken.len(), len(&pool), "{addrs} {first}-{last}");
                 let mut in_range = taken.iter().map(|(_, port)| port);
                 assert!(in_range.all(|port| (first..=last).contains(port)));
             }
@@ -227,7 +221,7 @@ mod tests {
                 looked.set(looked.get() + 1);
                 taken.contains(&(addr, port))
             };
-            let end = ends.take(SERVER, &pool, taken.len() as u64, |_, _| true, is_taken);
+            let end = ends.take(SERVER, &pool, |_, _| true, is_taken);
             assert_eq!(looked.get(), 1);
             taken.push(end.expect("one is free"));
             if taken.len() == 190 {
@@ -240,9 +234,9 @@ mod tests {
     fn an_end_given_back_is_used_after_all_others() {
         let pool = pool(2, 1000..=1004);
         let mut ends = LocalEnds::new(1, 2, 3);
-        let mut take = || ends.take(SERVER, &pool, 0, |_, _| true, |_, _| false);
+        let mut take = || ends.take(SERVER, &pool, |_, _| true, |_, _| false);
         let first = take().expect("free");
-        for _ in 1..pool.share(1) {
+        for _ in 1..len(&pool) {
             assert_ne!(take(), Some(first));
         }
         assert_eq!(take(), Some(first));
@@ -255,7 +249,7 @@ mod tests {
         for id in 0..3 {
             let mut ends = LocalEnds::new(3, 2, u64::from(id));
             let taken = take_all(&mut ends, &pool, id);
-            assert_eq!(taken.len() as u64, pool.share(3));
+            assert_eq!(taken.len(), len(&pool) / 3);
             all.extend(taken);
         }
         assert_eq!(all.len(), 240);
@@ -272,7 +266,7 @@ mod tests {
                 looked.set(looked.get() + 1);
                 true
             };
-            let end = ends.take(SERVER, &pool, pool.share(1), |_, _| true, is_taken);
+            let end = ends.take(SERVER, &pool, |_, _| true, is_taken);
             assert_eq!(end, None);
             looked.get()
         };
@@ -283,10 +277,7 @@ mod tests {
     fn a_worker_without_an_end_of_its_own_comes_to_an_end() {
         let pool = pool(1, 4..=4);
         let mut ends = LocalEnds::new(3, 2, 1);
-        assert_eq!(
-            ends.take(SERVER, &pool, 0, |_, _| false, |_, _| false),
-            None
-        );
+        assert_eq!(ends.take(SERVER, &pool, |_, _| false, |_, _| false), None);
     }
 
     #[test]
@@ -295,9 +286,9 @@ mod tests {
         for seed in 0..50 {
             let mut ends = LocalEnds::new(1, 2, seed);
             for _ in 0..4 {
-                let _ = ends.take(SERVER, &wide, 0, |_, _| true, |_, _| false);
+                let _ = ends.take(SERVER, &wide, |_, _| true, |_, _| false);
                 let (addr, port) = ends
-                    .take(SERVER, &narrow, 0, |_, _| true, |_, _| false)
+                    .take(SERVER, &narrow, |_, _| true, |_, _| false)
                     .expect("free");
                 assert!(narrow.addrs().contains(&addr) && (3000..=3001).contains(&port));
             }

@@ -122,19 +122,19 @@ impl<F: Frame> Director<F> {
     fn take_local(&mut self, id: ServerId, server: &Server) -> Option<(Addr, u16)> {
         let service: &Service = self.snapshot.services.service(server.service)?;
         let pool = service.local.as_deref()?;
-        let counters = self.counters.servers.get(id.0 as usize)?;
-        let flows = counters.active.get() + counters.inactive.get();
         let is_own = |_, port| owner_of_local(port, self.workers) == self.id;
         let is_taken = |addr, port| {
             let reply = reply_of(server, (addr, port));
             self.flows.find(&reply, self.flows.hash(&reply)).is_some()
         };
-        self.locals.take(id, pool, flows, is_own, is_taken)
+        self.locals.take(id, pool, is_own, is_taken)
     }
 
-    /// The worker that owns the flow of a reply with this tuple.
+    /// The worker that owns the flow of a reply with this tuple. An address of the director's own
+    /// is no client's: it may have left a pool, and flows remember it.
     fn owner_of_reply(&self, reply: &Tuple) -> WorkerId {
-        if self.snapshot.services.is_local(reply.dst) {
+        let snapshot = &self.snapshot;
+        if snapshot.services.is_local(reply.dst) || snapshot.network.is_local(reply.dst) {
             owner_of_local(reply.dst_port, self.workers)
         } else {
             owner(reply.dst, reply.dst_port, self.workers)
