@@ -141,6 +141,7 @@ pub(crate) fn read(report: &Report, root: &DeTable<'_>) -> Config {
     validate::routes(report, &ports, &routes);
     validate::neighbours(report, &ports, &neighbours);
     validate::services(report, &limits, &services);
+    validate::local_ends(report, &workers, &services);
     Config {
         eal,
         workers,

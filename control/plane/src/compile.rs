@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use weir_core::flow::Timeouts;
+use weir_core::local::LocalPool;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
@@ -109,7 +110,7 @@ impl Compiler {
         }
         let list = wanted.iter().map(|service| {
             let held = self.services.get(&service.key());
-            held.expect("it was entered above").compile(service.key())
+            held.expect("it was entered above").compile(service)
         });
         Services::new(list.collect(), self.servers())
     }
@@ -300,7 +301,7 @@ impl Held {
         }
     }
 
-    fn compile(&self, key: weir_model::ServiceKey) -> Service {
+    fn compile(&self, wanted: &weir_model::Service) -> Service {
         let candidate = |entry: &Entry| Candidate {
             server: entry.id,
             weight: u32::from(entry.weight),
@@ -312,13 +313,14 @@ impl Held {
             self.cursor.store(start, Ordering::Relaxed);
         }
         Service {
-            key: service_key(key),
+            key: service_key(wanted.key()),
             scheduler,
             cursor: Arc::clone(&self.cursor),
             generation: self.generation,
             servers,
             departed: self.departed.clone().into(),
             by_client: self.by_client,
+            local: local_pool(wanted),
         }
     }
 }
@@ -328,6 +330,16 @@ fn slot_key(service: &weir_model::Service, server: &weir_model::Server) -> SlotK
         service: service.key(),
         server: server.key(),
     }
+}
+
+/// What stands for clients at the FullNAT servers of a service.
+fn local_pool(service: &weir_model::Service) -> Option<Arc<LocalPool>> {
+    service.has_fullnat().then(|| {
+        let addrs = service.local_addresses.iter().copied().map(Addr::from);
+        let addrs: Vec<Addr> = addrs.collect();
+        let ports = service.local_ports;
+        Arc::new(LocalPool::new(&addrs, ports.first..=ports.last))
+    })
 }
 
 /// The workers' name of a service.
@@ -356,6 +368,7 @@ pub fn method(method: weir_model::Method) -> Method {
         weir_model::Method::Nat => Method::Nat,
         weir_model::Method::Dr => Method::Dr,
         weir_model::Method::Tun => Method::Tun,
+        weir_model::Method::FullNat => Method::FullNat,
     }
 }
 
@@ -375,6 +388,7 @@ pub fn model_method(method: Method) -> weir_model::Method {
         Method::Nat => weir_model::Method::Nat,
         Method::Dr => weir_model::Method::Dr,
         Method::Tun => weir_model::Method::Tun,
+        Method::FullNat => weir_model::Method::FullNat,
     }
 }
 

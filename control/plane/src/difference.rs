@@ -65,6 +65,16 @@ fn changed_service(steps: &mut Vec<String>, old: &Service, new: &Service) {
         name(&old.name),
         name(&new.name),
     );
+    let (old_local, new_local) = (&old.local_addresses, &new.local_addresses);
+    lists(steps, old_local, new_local, |address| {
+        format!("{what}: local address {address}")
+    });
+    value(
+        steps,
+        &format!("{what}: local_ports"),
+        old.local_ports,
+        new.local_ports,
+    );
     servers(steps, old, new);
 }
 
@@ -169,7 +179,7 @@ fn place(port: &str, vlan: Option<u16>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{config, service};
+    use crate::testing::{config, fullnat_service, service};
 
     #[test]
     fn the_same_file_changes_nothing() {
@@ -195,6 +205,20 @@ mod tests {
                 "neighbour 192.0.2.9 at 02:00:00:00:00:09 on port wan added",
                 "timeouts.udp 300 → 30",
                 "log.level info → debug",
+            ]
+        );
+    }
+
+    #[test]
+    fn another_pool_of_local_ends_is_told() {
+        let held = config(&fullnat_service(80, 10));
+        let wanted = fullnat_service(80, 20).replace("10.0.0.200", "10.0.0.201");
+        assert_eq!(
+            steps(&held, &config(&wanted)),
+            [
+                "service tcp 192.0.2.100:80: local address 10.0.0.200 removed",
+                "service tcp 192.0.2.100:80: local address 10.0.0.201 added",
+                "service tcp 192.0.2.100:80: local_ports 1024-1033 → 1024-1043",
             ]
         );
     }

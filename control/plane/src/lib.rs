@@ -22,6 +22,7 @@ mod door;
 pub mod drops;
 pub mod host;
 pub mod http;
+mod local;
 pub mod metrics;
 pub mod publish;
 pub mod reload;

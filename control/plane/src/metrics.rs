@@ -12,6 +12,7 @@ use weir_worker::Handle;
 
 use crate::devices::PortReport;
 use crate::host::TwinCounters;
+use crate::slots::SlotKey;
 use crate::state::{BusyMeter, State};
 use page::{Labels, Page};
 
@@ -106,6 +107,21 @@ impl State {
             "1 when it gets new flows, 0 when it is drained or removed.",
             |server| f64::from(u8::from(server.state == ServerState::Up)),
         );
+        let family = page.gauge(
+            "weir_server_local_ports_used_ratio",
+            "Share of the local ports towards the server (FullNAT) that flows of the worker have.",
+        );
+        let local_use = self.local_use();
+        for service in &services {
+            let labels = service_labels(service);
+            for server in &service.servers {
+                let ratios = local_use.ratios(slot_key(service, server));
+                for (worker, ratio) in self.workers().iter().zip(ratios) {
+                    let labels = server_labels(&labels, server).with("worker", worker.id().0);
+                    family.set(labels, ratio);
+                }
+            }
+        }
     }
 
     fn worker_metrics(&self, page: &mut Page) {
@@ -399,14 +415,28 @@ fn traffic<'a>(
     }
 }
 
-/// `service` is what people call it; a service without a name is called by what tells it apart.
-fn service_labels(service: &ServiceView) -> Labels {
-    let key = weir_model::ServiceKey {
+fn service_key(service: &ServiceView) -> weir_model::ServiceKey {
+    weir_model::ServiceKey {
         protocol: service.protocol,
         address: service.address,
         port: service.port,
-    };
-    let name = service.name.clone().unwrap_or_else(|| key.to_string());
+    }
+}
+
+fn slot_key(service: &ServiceView, server: &ServerView) -> SlotKey {
+    SlotKey {
+        service: service_key(service),
+        server: weir_model::ServerKey {
+            address: server.address,
+            port: server.port,
+        },
+    }
+}
+
+/// `service` is what people call it; a service without a name is called by what tells it apart.
+fn service_labels(service: &ServiceView) -> Labels {
+    let name = service.name.clone();
+    let name = name.unwrap_or_else(|| service_key(service).to_string());
     Labels::new()
         .with("protocol", service.protocol.name())
         .with("address", service.address)

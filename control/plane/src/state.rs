@@ -15,6 +15,7 @@ use crate::devices::Devices;
 use crate::difference;
 use crate::drops::Samples;
 use crate::host::TwinCounters;
+use crate::local::{LocalUse, Watch};
 use crate::publish::Publisher;
 use crate::reload::Refused;
 
@@ -84,6 +85,7 @@ pub struct State {
     pub(crate) devices: Box<dyn Devices>,
     pub(crate) twins: Vec<(PortId, Arc<TwinCounters>)>,
     pub(crate) samples: Samples,
+    local_watch: Watch,
     pub(crate) busy: Vec<BusyMeter>,
     pub(crate) last_reload: LastReload,
     pub(crate) neighbours: Vec<NeighbourView>,
@@ -153,6 +155,7 @@ impl State {
             devices: parts.devices,
             twins: parts.twins,
             samples: Samples::default(),
+            local_watch: Watch::default(),
             last_reload: LastReload {
                 is_ok: true,
                 succeeded: SystemTime::now(),
@@ -243,8 +246,18 @@ impl State {
         }
     }
 
-    /// What is due every second: samples, memory that no worker reads, slots that no flow needs.
+    /// The local ports that FullNAT's servers use.
+    pub(crate) fn local_use(&self) -> LocalUse<'_> {
+        let services = &self.config().services;
+        LocalUse::of(services, self.compiler.slots(), self.workers())
+    }
+
+    /// What is due every second: samples, memory that no worker reads, slots that no flow needs,
+    /// and a look at what runs short.
     pub fn keep_house(&mut self, now: Instant) {
+        let mut watch = std::mem::take(&mut self.local_watch);
+        watch.check(&self.local_use(), now);
+        self.local_watch = watch;
         self.samples.collect(self.publisher.workers(), now);
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();

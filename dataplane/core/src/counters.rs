@@ -85,6 +85,7 @@ drop_reasons! {
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
     FlowTableFull = "flow_table_full", "No room for another flow: raise limits.flows_per_worker.";
+    LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
     NeighbourQueueFull = "neighbour_queue_full", "Too many packets waited for the same neighbour; the oldest is given up.";
     NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery.";

@@ -17,6 +17,7 @@ use crate::counters::{DropReason, WorkerCounters};
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
+use crate::local::LocalEnds;
 use crate::next_hop::park::Park;
 use crate::next_hop::{Hop, NextHop};
 use crate::note::{Note, PuntClass, Verdict};
@@ -60,6 +61,7 @@ pub struct Director<F> {
     pub(crate) id: WorkerId,
     pub(crate) steering: Steering,
     pub(crate) flows: FlowTable,
+    pub(crate) locals: LocalEnds,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) park: Park<F>,
@@ -123,6 +125,7 @@ impl<F: Frame> Director<F> {
         counters: Arc<WorkerCounters>,
         seed: [u64; 2],
     ) -> Self {
+        let steering = steering.into();
         let client = ClientHop {
             epoch: 0,
             client: Addr(0),
@@ -130,7 +133,8 @@ impl<F: Frame> Director<F> {
         };
         Self {
             id,
-            steering: steering.into(),
+            locals: LocalEnds::new(steering.workers(), limits.servers, seed[1]),
+            steering,
             flows: FlowTable::new(limits.flows, limits.flows_v6, seed),
             snapshot: Arc::new(Snapshot::empty()),
             counters,

@@ -24,6 +24,7 @@ pub mod flow;
 mod forward;
 pub mod io;
 mod limiter;
+pub mod local;
 pub mod next_hop;
 mod note;
 mod plain;

@@ -266,6 +266,7 @@ impl<'a> Way<'a> {
     fn request<F: Frame>(&mut self, targets: &[Target], frame: &mut F) -> Option<PortId> {
         let flow = &self.flows.v4.at(self.place)?.head;
         let (server, method) = (flow.server, flow.method());
+        let (local, local_port) = (flow.local, flow.local_port());
         let target = targets.get(server as usize)?;
         let moved = self.move_on(flow, Direction::Request)?;
         let head = frame.bytes_mut().first_chunk_mut()?;
@@ -274,8 +275,13 @@ impl<'a> Way<'a> {
         }
         match method {
             Method::Dr => plain::pass_on(head, &target.hop.link),
-            Method::Nat if plain::lacks_checksum(head) => return None,
+            Method::Nat | Method::FullNat if plain::lacks_checksum(head) => return None,
             Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, target.port),
+            Method::FullNat => {
+                let addrs = both_addrs(local, target.addr);
+                let ports = both_ports(local_port, target.port);
+                plain::pass_between(head, &target.hop.link, addrs, ports);
+            }
             Method::Tun => return None,
         }
         if let Some(counters) = self.keep(server, moved) {
@@ -295,10 +301,18 @@ impl<'a> Way<'a> {
         let [client, virt] = halves(*addrs);
         let hop = self.snapshot.network.plain_way(u32::from_be(client))?;
         let head = frame.bytes_mut().first_chunk_mut()?;
-        if self.len > hop.mtu || plain::lacks_checksum(head) || method != Method::Nat {
+        if self.len > hop.mtu || plain::lacks_checksum(head) {
             return None;
         }
-        plain::pass_from(head, &hop.link, virt, second_half(ports));
+        let [client_port, virt_port] = port_halves(ports);
+        match method {
+            Method::Nat => plain::pass_from(head, &hop.link, virt, virt_port),
+            Method::FullNat => {
+                let (addrs, ports) = (both_addrs(virt, client), both_ports(virt_port, client_port));
+                plain::pass_between(head, &hop.link, addrs, ports);
+            }
+            Method::Dr | Method::Tun => return None,
+        }
         let out = hop.port;
         if let Some(counters) = self.keep(server, moved) {
             counters.packets_out.add(1);
@@ -403,9 +417,23 @@ fn halves(addrs: u64) -> [u32; 2] {
     [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes)
 }
 
-/// The destination port.
+/// Both ports of a packet, the source's first.
 #[inline(always)]
-fn second_half(ports: u32) -> u16 {
-    let [_, _, c, d] = ports.to_ne_bytes();
-    u16::from_ne_bytes([c, d])
+fn port_halves(ports: u32) -> [u16; 2] {
+    let [a, b, c, d] = ports.to_ne_bytes();
+    [[a, b], [c, d]].map(u16::from_ne_bytes)
+}
+
+/// The reverse of [`halves`].
+#[inline(always)]
+fn both_addrs(src: u32, dst: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (src.to_ne_bytes(), dst.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The reverse of [`port_halves`].
+#[inline(always)]
+fn both_ports(src: u16, dst: u16) -> u32 {
+    let ([a, b], [c, d]) = (src.to_ne_bytes(), dst.to_ne_bytes());
+    u32::from_ne_bytes([a, b, c, d])
 }

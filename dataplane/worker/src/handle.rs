@@ -34,6 +34,8 @@ pub struct FlowRecord {
     pub dest: Addr,
     /// The real server's port.
     pub dest_port: u16,
+    /// The address and port that stand for the client at the server (FullNAT).
+    pub local: Option<(Addr, u16)>,
     /// The forwarding method.
     pub method: weir_core::service::Method,
     /// The TCP state's name as ipvsadm prints it, or `UDP`.
@@ -51,6 +53,7 @@ impl FlowRecord {
             server: flow.server(),
             dest: server.addr,
             dest_port: server.port,
+            local: flow.local(),
             method: flow.method(),
             state: flow.tcp_state().map_or("UDP", TcpState::name),
             seconds_left: flow.seconds_left(now),

@@ -3,12 +3,12 @@ use std::process::{Command, Stdio};
 
 use weir_core::counters::DropReason;
 
-use crate::testing::{service, state, worker};
+use crate::testing::{fullnat_service, service, state, worker};
 
 #[test]
 fn promtool_finds_nothing_to_say() {
     let text = state(
-        &service("rr", &[(1, 1), (2, 0)]),
+        &(service("rr", &[(1, 1), (2, 0)]) + &fullnat_service(81, 10)),
         vec![worker(0), worker(1)],
     )
     .metrics();
@@ -93,10 +93,25 @@ fn the_busiest_of_two_workers_is_told_against_the_mean() {
     assert_eq!(ratio(&state.metrics()), 2.0);
 }
 
+#[test]
+fn the_use_of_local_ports_is_told_for_each_worker() {
+    let workers = [worker(0), worker(1)];
+    let state = state(&fullnat_service(80, 10), workers.to_vec());
+    workers[1].counters().servers[0].active.add(4);
+    let text = state.metrics();
+    for (worker, ratio) in [(0, "0"), (1, "0.8")] {
+        let end = format!("method=\"fullnat\",worker=\"{worker}\"}} {ratio}");
+        let is_it = |line: &str| {
+            line.starts_with("weir_server_local_ports_used_ratio{") && line.ends_with(&end)
+        };
+        assert!(text.lines().any(is_it), "{end} is not in\n{text}");
+    }
+}
+
 /// The rules that alert name no metric that the page does not have.
 #[test]
 fn the_alerts_name_only_metrics_that_exist() {
-    let text = state(&service("rr", &[(1, 1)]), vec![worker(0)]).metrics();
+    let text = state(&fullnat_service(80, 10), vec![worker(0)]).metrics();
     let rules = include_str!("../../../../conf/alerts.yml");
     let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let mut seen = 0;

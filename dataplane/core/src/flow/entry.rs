@@ -138,7 +138,8 @@ impl Head {
         match (self.tag & METHOD) >> METHOD_SHIFT {
             0 => Method::Nat,
             1 => Method::Dr,
-            _ => Method::Tun,
+            2 => Method::Tun,
+            _ => Method::FullNat,
         }
     }
 

@@ -41,6 +41,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         servers: candidates.into(),
         departed: [].into(),
         by_client: false,
+        local: None,
     };
     Services::new(vec![service], slots)
 }

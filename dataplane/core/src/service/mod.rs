@@ -10,6 +10,7 @@ use core::sync::atomic::AtomicU64;
 use hashbrown::{HashMap, HashSet};
 use weir_wire::{Addr, protocol};
 
+use crate::local::LocalPool;
 use crate::schedule::Scheduler;
 
 /// A transport protocol that services exist for.
@@ -55,6 +56,9 @@ pub enum Method {
     Dr = 1,
     /// The packet is wrapped in another IP header (ipvsadm `-i`).
     Tun = 2,
+    /// As NAT, and the client's end too is rewritten to one of the director's own, to which the
+    /// server replies whatever its routes (DPVS `-b`).
+    FullNat = 3,
 }
 
 impl Method {
@@ -62,7 +66,7 @@ impl Method {
     #[inline]
     #[must_use]
     pub const fn sees_replies(self) -> bool {
-        matches!(self, Self::Nat)
+        matches!(self, Self::Nat | Self::FullNat)
     }
 }
 
@@ -137,6 +141,8 @@ pub struct Service {
     /// Its flows must be owned by client and port ([`crate::steer`]): it has or had NAT servers,
     /// whose replies show nothing else.
     pub by_client: bool,
+    /// What stands for clients at its FullNAT servers; none when it has no such servers.
+    pub local: Option<Arc<LocalPool>>,
 }
 
 /// All services and servers.
@@ -146,11 +152,13 @@ pub struct Services {
     by_key: HashMap<ServiceKey, ServiceId>,
     servers: Vec<Option<Server>>,
     virtual_addrs: HashSet<Addr>,
-    /// Sources of NAT replies: a packet from one of these that meets no flow here may belong to a
-    /// flow of another worker.
+    /// Sources of replies that pass the director: a packet from one of these that meets no flow
+    /// here may belong to a flow of another worker.
     nat_sources: HashSet<(Protocol, Addr, u16)>,
     /// The addresses among `nat_sources`: fragments from there carry no port to look by.
     nat_addrs: HashSet<Addr>,
+    /// The addresses of all local pools.
+    local_addrs: HashSet<Addr>,
 }
 
 impl Services {
@@ -179,10 +187,12 @@ impl Services {
         let nat_sources: HashSet<_> = servers
             .iter()
             .flatten()
-            .filter(|server| server.method == Method::Nat)
+            .filter(|server| server.method.sees_replies())
             .map(|server| (server.protocol, server.addr, server.port))
             .collect();
         let nat_addrs = nat_sources.iter().map(|(_, addr, _)| *addr).collect();
+        let pools = list.iter().filter_map(|service| service.local.as_deref());
+        let local_addrs = pools.flat_map(LocalPool::addrs).copied().collect();
         Self {
             list,
             by_key,
@@ -190,6 +200,7 @@ impl Services {
             virtual_addrs,
             nat_sources,
             nat_addrs,
+            local_addrs,
         }
     }
 
@@ -234,14 +245,21 @@ impl Services {
         self.virtual_addrs.contains(&addr)
     }
 
-    /// True when NAT replies may come from this address.
+    /// True when some service has this address in its pool of local ones.
+    #[inline]
+    #[must_use]
+    pub fn is_local(&self, addr: Addr) -> bool {
+        self.local_addrs.contains(&addr)
+    }
+
+    /// True when replies of NAT or FullNAT may come from this address.
     #[inline]
     #[must_use]
     pub fn is_nat_addr(&self, addr: Addr) -> bool {
         self.nat_addrs.contains(&addr)
     }
 
-    /// True when packets from here may be NAT replies.
+    /// True when packets from here may be replies of NAT or FullNAT.
     #[inline]
     #[must_use]
     pub fn is_nat_source(&self, protocol: Protocol, addr: Addr, port: u16) -> bool {
