@@ -9,13 +9,13 @@ use weir_core::next_hop::Network;
 use weir_model::api::{NeighbourView, Reloaded, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel};
 use weir_worker::Handle;
+use weir_worker::publish::Publisher;
 
 use crate::compile::{self, Compiler};
 use crate::devices::Devices;
 use crate::difference;
 use crate::drops::Samples;
 use crate::host::TwinCounters;
-use crate::publish::Publisher;
 use crate::reload::Refused;
 
 /// What the process is.
