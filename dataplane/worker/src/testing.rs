@@ -120,6 +120,14 @@ impl MemDevice {
         Some(frame.bytes().to_vec())
     }
 
+    /// Frees what is in the queues.
+    pub fn clear(&self) {
+        for pair in self.queues.iter().flatten() {
+            while pair.receive.pop().is_some() {}
+            while pair.transmit.pop().is_some() {}
+        }
+    }
+
     /// Frames that are somewhere: in a queue, in a ring, with a worker.
     #[must_use]
     pub fn frames_alive(&self) -> usize {
