@@ -140,21 +140,18 @@ fn packets_from_linux_leave_once() {
         }
         .start();
         let packets = amount(4000);
-        let sent = std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for n in 0..packets {
-                    let ring = &links[n as usize % links.len()].from_linux;
-                    let mut packet = loop {
-                        match ring.take_free() {
-                            Some(packet) => break packet,
-                            None => pause(),
-                        }
-                    };
-                    assert!(packet.fill(crate::network::LAN, &syn(n)));
-                    ring.send(packet);
-                }
-            });
-            director.await_sent(packets)
+        let sent = director.exchange(packets, |_| {
+            for n in 0..packets {
+                let ring = &links[n as usize % links.len()].from_linux;
+                let mut packet = loop {
+                    match ring.take_free() {
+                        Some(packet) => break packet,
+                        None => pause(),
+                    }
+                };
+                assert!(packet.fill(crate::network::LAN, &syn(n)));
+                ring.send(packet);
+            }
         });
         let flows: BTreeSet<u32> = sent.iter().map(|packet| packet.flow).collect();
         assert_eq!(flows.len(), sent.len(), "a packet left twice");

@@ -10,7 +10,7 @@ use weir_worker::handle::{FlowDump, FlowFilter, FlowRecord};
 
 use crate::network::{FlowNumber, WAN, flow_of, segment, server, syn};
 use crate::running::{Plan, Running};
-use crate::wire::pause;
+use crate::wire::{join, pause};
 use crate::{WORKERS, amount};
 
 /// How often each flow is listed by all workers together.
@@ -53,7 +53,7 @@ fn a_flow_that_lives_throughout_is_listed_once() {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             // Flows that begin and end all the time, between and behind the others.
-            scope.spawn(|| {
+            let churn = scope.spawn(|| {
                 for n in (steady..200_000).take_while(|_| !is_over.load(Ordering::Relaxed)) {
                     for frame in [syn(n), segment(n, ACK, 1), segment(n, RST, 1)] {
                         while !director.wire.device.deliver(at(n), WAN, &frame) {
@@ -80,6 +80,7 @@ fn a_flow_that_lives_throughout_is_listed_once() {
                 assert_eq!(steady_of_two.count() as u32, steady / 3);
             }
             is_over.store(true, Ordering::Relaxed);
+            join([churn]);
         });
     }
 }

@@ -9,7 +9,7 @@ use weir_wire::tcp_flag::{ACK, SYN};
 
 use crate::network::{LAN, Sent, WAN, reply, segment, syn};
 use crate::running::{Plan, Running};
-use crate::wire::pause;
+use crate::wire::{join, pause};
 use crate::{WORKERS, amount};
 
 /// What leaves until everything that was delivered has left or was dropped.
@@ -36,14 +36,14 @@ fn both_directions_at_once_lose_nothing_and_keep_their_order() {
         let server_of: BTreeMap<u32, u8> = begun.iter().map(|p| (p.flow, p.server)).collect();
 
         let sent = std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let requests = scope.spawn(|| {
                 for seq in 1..=segments {
                     for n in 0..flows {
                         director.wire.deliver(at(n), WAN, &segment(n, ACK, seq));
                     }
                 }
             });
-            scope.spawn(|| {
+            let replies = scope.spawn(|| {
                 for seq in 1..=segments {
                     for n in 0..flows {
                         // Each flow's replies by one queue, but not by its requests'.
@@ -52,7 +52,9 @@ fn both_directions_at_once_lose_nothing_and_keep_their_order() {
                     }
                 }
             });
-            director.await_sent(2 * flows * segments)
+            let sent = director.await_sent(2 * flows * segments);
+            join([requests, replies]);
+            sent
         });
         let mut orders: BTreeMap<_, Vec<u32>> = BTreeMap::new();
         for packet in &sent {
@@ -84,20 +86,22 @@ fn what_finds_no_room_is_counted_and_nothing_else_is_lost() {
         let director = plan.start();
         let flows = amount(20_000);
         let sent = std::thread::scope(|scope| {
-            for first in 0..2 {
+            let clients = [0, 1].map(|first| {
                 let director = &director;
                 scope.spawn(move || {
                     for n in (first..flows).step_by(2) {
                         let at = WorkerId((n / 2 % u32::from(workers)) as u16);
                         director.wire.flood(at, WAN, &syn(n));
                     }
-                });
-            }
+                })
+            });
             // A device that takes packets slower than they come.
             for _ in 0..amount(200) {
                 pause();
             }
-            until_quiet(&director, flows)
+            let sent = until_quiet(&director, flows);
+            join(clients);
+            sent
         });
         let lost = director.drops();
         assert_eq!(sent.len() as u64 + lost, u64::from(flows));

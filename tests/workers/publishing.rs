@@ -12,7 +12,7 @@ use weir_worker::Handle;
 
 use crate::network::{Sent, WAN, network, syn};
 use crate::running::{Plan, Running};
-use crate::wire::{Wire, pause};
+use crate::wire::{Wire, join, pause};
 use crate::{WORKERS, amount};
 
 /// Server lists that follow one another: servers come and go, weights change.
@@ -84,7 +84,8 @@ fn change_under_traffic(director: &mut Running, changes: u32) -> (Vec<(Sent, u64
         while !clients.iter().all(ScopedJoinHandle::is_finished) {
             sent.extend(wire.collect());
         }
-        watch.join().expect("the cursor's watch");
+        join(clients);
+        join([watch]);
     });
     let begun = traffic.next.load(Ordering::Relaxed).min(FLOWS);
     director.await_that("the rest", |d| {

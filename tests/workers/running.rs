@@ -21,7 +21,7 @@ use weir_worker::testing::MemIo;
 use weir_worker::{Clock, Config, Handle, Idle, Worker, mesh};
 
 use crate::network::{FlowNumber, LAN, Sent, WAN, client, network, server, vip};
-use crate::wire::{PATIENCE, Wire, pause};
+use crate::wire::{PATIENCE, Wire, join, pause};
 
 /// Real-server slots; server `n` is in slot `n`.
 const SLOTS: u8 = 16;
@@ -208,8 +208,10 @@ impl Running {
     /// What leaves while `deliver` runs in another thread, until `count` packets have.
     pub(crate) fn exchange(&self, count: u32, deliver: impl FnOnce(&Wire) + Send) -> Vec<Sent> {
         std::thread::scope(|scope| {
-            scope.spawn(|| deliver(&self.wire));
-            self.await_sent(count)
+            let thread = scope.spawn(|| deliver(&self.wire));
+            let sent = self.await_sent(count);
+            join([thread]);
+            sent
         })
     }
 

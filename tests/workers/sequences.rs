@@ -8,6 +8,7 @@ use weir_core::service::Method;
 
 use crate::network::{Sent, WAN, syn};
 use crate::running::{Plan, Running};
+use crate::wire::join;
 use crate::{WORKERS, amount};
 
 fn plan(workers: u16, scheduler: SchedulerName) -> Plan {
@@ -75,16 +76,21 @@ fn flows_at_once_give_each_server_its_exact_share() {
 /// Begins flows from three threads, each at all workers in turn.
 fn begin_at_once(director: &Running, flows: u32) -> Vec<Sent> {
     const CLIENTS: u32 = 3;
-    std::thread::scope(|scope| {
-        for first in 0..CLIENTS {
-            scope.spawn(move || {
-                for n in (first..flows).step_by(CLIENTS as usize) {
-                    let at = WorkerId((n / CLIENTS % u32::from(director.workers())) as u16);
-                    director.wire.deliver(at, WAN, &syn(n));
-                }
-            });
-        }
-        director.await_sent(flows)
+    director.exchange(flows, |wire| {
+        std::thread::scope(|scope| {
+            join(
+                (0..CLIENTS)
+                    .map(|first| {
+                        scope.spawn(move || {
+                            for n in (first..flows).step_by(CLIENTS as usize) {
+                                let at = n / CLIENTS % u32::from(director.workers());
+                                wire.deliver(WorkerId(at as u16), WAN, &syn(n));
+                            }
+                        })
+                    })
+                    .collect::<Vec<_>>(),
+            );
+        });
     })
 }
 

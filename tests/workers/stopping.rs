@@ -8,6 +8,7 @@ use weir_core::service::Method;
 
 use crate::network::{WAN, syn};
 use crate::running::Plan;
+use crate::wire::join;
 
 #[test]
 fn stopping_with_full_rings_frees_every_frame() {
@@ -56,7 +57,7 @@ fn stopping_under_traffic_ends_every_worker() {
         let mut director = Plan::new(workers, Method::Nat).start();
         let wire = Arc::clone(&director.wire);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let traffic = scope.spawn(|| {
                 for n in 0..10_000 {
                     // What no queue has room for is lost on the wire.
                     let at = WorkerId((n % u32::from(workers)) as u16);
@@ -65,6 +66,7 @@ fn stopping_under_traffic_ends_every_worker() {
             });
             director.await_that("traffic", |d| d.total(|c| c.forwarded.get()) > 0);
             director.stop();
+            join([traffic]);
         });
         wire.device.clear();
         assert_eq!(wire.device.frames_alive(), 0);

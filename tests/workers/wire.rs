@@ -1,6 +1,7 @@
 //! The wire at the ports of the workers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use weir_core::io::{PortId, WorkerId};
@@ -76,4 +77,12 @@ fn wait_until(mut is_so: impl FnMut() -> bool) {
 /// Lets the workers have the cores.
 pub(crate) fn pause() {
     std::thread::sleep(Duration::from_micros(50));
+}
+
+/// Waits for threads of a scope to end. The scope would, too, but not so that the thread sanitiser
+/// sees it: it waits by a futex inside the standard library.
+pub(crate) fn join<'scope>(threads: impl IntoIterator<Item = ScopedJoinHandle<'scope, ()>>) {
+    for thread in threads {
+        thread.join().expect("the wire's thread");
+    }
 }
