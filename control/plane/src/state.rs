@@ -9,6 +9,7 @@ use weir_core::next_hop::Network;
 use weir_model::api::{NeighbourView, Reloaded, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel};
 use weir_worker::Handle;
+use weir_worker::publish::Publisher;
 
 use crate::compile::{self, Compiler};
 use crate::devices::Devices;
@@ -16,7 +17,6 @@ use crate::difference;
 use crate::drops::Samples;
 use crate::host::TwinCounters;
 use crate::local::{LocalUse, Watch};
-use crate::publish::Publisher;
 use crate::reload::Refused;
 
 /// What the process is.

@@ -2,9 +2,9 @@
 //! writes its numbers and anyone may read them.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::io::PortId;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A number that one worker writes and anyone may read.
 ///

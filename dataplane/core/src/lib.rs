@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "testing", weir_loom))]
 extern crate std;
 
 mod classify;
@@ -32,6 +32,7 @@ pub mod schedule;
 pub mod service;
 pub mod snapshot;
 pub mod steer;
+pub mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;

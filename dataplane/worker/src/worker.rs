@@ -10,7 +10,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::queue::ArrayQueue;
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::{Director, Limits};
 use weir_core::io::{BURST_MAX, Burst, Frame, PacketIo, PortId, WorkerId};
@@ -22,6 +21,7 @@ use crate::handle::{Handle, Listing};
 use crate::idle::{Idle, Waiter};
 use crate::outside::Outside;
 use crate::rings::TwinLink;
+use crate::sync::ArrayQueue;
 
 /// Frames that may wait from one worker to another.
 const HAND_OFF_RING: usize = 1024;
@@ -226,13 +226,11 @@ impl<IO: PacketIo> Worker<IO> {
     }
 
     fn take_snapshot(&mut self) {
-        let Some(snapshot) = self.handle.shared.newer_than(self.epoch) else {
-            return;
-        };
-        self.epoch = snapshot.epoch;
-        // Control keeps the old one until it sees the epoch, so nothing is freed here.
-        drop(self.director.adopt(snapshot, &mut self.outside));
-        self.handle.shared.adopt(self.epoch);
+        let taken = self.handle.shared.take_newer(self.epoch, |snapshot| {
+            // Control keeps the old one until it sees the epoch, so nothing is freed here.
+            drop(self.director.adopt(snapshot, &mut self.outside));
+        });
+        self.epoch = taken.unwrap_or(self.epoch);
     }
 
     /// Reads the clock; returns the ticks since the last turn. The time since the last reading is

@@ -5,13 +5,13 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicU64;
 
 use hashbrown::{HashMap, HashSet};
 use weir_wire::{Addr, protocol};
 
 use crate::local::LocalPool;
 use crate::schedule::Scheduler;
+use crate::sync::AtomicU64;
 
 /// A transport protocol that services exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
