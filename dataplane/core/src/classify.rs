@@ -8,7 +8,7 @@ use crate::note::{Note, PuntClass, Verdict};
 use crate::service::Protocol;
 use crate::snapshot::Snapshot;
 
-const BGP: u16 = 179;
+pub(crate) const BGP: u16 = 179;
 const OSPF: u8 = 89;
 
 /// Reads the frame and says what can be said without the flow table.

@@ -182,15 +182,11 @@ impl<F: Frame> Director<F> {
         }
         // 3. In the order of arrival: flows begin, move on and end; packets are rewritten and leave.
         for (frame, (found, note)) in burst.drain(..).zip(found.iter().zip(notes)) {
-            let Err(frame) = self.pass_plain(now, found, frame, outlet) else {
-                continue;
-            };
-            let note = match found.is_general() {
-                true => *note,
-                false => classify(&frame, port, &self.snapshot),
-            };
-            self.pass(now, port, is_handed_off, note, frame, outlet);
+            if let Err(frame) = self.pass_plain(now, found, frame, outlet) {
+                self.pass_other(now, port, is_handed_off, found, note, frame, outlet);
+            }
         }
+        self.settle();
         self.counters
             .forwarded
             .add(core::mem::take(&mut self.passed));
@@ -229,8 +225,45 @@ impl<F: Frame> Director<F> {
         note
     }
 
-    /// Stage 3 of a packet that is not plain, or whose flow is not known.
+    /// Stage 3 of a packet whose flow is not where it is looked for, or that needs more than the
+    /// short way gives.
     #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "what the stages before found")]
+    fn pass_other<O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        is_handed_off: bool,
+        found: &Found,
+        note: &Note,
+        mut frame: F,
+        outlet: &mut O,
+    ) {
+        if found.is_general() {
+            return self.pass(now, port, is_handed_off, *note, frame, outlet);
+        }
+        let mut verdict = None;
+        if found.is_nowhere() {
+            let place = match self.find_again(found) {
+                Some(found) => Ok(found),
+                None => self.open_plain(now, found, is_handed_off),
+            };
+            match place {
+                Ok(found) => match self.pass_plain(now, &found, frame, outlet) {
+                    Ok(()) => return,
+                    Err(back) => frame = back,
+                },
+                Err(decided) => verdict = decided,
+            }
+        }
+        let mut note = classify(&frame, port, &self.snapshot);
+        if let (Verdict::LookUp, Some(verdict)) = (note.verdict, verdict) {
+            note.verdict = verdict;
+        }
+        self.pass(now, port, is_handed_off, note, frame, outlet);
+    }
+
+    /// Stage 3 of a packet that is not plain, or whose flow is not known.
     fn pass<O: Outlet<Frame = F>>(
         &mut self,
         now: Tick,

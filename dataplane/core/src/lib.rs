@@ -27,6 +27,7 @@ mod limiter;
 pub mod local;
 pub mod next_hop;
 mod note;
+mod open;
 mod plain;
 pub mod schedule;
 pub mod service;

@@ -17,6 +17,8 @@ use crate::flow::tcp::Seen;
 use crate::flow::{Direction, FlowTable, TcpState, Timeouts};
 use crate::io::{Frame, Outlet, PortId, RxChecksum};
 use crate::next_hop::{Hop, PlainHop};
+use crate::note::Verdict;
+use crate::open::starts_flow;
 use crate::service::{Method, Protocol, ServerId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
@@ -51,6 +53,12 @@ impl Found {
     pub(crate) const fn is_general(&self) -> bool {
         self.place == GENERAL
     }
+
+    /// True for a plain packet whose flow is not in its home line.
+    #[inline(always)]
+    pub(crate) const fn is_nowhere(&self) -> bool {
+        self.place == NOWHERE
+    }
 }
 
 /// What a plain packet needs of its real server, in one cache line; made anew, when it is needed,
@@ -66,6 +74,8 @@ pub(crate) struct Target {
     /// Address and port, as they stand in packets.
     addr: u32,
     port: u16,
+    /// The director's address before it, for tunnels; 0 when there is none of the family.
+    tunnel_source: u32,
 }
 
 const _: () = assert!(size_of::<Target>() == 64);
@@ -78,6 +88,7 @@ impl Target {
         hop: PlainHop::NONE,
         addr: 0,
         port: 0,
+        tunnel_source: 0,
     };
 
     /// Has it made anew.
@@ -158,24 +169,16 @@ impl<F: Frame> Director<F> {
         mut frame: F,
         outlet: &mut O,
     ) -> Result<(), F> {
-        let again;
-        let found = match found.place {
-            GENERAL => return Err(frame),
-            NOWHERE => {
-                let Some(found) = self.find_again(found) else {
-                    return Err(frame);
-                };
-                again = found;
-                &again
-            }
-            _ => found,
-        };
+        if found.place >= GENERAL {
+            return Err(frame);
+        }
         let Self {
             flows,
             targets,
             counters,
             snapshot,
             passed,
+            next_ip_id,
             ..
         } = self;
         let Some(entry) = flows.v4.at(found.place) else {
@@ -199,16 +202,17 @@ impl<F: Frame> Director<F> {
             flows,
             counters,
             snapshot,
+            next_ip_id,
         };
         let left = if is_reply {
             way.reply(&mut frame)
         } else {
             way.request(targets, &mut frame)
         };
-        let Some(out) = left else {
+        let Some((out, len)) = left else {
             return Err(frame);
         };
-        frame.truncate(plain::ETHERNET_LEN + usize::from(found.len));
+        frame.truncate(plain::ETHERNET_LEN + usize::from(len));
         *passed += 1;
         outlet.transmit(out, frame);
         Ok(())
@@ -216,10 +220,35 @@ impl<F: Frame> Director<F> {
 
     /// The place of a plain packet's flow that was not at home when the burst was looked up.
     #[inline(never)]
-    fn find_again(&self, found: &Found) -> Option<Found> {
+    pub(crate) fn find_again(&self, found: &Found) -> Option<Found> {
         let hash = self.flows.v4.hash(&found.key);
         let place = self.flows.v4.find(&found.key, hash)?;
         Some(Found { place, ..*found })
+    }
+
+    /// Begins a flow for a plain packet that has none, as `track.rs` does; none when the general way
+    /// has to see to it, and then the packet may have found what becomes of it.
+    #[inline(never)]
+    pub(crate) fn open_plain(
+        &mut self,
+        now: Tick,
+        found: &Found,
+        is_handed_off: bool,
+    ) -> Result<Found, Option<Verdict>> {
+        let tuple = found.key.tuple();
+        let to_many = tuple.dst.is_multicast() || tuple.dst.is_broadcast();
+        if to_many || plain::is_martian(found.key.addrs) {
+            return Err(None);
+        }
+        let starts = starts_flow(&tuple, found.tcp_flags);
+        let id = self
+            .open(now, &tuple, starts, is_handed_off)
+            .map_err(Some)?;
+        let place = id.place();
+        if let Some(entry) = self.flows.v4.at(place) {
+            self.make_target(now, ServerId(entry.head.server));
+        }
+        Ok(Found { place, ..*found })
     }
 
     /// Makes ready what later plain packets need of `server`, once for each publication.
@@ -242,6 +271,8 @@ impl<F: Frame> Director<F> {
             target.hop = hop;
             target.addr = u32::from_ne_bytes(server.addr.v4_bytes());
             target.port = server.port.to_be();
+            let source = next.source.filter(|source| source.is_v4());
+            target.tunnel_source = source.map_or(0, |source| u32::from_ne_bytes(source.v4_bytes()));
             target.ready = epoch;
         }
         self.targets[at] = target;
@@ -257,13 +288,16 @@ struct Way<'a> {
     flows: &'a mut FlowTable,
     counters: &'a WorkerCounters,
     snapshot: &'a Snapshot,
+    /// As the director's.
+    next_ip_id: &'a mut u16,
 }
 
 impl<'a> Way<'a> {
-    /// From a client: rewrites it and returns the port to leave by; none, and nothing has changed,
-    /// when the general way has to see to it.
+    /// From a client: rewrites it and returns the port to leave by and its new length; none, and
+    /// nothing has changed, when the general way has to see to it.
     #[inline(always)]
-    fn request<F: Frame>(&mut self, targets: &[Target], frame: &mut F) -> Option<PortId> {
+    fn request<F: Frame>(&mut self, targets: &[Target], frame: &mut F) -> Option<(PortId, u16)> {
+        let mut len = self.len;
         let flow = &self.flows.v4.at(self.place)?.head;
         let (server, method) = (flow.server, flow.method());
         let (local, local_port) = (flow.local, flow.local_port());
@@ -282,18 +316,43 @@ impl<'a> Way<'a> {
                 let ports = both_ports(local_port, target.port);
                 plain::pass_between(head, &target.hop.link, addrs, ports);
             }
-            Method::Tun => return None,
+            Method::Tun => {
+                let fits = self.len + plain::OUTER_LEN as u16 <= target.hop.mtu;
+                if !fits || target.tunnel_source == 0 || !frame.push_front(plain::OUTER_LEN) {
+                    return None;
+                }
+                self.wrap(target, frame.bytes_mut());
+                len += plain::OUTER_LEN as u16;
+            }
         }
         if let Some(counters) = self.keep(server, moved) {
             counters.packets_in.add(1);
             counters.bytes_in.add(u64::from(self.len));
         }
-        Some(target.hop.port)
+        Some((target.hop.port, len))
+    }
+
+    /// Puts the outer header before a packet, for which there is room.
+    #[inline(always)]
+    fn wrap(&mut self, target: &Target, bytes: &mut [u8]) {
+        let outer = plain::Outer {
+            addrs: both_addrs(target.tunnel_source, target.addr),
+            copy_df: self.snapshot.settings.pmtu_disc,
+            id: *self.next_ip_id,
+        };
+        *self.next_ip_id = self.next_ip_id.wrapping_add(1);
+        let inner = bytes.get_mut(plain::OUTER_LEN..);
+        if let Some(inner) = inner.and_then(|inner| inner.first_chunk_mut()) {
+            plain::pass_on(inner, &target.hop.link);
+        }
+        if let Some(head) = bytes.first_chunk_mut() {
+            plain::wrap(head, &target.hop.link, self.len, &outer);
+        }
     }
 
     /// From a real server; as [`request`](Self::request).
     #[inline(always)]
-    fn reply<F: Frame>(&mut self, frame: &mut F) -> Option<PortId> {
+    fn reply<F: Frame>(&mut self, frame: &mut F) -> Option<(PortId, u16)> {
         let Entry4 { addrs, head: flow } = self.flows.v4.at(self.place)?;
         let (server, method, ports) = (flow.server, flow.method(), flow.ports());
         let moved = self.move_on(flow, Direction::Reply)?;
@@ -318,7 +377,7 @@ impl<'a> Way<'a> {
             counters.packets_out.add(1);
             counters.bytes_out.add(u64::from(self.len));
         }
-        Some(out)
+        Some((out, self.len))
     }
 
     /// What the packet makes of its flow; none when it may begin another one in its place.

@@ -1,19 +1,16 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
-use weir_wire::{Addr, Headers, icmp, parse_embedded, protocol, tcp_flag};
+use weir_wire::{Headers, icmp, parse_embedded, protocol};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
-use crate::flow::{Direction, Flow, FlowId, NewFlow, Tuple};
-use crate::io::{Frame, WorkerId};
+use crate::flow::{Direction, Flow, FlowId, Tuple};
+use crate::io::Frame;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
+use crate::open::starts_flow;
 use crate::plain::count_activity;
-use crate::schedule::Scheduler;
-use crate::service::{Method, Protocol, Server, ServerId, Service};
+use crate::service::{Method, Protocol};
 use crate::time::Tick;
-
-/// A source port that never begins a flow: data connections of active FTP come from it.
-const FTP_DATA: u16 = 20;
 
 impl<F: Frame> Director<F> {
     /// What becomes of a packet of TCP or UDP: it moves its flow on, or begins one.
@@ -30,9 +27,13 @@ impl<F: Frame> Director<F> {
             if !server.is_some_and(|server| server.is_available) {
                 return Verdict::Drop(DropReason::ServerRemoved);
             }
-            if flow.may_be_reused() && starts_flow(headers) {
-                let ended = self.flows.remove(id);
-                uncount(&self.counters, &ended);
+            if flow.may_be_reused() && starts_flow(&tuple, headers.tcp_flags) {
+                self.settle();
+                // That may have pushed the flow to another place.
+                if let Some((id, _)) = self.flows.find(&tuple, self.flows.hash(&tuple)) {
+                    let ended = self.flows.remove(id);
+                    uncount(&self.counters, &ended);
+                }
                 return self.begin(now, headers, &tuple, true);
             }
         }
@@ -79,100 +80,11 @@ impl<F: Frame> Director<F> {
         tuple: &Tuple,
         is_handed_off: bool,
     ) -> Verdict {
-        let services = &self.snapshot.services;
-        let Some((_, service)) = services.find(tuple.service_key()) else {
-            let is_reply = services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port);
-            let owner = self.owner_of_reply(tuple);
-            return if is_reply && owner != self.id && !is_handed_off {
-                Verdict::HandOff(owner)
-            } else {
-                Verdict::Punt(crate::classify::punt_class(headers))
-            };
-        };
-        let owner = self.steering.owner_of_request(tuple, service.by_client);
-        if owner != self.id && !is_handed_off {
-            return Verdict::HandOff(owner);
+        let starts = starts_flow(tuple, headers.tcp_flags);
+        match self.open(now, tuple, starts, is_handed_off) {
+            Ok(id) => self.take(now, headers, id, Direction::Request),
+            Err(verdict) => verdict,
         }
-        if !starts_flow(headers) {
-            return Verdict::Refuse(DropReason::NoFlow);
-        }
-        // Linux takes no packet from its own address off a wire either (RFC 1812 §5.3.8). From a
-        // local end it could take the way of a reply to that end.
-        if self.snapshot.network.is_local(tuple.src) || services.is_local(tuple.src) {
-            return Verdict::Drop(DropReason::Martian);
-        }
-        let picked = Scheduler::pick(service, services);
-        let picked = picked.and_then(|id| Some((id, *services.server(id)?)));
-        let Some((id, server)) = picked else {
-            return Verdict::Refuse(DropReason::NoServer);
-        };
-        let client = (tuple.src, tuple.src_port);
-        let reply_to = match server.method {
-            Method::FullNat => self.take_local(id, &server),
-            _ => Some(client),
-        };
-        match reply_to {
-            Some(reply_to) => self.start(now, headers, tuple, id, &server, reply_to),
-            None => Verdict::Drop(DropReason::LocalPortsExhausted),
-        }
-    }
-
-    /// A free local end for a new flow to a FullNAT server.
-    fn take_local(&mut self, id: ServerId, server: &Server) -> Option<(Addr, u16)> {
-        let service: &Service = self.snapshot.services.service(server.service)?;
-        let pool = service.local.as_deref()?;
-        let is_own = |addr, port| {
-            let replies = self
-                .steering
-                .replies(server.protocol, server.addr, server.port, addr);
-            replies.owner(port) == self.id
-        };
-        let is_taken = |addr, port| {
-            let reply = reply_of(server, (addr, port));
-            self.flows.find(&reply, self.flows.hash(&reply)).is_some()
-        };
-        self.locals.take(id, pool, is_own, is_taken)
-    }
-
-    /// The worker that owns the flow of a reply with this tuple. An address of the director's own
-    /// is no client's: it may have left a pool, and flows remember it.
-    fn owner_of_reply(&self, reply: &Tuple) -> WorkerId {
-        let snapshot = &self.snapshot;
-        if snapshot.services.is_local(reply.dst) || snapshot.network.is_local(reply.dst) {
-            self.steering.owner_of_reply_to_local(reply)
-        } else {
-            self.steering.owner_of_client(reply.dst, reply.dst_port)
-        }
-    }
-
-    /// Begins a flow to a server that replies, if replies pass, to `reply_to`.
-    fn start(
-        &mut self,
-        now: Tick,
-        headers: &Headers,
-        tuple: &Tuple,
-        id: ServerId,
-        server: &Server,
-        reply_to: (Addr, u16),
-    ) -> Verdict {
-        let expires = now.after(self.snapshot.settings.timeouts.new);
-        let sees_replies = server.method.sees_replies();
-        let flow = NewFlow {
-            request: *tuple,
-            reply: sees_replies.then(|| reply_of(server, reply_to)),
-            server: id,
-            method: server.method,
-            expires,
-        };
-        let Ok(flow_id) = self.flows.insert(&flow) else {
-            return Verdict::Drop(DropReason::FlowTableFull);
-        };
-        self.counters.flows_created.add(1);
-        if let Some(counters) = self.counters.servers.get(id.0 as usize) {
-            counters.connections.add(1);
-            counters.inactive.add(1);
-        }
-        self.take(now, headers, flow_id, Direction::Request)
     }
 
     /// An ICMP error: the flow that the quoted packet belongs to, if any.
@@ -309,24 +221,6 @@ pub(crate) fn tuple_of(headers: &Headers) -> Option<Tuple> {
         dst_port: headers.dst_port,
         protocol: Protocol::from_number(headers.protocol)?,
     })
-}
-
-/// The tuple of a server's packets to `to`.
-fn reply_of(server: &Server, to: (Addr, u16)) -> Tuple {
-    Tuple {
-        src: server.addr,
-        dst: to.0,
-        src_port: server.port,
-        dst_port: to.1,
-        protocol: server.protocol,
-    }
-}
-
-/// True for what may begin a flow: a SYN without RST, or any datagram.
-fn starts_flow(headers: &Headers) -> bool {
-    let opens =
-        !headers.is_tcp() || headers.tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN;
-    opens && headers.src_port != FTP_DATA
 }
 
 fn from_server(flow: &Flow) -> FromServer {

@@ -226,7 +226,7 @@ fn refuse_source_route(mut options: &[u8]) -> Result<(), ParseError> {
 
 /// RFC 1122 §3.2.1.3, RFC 1812 §5.3.7.
 #[inline]
-fn refuse_martian_v4(src: Addr, dst: Addr) -> Result<(), ParseError> {
+pub(crate) fn refuse_martian_v4(src: Addr, dst: Addr) -> Result<(), ParseError> {
     let (s, d) = (src.v4_bits(), dst.v4_bits());
     // Everything plain is decided by two comparisons per address.
     let src_is_plain = s.wrapping_sub(1) < 0xe000_0000 - 1 && s >> 24 != 127;

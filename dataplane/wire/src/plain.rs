@@ -14,7 +14,10 @@
 //! Fields stay in the packet's byte order, as numbers of the machine's own. The Internet checksum
 //! does not mind (RFC 1071 §2 B).
 
+use crate::addr::Addr;
 use crate::headers::protocol;
+use crate::parser::refuse_martian_v4;
+use crate::tunnel;
 
 /// Bytes of Ethernet, IPv4 and TCP header.
 pub const LEN: usize = 54;
@@ -239,6 +242,51 @@ pub fn pass_between(head: &mut Head, link: &[u8; L3], addrs: u64, ports: u32) {
     set::<0, L3>(head, *link);
 }
 
+/// Bytes that [`wrap`] puts before the packet.
+pub const OUTER_LEN: usize = 20;
+
+/// What the outer header of a tunnelled packet does not take from the inner one.
+#[derive(Clone, Copy, Debug)]
+pub struct Outer {
+    /// Source and destination address, as packets have them.
+    pub addrs: u64,
+    /// Whether the outer packet may not be fragmented when the inner may not.
+    pub copy_df: bool,
+    /// Identification of the outer packet, used when it may be fragmented (RFC 6864 §4).
+    pub id: u16,
+}
+
+/// Writes Ethernet and outer IPv4 header (RFC 2003) before a packet of `len` bytes whose TTL is
+/// decremented. `head` begins [`OUTER_LEN`] bytes before the old Ethernet header.
+#[inline(always)]
+pub fn wrap(head: &mut Head, link: &[u8; L3], len: u16, outer: &Outer) {
+    let [tos, fragment, ttl] = [head[35], head[40], head[42]];
+    let total = (len + OUTER_LEN as u16).to_be_bytes();
+    let (id, flags) = match outer.copy_df && fragment & 0x40 != 0 {
+        true => ([0, 0], 0x40),
+        false => (outer.id.to_be_bytes(), 0),
+    };
+    let first = [
+        0x45,
+        tunnel::outer_tos(tos),
+        total[0],
+        total[1],
+        id[0],
+        id[1],
+        flags,
+        0,
+    ];
+    let rest = [ttl, protocol::IPIP, 0, 0];
+    let sum = u64::from_ne_bytes(first);
+    let (sum, carry) = sum.overflowing_add(outer.addrs);
+    let (sum, again) = sum.overflowing_add(u64::from(u32::from_ne_bytes(rest)) + u64::from(carry));
+    let check = (!fold(sum + u64::from(again))).to_ne_bytes();
+    set::<0, L3>(head, *link);
+    set::<14, 8>(head, first);
+    set::<22, 4>(head, [ttl, protocol::IPIP, check[0], check[1]]);
+    set::<26, 8>(head, outer.addrs.to_ne_bytes());
+}
+
 #[inline(always)]
 fn rewrite_transport(head: &mut Head, change: Change) {
     if head[23] == protocol::TCP {
@@ -250,6 +298,18 @@ fn rewrite_transport(head: &mut Head, change: Change) {
         let check = if check == 0 { 0xffff } else { check };
         set::<40, 2>(head, check.to_ne_bytes());
     }
+}
+
+/// True when no packet on a wire may have these addresses ([`Plain::addrs`]).
+#[inline]
+#[must_use]
+pub fn is_martian(addrs: u64) -> bool {
+    let [a, b, c, d, e, f, g, h] = addrs.to_ne_bytes();
+    let (src, dst) = (
+        Addr::from_v4_bytes([a, b, c, d]),
+        Addr::from_v4_bytes([e, f, g, h]),
+    );
+    refuse_martian_v4(src, dst).is_err()
 }
 
 /// True for a datagram without checksum, whose checksum has to be made from all its bytes when an
@@ -264,7 +324,7 @@ pub fn lacks_checksum(head: &Head) -> bool {
 mod tests {
     use super::*;
     use crate::builder::PacketBuilder;
-    use crate::{Addr, Mac, Parsed, rewrite, tcp_flag};
+    use crate::{Mac, Parsed, rewrite, tcp_flag};
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -349,6 +409,32 @@ mod tests {
             );
         }
 
+        #[test]
+        fn the_plain_outer_header_is_the_general_one(
+            src in 0x0100_0000u32..0x7f00_0000, dst in 0x0100_0000u32..0x7f00_0000,
+            from: u32, to: u32, id: u16, tos: u8, ttl in 2u8.., df: bool, copy_df: bool,
+        ) {
+            let ip = PacketBuilder::eth(PEER, OWN).ip(v4(src), v4(dst)).ttl(ttl).tos(tos);
+            let ip = if df { ip.df() } else { ip };
+            let frame = ip.tcp(1, 2).payload(&[7; 10]).build();
+            let Ok(Parsed::Ip(h)) = crate::parse(&frame, true) else { panic!("{frame:x?}") };
+            let mut general = std::vec![0; OUTER_LEN];
+            general.extend_from_slice(&frame);
+            let mut plain = general.clone();
+            rewrite::decrement_ttl(&mut general[OUTER_LEN..], &h);
+            let outer = tunnel::Outer { src: v4(from), dst: v4(to), copy_df, id };
+            tunnel::write_outer(&mut general[14..], &h, &outer);
+            general[..14].copy_from_slice(&LINK);
+            pass_on(plain[OUTER_LEN..].first_chunk_mut().expect("a header"), &LINK);
+            let mut addrs = [0; 8];
+            addrs[..4].copy_from_slice(&from.to_be_bytes());
+            addrs[4..].copy_from_slice(&to.to_be_bytes());
+            let outer = Outer { addrs: u64::from_ne_bytes(addrs), copy_df, id };
+            let len = h.packet_len() as u16;
+            wrap(plain.first_chunk_mut().expect("a header"), &LINK, len, &outer);
+            prop_assert_eq!(plain, general);
+        }
+
         /// Anything that the parser refuses or sees more in is not plain.
         #[test]
         fn what_is_read_as_plain_is_so_for_the_parser(
@@ -368,8 +454,9 @@ mod tests {
                         prop_assert_eq!(usize::from(plain.len), h.packet_len());
                         prop_assert!(!h.bits.fragment() && !h.bits.ip_options() && h.ttl > 1);
                         prop_assert_eq!(plain.tcp_flags, h.tcp_flags);
+                        prop_assert!(!is_martian(plain.addrs));
                     }
-                    Err(crate::ParseError::Martian) => {}
+                    Err(crate::ParseError::Martian) => prop_assert!(is_martian(plain.addrs)),
                     other => prop_assert!(false, "{other:?}"),
                 }
             }

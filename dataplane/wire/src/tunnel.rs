@@ -84,7 +84,7 @@ pub fn write_outer(buf: &mut [u8], inner: &Headers, outer: &Outer) {
 /// The type of service to show outside: a mark of congestion (CE) is not shown again, since it has
 /// been met before the tunnel and stays inside (RFC 3168 §9.1.1, "full functionality").
 #[inline]
-const fn outer_tos(tos: u8) -> u8 {
+pub(crate) const fn outer_tos(tos: u8) -> u8 {
     const CE: u8 = 3;
     const ECT0: u8 = 2;
     if tos & 3 == CE {

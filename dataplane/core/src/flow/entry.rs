@@ -176,7 +176,7 @@ impl Head {
 /// An entry of either family.
 pub(crate) trait Entry: Copy {
     /// What it is found by.
-    type Key: Copy;
+    type Key: Copy + core::fmt::Debug;
 
     /// Entries in a cache line.
     const PER_LINE: usize;
@@ -229,6 +229,12 @@ pub(crate) struct Key4 {
     pub(crate) addrs: u64,
     /// See [`key_tag`].
     pub(crate) tag: u64,
+}
+
+impl Key4 {
+    pub(crate) fn tuple(&self) -> Tuple {
+        Entry4::new(*self, Method::Nat, false, 0).tuple()
+    }
 }
 
 impl Entry for Entry4 {

@@ -28,13 +28,27 @@ pub(super) const GROUP: usize = 32;
 const FAR: u32 = 1 << 30;
 
 #[derive(Debug)]
-pub(crate) struct Family<E> {
+pub(crate) struct Family<E: Entry> {
     entries: TableMemory<E>,
     lines: u32,
     /// By group of lines: no flow in it ends before.
     due: Vec<Tick>,
     seed: [u64; 2],
+    /// Replies whose entries are still to be made.
+    pub(super) awaited: ArrayVec<Awaited<E>, AWAITED>,
 }
+
+/// The reply's key of a flow that has its own entry only.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited<E: Entry> {
+    /// The flow's entry, and its place unless it was pushed to another.
+    pub(super) request: E::Key,
+    pub(super) place: u32,
+    pub(super) reply: E::Key,
+}
+
+/// As many as flows can begin in a burst.
+pub(super) const AWAITED: usize = crate::io::BURST_MAX;
 
 /// An entry in the way of another, and the step whose entry would come to its place.
 #[derive(Clone, Copy)]
@@ -61,6 +75,7 @@ impl<E: Entry> Family<E> {
             lines: lines as u32,
             due: vec![Tick(0).after(FAR); lines / GROUP],
             seed,
+            awaited: ArrayVec::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use weir_memory::Pages;
 use weir_wire::{Addr, Family as IpFamily};
 
 use super::entry::{Entry, Entry4, Entry6, NONE};
-use super::family::Family;
+use super::family::{Awaited, Family};
 use super::{Flow, TcpState, Timeouts, Tuple, tcp};
 use crate::flow::tcp::STATE_COUNT;
 use crate::service::{Method, Protocol, ServerId};
@@ -27,6 +27,12 @@ pub enum Direction {
 pub struct FlowId {
     place: u32,
     family: IpFamily,
+}
+
+impl FlowId {
+    pub(crate) const fn place(self) -> u32 {
+        self.place
+    }
 }
 
 /// The hash of a tuple under a table's seed.
@@ -236,18 +242,58 @@ impl FlowTable {
     /// [`Full`] when there are as many as there may be, or no place is left for this one; nothing
     /// has changed then.
     pub fn insert(&mut self, flow: &NewFlow) -> Result<FlowId, Full> {
+        self.insert_by(flow, insert_in, insert_in)
+    }
+
+    /// As [`insert`](Self::insert), but the reply's entry is made by [`settle`](Self::settle): its
+    /// line, which nobody could know of before, is asked for and not waited for.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn insert_unsettled(&mut self, flow: &NewFlow) -> Result<FlowId, Full> {
+        self.insert_by(flow, insert_unsettled_in, insert_unsettled_in)
+    }
+
+    fn insert_by(
+        &mut self,
+        flow: &NewFlow,
+        v4: impl FnOnce(&mut Family<Entry4>, &NewFlow) -> Result<u32, Full>,
+        v6: impl FnOnce(&mut Family<Entry6>, &NewFlow) -> Result<u32, Full>,
+    ) -> Result<FlowId, Full> {
         let family = flow.request.src.family();
         let count = self.count(family);
         if count.len == count.most {
             return Err(Full);
         }
-        let place =
-            in_family!(family, &mut self.v4, &mut self.v6, entries => insert_in(entries, flow))?;
+        let place = match family {
+            IpFamily::V4 => v4(&mut self.v4, flow)?,
+            IpFamily::V6 => v6(&mut self.v6, flow)?,
+        };
         self.count(family).len += 1;
         if flow.request.protocol == Protocol::Tcp {
             self.states[TcpState::None as usize] += 1;
         }
         Ok(FlowId { place, family })
+    }
+
+    /// Makes the replies' entries that were put off. A flow whose reply finds no place is taken out
+    /// and told to `failed`.
+    pub(crate) fn settle(&mut self, mut failed: impl FnMut(&Flow)) {
+        // In their order: of two flows with the same reply the younger has it.
+        for at in 0..self.v4.awaited.len() {
+            if let Some(flow) = settle_in(&mut self.v4, at) {
+                self.forget(IpFamily::V4, &flow);
+                failed(&flow);
+            }
+        }
+        self.v4.awaited.clear();
+        for at in 0..self.v6.awaited.len() {
+            if let Some(flow) = settle_in(&mut self.v6, at) {
+                self.forget(IpFamily::V6, &flow);
+                failed(&flow);
+            }
+        }
+        self.v6.awaited.clear();
     }
 
     /// Takes the flow at `id` out and returns it.
@@ -386,37 +432,91 @@ fn find_in<E: Entry>(entries: &Family<E>, key: &E::Key, hash: u64) -> Option<(u3
 }
 
 fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
-    let server = flow.server.0;
-    let request = E::key(&flow.request);
-    let mut entry = E::new(request, flow.method, false, server);
-    entry.head_mut().expires = flow.expires;
-    let Some(reply_tuple) = flow.reply else {
-        return entries.insert(entry);
-    };
-    if flow.method == Method::FullNat {
-        entry.set_local(reply_tuple.dst, reply_tuple.dst_port);
+    let (request, place) = insert_request(entries, flow)?;
+    match flow.reply {
+        Some(reply) => attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full),
+        None => Ok(place),
     }
-    entries.insert(entry)?;
-    let reply = E::key(&reply_tuple);
+}
+
+fn insert_unsettled_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
+    if entries.awaited.is_full() {
+        return insert_in(entries, flow);
+    }
+    let (request, place) = insert_request(entries, flow)?;
+    if let Some(reply) = flow.reply {
+        let reply = E::key(&reply);
+        let _line = entries.prefetch_home(entries.hash(&reply));
+        entries.awaited.push(Awaited {
+            request,
+            place,
+            reply,
+        });
+    }
+    Ok(place)
+}
+
+/// The flow whose reply found no place, which is taken out.
+fn settle_in<E: Entry>(entries: &mut Family<E>, at: usize) -> Option<Flow> {
+    let Awaited {
+        request,
+        place,
+        reply,
+    } = entries.awaited[at];
+    let place = match entries.get(place).is_under(&request) {
+        true => place,
+        false => entries.find(&request, entries.hash(&request))?,
+    };
+    attach_reply(entries, &request, place, reply).err()
+}
+
+fn insert_request<E: Entry>(
+    entries: &mut Family<E>,
+    flow: &NewFlow,
+) -> Result<(E::Key, u32), Full> {
+    let request = E::key(&flow.request);
+    let mut entry = E::new(request, flow.method, false, flow.server.0);
+    entry.head_mut().expires = flow.expires;
+    if let Some(reply) = flow.reply
+        && (reply.dst, reply.dst_port) != (flow.request.src, flow.request.src_port)
+    {
+        entry.set_local(reply.dst, reply.dst_port);
+    }
+    Ok((request, entries.insert(entry)?))
+}
+
+/// Makes the entry of the reply to the request at `place`. Returns the request's place, which may
+/// be another by then; or the flow, taken out, when the reply has no place.
+fn attach_reply<E: Entry>(
+    entries: &mut Family<E>,
+    request: &E::Key,
+    place: u32,
+    reply: E::Key,
+) -> Result<u32, Flow> {
     if let Some(older) = entries.find(&reply, entries.hash(&reply))
         && entries.get(older).head().is_reply()
     {
         let of = entries.remove(older).head().link;
         entries.get_mut(of).head_mut().link = NONE;
     }
-    let added = entries.insert(E::new(reply, flow.method, true, server));
+    let head = entries.get(place).head();
+    let added = entries.insert(E::new(reply, head.method(), true, head.server));
     // The reply may have pushed the request to another place.
-    let place = entries.find(&request, entries.hash(&request)).ok_or(Full)?;
+    let place = match entries.get(place).is_under(request) {
+        true => place,
+        false => {
+            let pushed = entries.find(request, entries.hash(request));
+            debug_assert!(pushed.is_some(), "what is pushed goes to one of its lines");
+            pushed.unwrap_or(place)
+        }
+    };
     match added {
         Ok(reply) => {
             entries.get_mut(reply).head_mut().link = place;
             entries.get_mut(place).head_mut().link = reply;
             Ok(place)
         }
-        Err(Full) => {
-            entries.remove(place);
-            Err(Full)
-        }
+        Err(Full) => Err(remove_from(entries, place)),
     }
 }
 
