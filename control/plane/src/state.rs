@@ -6,13 +6,13 @@ use std::time::{Instant, SystemTime};
 
 use weir_core::io::PortId;
 use weir_core::next_hop::Network;
-use weir_model::api::{NeighbourView, Reloaded, RouteView};
+use weir_model::api::{NeighbourView, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel};
 use weir_worker::Handle;
 
 use crate::compile::{self, Compiler};
 use crate::devices::Devices;
-use crate::difference;
+use crate::difference::{self, Sentences};
 use crate::drops::Samples;
 use crate::host::TwinCounters;
 use crate::publish::Publisher;
@@ -61,6 +61,15 @@ pub struct Ways {
     pub neighbours: Vec<NeighbourView>,
     /// For people.
     pub routes: Vec<RouteView>,
+}
+
+/// What applying a configuration did.
+#[derive(Debug)]
+pub struct Applied {
+    /// The epoch in which the workers now work, or soon will.
+    pub epoch: u64,
+    /// What changed.
+    pub changes: Sentences,
 }
 
 /// How the last reload went.
@@ -145,8 +154,14 @@ impl State {
             replaced: None,
             file: parts.file,
         };
-        state.compiler.check_room(&state.file.config.services)?;
-        let (services, settings) = (state.compile(), compile::settings(state.config()));
+        let steps = difference::services(&[], &state.file.config.services);
+        state.compiler.check_room(&steps)?;
+        let epoch = state.publisher.next_epoch();
+        state
+            .compiler
+            .apply(&steps, state.publisher.workers(), epoch);
+        let services = state.compiler.services();
+        let settings = compile::settings(state.config());
         state.publisher.publish(|snapshot| {
             snapshot.services = services;
             snapshot.settings = settings;
@@ -180,22 +195,26 @@ impl State {
     }
 
     /// Puts `file` in the place of the configuration in use: what differs is published, the rest
-    /// stays as it is. Returns what changed, in words.
+    /// stays as it is. Takes time in proportion to what differs, but for comparing the two.
     ///
     /// # Errors
     /// What speaks against it; nothing was changed then.
-    pub fn apply(&mut self, file: ConfigFile) -> Result<Reloaded, Refused> {
-        file.check_reload(self.config())?;
-        self.compiler.check_room(&file.config.services)?;
-        let changes = difference::steps(self.config(), &file.config);
-        let held = std::mem::replace(&mut self.file, file).config;
-
-        let wanted = self.config();
+    pub fn apply(&mut self, file: ConfigFile) -> Result<Applied, Refused> {
+        let (held, wanted) = (&self.file.config, &file.config);
+        file.check_reload(held)?;
+        let steps = difference::services(&held.services, &wanted.services);
+        self.compiler.check_room(&steps)?;
+        let changes = difference::sentences(&steps, held, wanted);
         if held.log != wanted.log {
             (self.set_log_level)(wanted.log.level);
         }
         let settings = compile::settings(wanted);
-        let services = (held.services != wanted.services).then(|| self.compile());
+        let epoch = self.publisher.next_epoch();
+        let workers = self.publisher.workers();
+        let services = self
+            .compiler
+            .apply(&steps, workers, epoch)
+            .then(|| self.compiler.services());
         if services.is_some() || settings != self.publisher.newest().settings {
             self.publisher.publish(|snapshot| {
                 snapshot.settings = settings;
@@ -204,9 +223,9 @@ impl State {
                 }
             });
         }
-        self.replaced = Some(held);
+        self.replaced = Some(std::mem::replace(&mut self.file, file).config);
         let epoch = self.epoch();
-        Ok(Reloaded { epoch, changes })
+        Ok(Applied { epoch, changes })
     }
 
     /// The configuration before the one in use, once after a reload: its addresses and static
@@ -235,7 +254,7 @@ impl State {
             .compiler
             .reap(self.publisher.workers(), adopted, newest)
         {
-            let services = self.compile();
+            let services = self.compiler.services();
             self.publisher
                 .publish(|snapshot| snapshot.services = services);
         }
@@ -248,14 +267,6 @@ impl State {
         for (meter, worker) in self.busy.iter_mut().zip(workers) {
             meter.observe(worker);
         }
-    }
-
-    fn compile(&mut self) -> Arc<weir_core::service::Services> {
-        Arc::new(self.compiler.compile(
-            &self.file.config.services,
-            self.publisher.workers(),
-            self.publisher.next_epoch(),
-        ))
     }
 }
 

@@ -57,11 +57,9 @@ impl State {
     /// Those that left the configuration and are remembered by flows.
     fn removed_servers(&self) -> HashMap<ServiceKey, Vec<ServerKey>> {
         let mut removed: HashMap<_, Vec<_>> = HashMap::new();
-        for (_, slot) in self.compiler.slots().iter() {
-            if slot.is_removed() {
-                let of_service = removed.entry(slot.key.service).or_default();
-                of_service.push(slot.key.server);
-            }
+        for (_, slot) in self.compiler.slots().removed() {
+            let of_service = removed.entry(slot.key.service).or_default();
+            of_service.push(slot.key.server);
         }
         removed
     }

@@ -1,9 +1,13 @@
+use std::sync::Arc;
+
 use weir_core::schedule::Scheduler;
 use weir_core::service::{ServerId, Services};
+use weir_model::Service;
 use weir_worker::Handle;
 
 use super::Compiler;
-use crate::testing::{SERVERS, service, services, worker};
+use crate::difference;
+use crate::testing::{SERVERS, services, worker};
 use crate::totals::Totals;
 
 /// A director's control, and a worker's side of it.
@@ -11,7 +15,8 @@ struct World {
     compiler: Compiler,
     workers: [Handle; 1],
     epoch: u64,
-    now: Services,
+    wanted: Vec<Service>,
+    now: Arc<Services>,
 }
 
 impl World {
@@ -20,26 +25,42 @@ impl World {
             compiler: Compiler::new(SERVERS),
             workers: [worker(0)],
             epoch: 0,
-            now: Services::default(),
+            wanted: Vec::new(),
+            now: Arc::default(),
         };
         world.reload(scheduler, servers);
         world
     }
 
     fn reload(&mut self, scheduler: &str, servers: &[(u8, u16)]) {
+        self.want(services(scheduler, servers));
+    }
+
+    fn want(&mut self, wanted: Vec<Service>) {
         self.epoch += 1;
-        let wanted = services(scheduler, servers);
-        self.now = self.compiler.compile(&wanted, &self.workers, self.epoch);
+        let steps = difference::services(&self.wanted, &wanted);
+        self.compiler.check_room(&steps).expect("there is room");
+        self.compiler.apply(&steps, &self.workers, self.epoch);
+        self.now = self.compiler.services();
+        self.wanted = wanted;
+    }
+
+    fn service(&self) -> &weir_core::service::Service {
+        self.now.iter().next().expect("there is a service").1
     }
 
     fn reap(&mut self) -> bool {
         let epoch = self.epoch;
-        self.compiler.reap(&self.workers, epoch, epoch)
+        let has_freed = self.compiler.reap(&self.workers, epoch, epoch);
+        if has_freed {
+            self.now = self.compiler.services();
+        }
+        has_freed
     }
 
     /// The last bytes of the addresses of the next servers.
     fn pick(&self, n: usize) -> Vec<u8> {
-        let service = &self.now.list()[0];
+        let service = self.service();
         let picks = (0..n).map(|_| Scheduler::pick(service, &self.now));
         picks
             .map(|id| self.number(id.expect("one is usable")))
@@ -53,7 +74,7 @@ impl World {
 
     /// The list, by the last bytes of the addresses.
     fn list(&self) -> Vec<u8> {
-        let servers = self.now.list()[0].servers.iter();
+        let servers = self.service().servers.iter();
         servers
             .map(|candidate| self.number(candidate.server))
             .collect()
@@ -132,19 +153,16 @@ fn a_server_that_comes_back_is_not_taken_for_the_last_used_one() {
 #[test]
 fn another_scheduler_starts_afresh_and_the_same_goes_on() {
     let mut world = World::new("wrr", &[(1, 1), (2, 2)]);
-    let cursor = world.now.list()[0].cursor.clone();
-    let generation = world.now.list()[0].generation;
+    let cursor = world.service().cursor.clone();
+    let generation = world.service().generation;
     assert_eq!(world.pick(3), [2, 1, 2]);
     world.reload("wrr", &[(1, 1), (2, 2)]);
-    assert_eq!(world.now.list()[0].generation, generation);
-    assert!(std::sync::Arc::ptr_eq(&cursor, &world.now.list()[0].cursor));
+    assert_eq!(world.service().generation, generation);
+    assert!(Arc::ptr_eq(&cursor, &world.service().cursor));
     world.reload("wrr", &[(1, 1), (2, 3)]);
-    assert_eq!(world.now.list()[0].generation, generation + 1);
+    assert_eq!(world.service().generation, generation + 1);
     world.reload("rr", &[(1, 1), (2, 3)]);
-    assert!(!std::sync::Arc::ptr_eq(
-        &cursor,
-        &world.now.list()[0].cursor
-    ));
+    assert!(!Arc::ptr_eq(&cursor, &world.service().cursor));
     assert_eq!(world.pick(2), [2, 1]);
     world.reload("wrr", &[(1, 1), (2, 3)]);
     assert_eq!(world.pick(4), [2, 2, 2, 1]);
@@ -229,28 +247,25 @@ fn servers_that_linger_leave_less_room() {
     let world_full: Vec<(u8, u16)> = (1..=SERVERS as u8).map(|n| (n, 1)).collect();
     let mut world = World::new("rr", &world_full);
     world.reload("rr", &[(1, 1)]);
+    let wanted = services("rr", &[(1, 1), (99, 1)]);
     let error = world
         .compiler
-        .check_room(&services("rr", &[(1, 1), (99, 1)]));
+        .check_room(&difference::services(&world.wanted, &wanted));
     let sentence = error.expect_err("all places are kept").to_string();
     assert!(sentence.contains("raise limits.servers"), "{sentence}");
     // Those that come back need none.
-    assert_eq!(
-        world.compiler.check_room(&services("rr", &world_full)),
-        Ok(())
-    );
+    let wanted = services("rr", &world_full);
+    let steps = difference::services(&world.wanted, &wanted);
+    assert_eq!(world.compiler.check_room(&steps), Ok(()));
 }
 
 #[test]
 fn a_service_that_left_is_unknown_and_its_servers_linger() {
     let mut world = World::new("rr", &[(1, 1)]);
-    world.epoch += 1;
-    let none = crate::testing::config("").services;
-    let now = world.compiler.compile(&none, &world.workers, world.epoch);
-    assert!(now.list().is_empty());
-    assert_eq!(now.servers().iter().flatten().count(), 1);
-    let again = crate::testing::config(&service("rr", &[(1, 1)])).services;
-    world.epoch += 1;
-    let now = world.compiler.compile(&again, &world.workers, world.epoch);
-    assert_eq!(now.list()[0].servers.len(), 1);
+    world.want(Vec::new());
+    assert!(world.now.is_empty());
+    assert_eq!(world.now.servers().count(), 1);
+    world.reload("rr", &[(1, 1)]);
+    assert_eq!(world.service().servers.len(), 1);
+    assert_eq!(world.now.servers().count(), 1);
 }

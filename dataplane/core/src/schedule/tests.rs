@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::vec;
 use std::vec::Vec;
 
 use weir_wire::builder::addr;
@@ -19,7 +18,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         position: 0,
         service: ServiceId(0),
     };
-    let slots = weights.iter().map(|weight| Some(server(*weight))).collect();
+    let slots = weights.iter().map(|weight| Some(server(*weight)));
     let candidates: Vec<Candidate> = weights
         .iter()
         .enumerate()
@@ -41,11 +40,11 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         servers: candidates.into(),
         departed: [].into(),
     };
-    Services::new(vec![service], slots)
+    Services::new([service], slots)
 }
 
 fn picks(services: &Services, count: usize) -> Vec<u32> {
-    let service = &services.list()[0];
+    let (_, service) = services.iter().next().expect("there is one");
     (0..count)
         .map(|_| Scheduler::pick(service, services).expect("a server").0)
         .collect()
@@ -61,7 +60,7 @@ fn weight_zero_gets_nothing_and_all_zero_is_nobody() {
         for weights in [&[0, 0][..], &[]] {
             let services = services(*name, weights);
             assert_eq!(
-                Scheduler::pick(&services.list()[0], &services),
+                Scheduler::pick(services.iter().next().expect("one").1, &services),
                 None,
                 "{name}"
             );
