@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use weir_control::compile::Compiler;
 use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::difference;
@@ -34,6 +35,7 @@ fn main() {
         whole(&mut times, &files);
     }
     times.print();
+    println!("the metrics' page: {} MB", times.bytes / 1_000_000);
 }
 
 /// The steps of applying, one by one.
@@ -121,14 +123,22 @@ fn whole(times: &mut Times, files: &Files) {
     }
     times.take("estimate", || state.estimate(2.0));
     times.take("services of the API", || state.services());
-    times.take("metrics, in control", || state.metrics());
+    let readings = times.take("metrics, in control", || state.metrics());
+    let mut bytes = 0;
+    times.take("metrics, the page on another thread", || {
+        readings.page(|piece| {
+            bytes += piece.len();
+            true
+        });
+    });
+    times.bytes = bytes;
     let nothing = read(&files.nothing);
     times.take("State::apply, all away", || {
         state.apply(nothing).expect("it is valid")
     });
     adopt();
     state.keep_house(Instant::now());
-    times.take("keep_house, all slots are freed", || {
+    times.take("keep_house, many slots are freed", || {
         state.keep_house(Instant::now());
     });
 }
@@ -237,6 +247,8 @@ fn text(services: usize, of: impl Fn(usize) -> Service) -> String {
 struct Times {
     order: Vec<String>,
     times: HashMap<String, Vec<(Duration, Duration)>>,
+    /// Of the metrics' page.
+    bytes: usize,
 }
 
 impl Times {
@@ -272,9 +284,8 @@ impl Times {
 
 /// The time that this thread has had a processor.
 fn on_processor() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let first = text.split(' ').next().and_then(|ns| ns.parse().ok());
-    Duration::from_nanos(first.unwrap_or(0))
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[derive(Debug)]

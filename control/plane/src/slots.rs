@@ -14,6 +14,10 @@ use weir_worker::Handle;
 
 use crate::totals::{Estimator, FlowCounts, Totals};
 
+/// Slots freed at once at most: control has other things to do than to free 200 000 in a row, which
+/// takes a tenth of a second.
+const REAPED_AT_ONCE: usize = 16_384;
+
 /// Whose a slot is: a real server of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotKey {
@@ -160,8 +164,9 @@ impl Slots {
         }
     }
 
-    /// Frees the slots of removed servers that no worker remembers. `adopted` is the oldest epoch
-    /// that a worker still decides by. Returns which, whose they were, and what they had carried.
+    /// Frees the slots of removed servers that no worker remembers, some at a time. `adopted` is the
+    /// oldest epoch that a worker still decides by. Returns which, whose they were, and what they
+    /// had carried.
     pub fn reap(&mut self, workers: &[Handle], adopted: u64) -> Vec<(ServerId, SlotKey, Totals)> {
         let mut freed = Vec::new();
         self.removed.retain(|&id| {
@@ -169,7 +174,7 @@ impl Slots {
             let removal = place.as_mut().and_then(|slot| slot.removal.as_mut());
             let removal = removal.expect("the slot of a removed server knows it");
             let is_unused = adopted >= removal.epoch && FlowCounts::of_slot(workers, id).is_none();
-            if !is_unused || !removal.was_unused {
+            if !is_unused || !removal.was_unused || freed.len() == REAPED_AT_ONCE {
                 removal.was_unused = is_unused;
                 return true;
             }

@@ -223,13 +223,15 @@ impl State {
                 }
             });
         }
-        self.replaced = Some(std::mem::replace(&mut self.file, file).config);
+        let mut held = std::mem::replace(&mut self.file, file).config;
+        free_elsewhere(std::mem::take(&mut held.services));
+        self.replaced = Some(held);
         let epoch = self.epoch();
         Ok(Applied { epoch, changes })
     }
 
-    /// The configuration before the one in use, once after a reload: its addresses and static
-    /// routes are still those of the network.
+    /// The configuration before the one in use, without its services, once after a reload: its
+    /// addresses and static routes are still those of the network.
     pub(crate) fn take_replaced(&mut self) -> Option<Config> {
         self.replaced.take()
     }
@@ -269,6 +271,19 @@ impl State {
         }
     }
 }
+
+/// Frees what is big on a thread that has the time: 200 000 servers take as long to be freed as to
+/// be compared.
+fn free_elsewhere(services: Vec<weir_model::Service>) {
+    if services.len() > SERVICES_FREED_HERE {
+        // Where there is no thread to be had they are freed here all the same.
+        let freeing = std::thread::Builder::new().name("free".to_owned());
+        let _ = freeing.spawn(move || drop(services));
+    }
+}
+
+/// So few are freed sooner than a thread is made.
+const SERVICES_FREED_HERE: usize = 1000;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@ use weir_model::api::{
 use weir_model::{ServerKey, Service, ServiceKey};
 
 use crate::compile::model_method;
-use crate::drops;
 use crate::slots::SlotKey;
 use crate::state::State;
 use crate::totals::FlowCounts;
@@ -195,10 +194,5 @@ impl State {
             port.map(|port| port.name.clone()).unwrap_or_default()
         };
         self.samples.view(self.workers(), now, port_name)
-    }
-
-    /// Packets of all workers dropped for `reason`.
-    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
-        drops::count(self.workers(), reason)
     }
 }
