@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use weir_core::schedule::Scheduler;
 use weir_core::service::{ServerId, Services};
 use weir_model::Service;
@@ -268,4 +269,76 @@ fn a_service_that_left_is_unknown_and_its_servers_linger() {
     world.reload("rr", &[(1, 1)]);
     assert_eq!(world.service().servers.len(), 1);
     assert_eq!(world.now.servers().count(), 1);
+}
+
+/// The kernel's list and where its `rr` stands.
+#[derive(Default)]
+struct Kernel {
+    /// The head first.
+    list: Vec<(u8, u16)>,
+    last: Option<u8>,
+}
+
+impl Kernel {
+    fn reload(&mut self, wanted: &[(u8, u16)]) {
+        while let Some(at) = self
+            .list
+            .iter()
+            .position(|(held, _)| wanted.iter().all(|(n, _)| n != held))
+        {
+            if self.last == Some(self.list[at].0) {
+                self.last = at.checked_sub(1).map(|before| self.list[before].0);
+            }
+            self.list.remove(at);
+        }
+        for &(n, weight) in wanted {
+            match self.list.iter_mut().find(|(held, _)| *held == n) {
+                Some(held) => held.1 = weight,
+                None => self.list.insert(0, (n, weight)),
+            }
+        }
+    }
+
+    fn pick(&mut self) -> Option<u8> {
+        let at = self.list.iter().position(|(n, _)| Some(*n) == self.last);
+        let (before, behind) = self.list.split_at(at.map_or(0, |at| at + 1));
+        let mut all = behind.iter().chain(before);
+        let chosen = all.find(|(_, weight)| *weight > 0)?.0;
+        self.last = Some(chosen);
+        Some(chosen)
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_reloaded_the_list_and_the_turn_are_the_kernels(
+        reloads in proptest::collection::vec(
+            (proptest::sample::subsequence((1..=SERVERS as u8).collect::<Vec<_>>(), 0..6),
+             proptest::collection::vec(0..3u16, 6), any::<bool>(), 0..5usize, any::<bool>()),
+            1..25,
+        )
+    ) {
+        let mut kernel = Kernel::default();
+        let mut world = World::new("rr", &[]);
+        for (numbers, weights, is_reversed, picks, is_reaped) in reloads {
+            let mut wanted: Vec<(u8, u16)> = numbers.into_iter().zip(weights).collect();
+            if is_reversed {
+                wanted.reverse();
+            }
+            let (list, generation) = (world.service().servers.clone(), world.service().generation);
+            kernel.reload(&wanted);
+            world.reload("rr", &wanted);
+            let is_other = list != world.service().servers;
+            prop_assert_eq!(world.service().generation, generation + u16::from(is_other));
+            let numbers = kernel.list.iter().map(|(n, _)| *n);
+            prop_assert_eq!(world.list(), numbers.collect::<Vec<_>>());
+            if is_reaped {
+                world.reap();
+            }
+            for _ in 0..picks {
+                let picked = Scheduler::pick(world.service(), &world.now);
+                prop_assert_eq!(picked.map(|id| world.number(id)), kernel.pick());
+            }
+        }
+    }
 }
