@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::vec;
 use std::vec::Vec;
 
 use weir_wire::builder::addr;
@@ -18,7 +19,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         position: 0,
         service: ServiceId(0),
     };
-    let slots = weights.iter().map(|weight| Some(server(*weight)));
+    let slots = weights.iter().map(|weight| Some(server(*weight))).collect();
     let candidates: Vec<Candidate> = weights
         .iter()
         .enumerate()
@@ -40,7 +41,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         servers: candidates.into(),
         departed: [].into(),
     };
-    Services::new([service], slots)
+    Services::new(vec![service], slots)
 }
 
 fn picks(services: &Services, count: usize) -> Vec<u32> {

@@ -128,10 +128,7 @@ impl Services {
     /// # Panics
     /// As [`put`](Self::put).
     #[must_use]
-    pub fn new(
-        services: impl IntoIterator<Item = Service>,
-        servers: impl IntoIterator<Item = Option<Server>>,
-    ) -> Self {
+    pub fn new(services: Vec<Service>, servers: Vec<Option<Server>>) -> Self {
         let mut all = Self::default();
         for (slot, server) in (0..).map(ServerId).zip(servers) {
             all.set_server(slot, server);

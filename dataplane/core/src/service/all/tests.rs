@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::vec;
 use std::vec::Vec;
 
 use proptest::prelude::*;
@@ -195,7 +196,7 @@ proptest! {
             }
             prop_assert_eq!(answers(&published), before);
             let slots = (0..1000).map(|slot| servers.get(&slot).copied());
-            let anew = Services::new(services.values().cloned(), slots);
+            let anew = Services::new(services.values().cloned().collect(), slots.collect());
             prop_assert_eq!(answers(&all), answers(&anew));
             prop_assert_eq!(picks(&all), picks(&anew));
         }
@@ -204,10 +205,10 @@ proptest! {
 
 #[test]
 fn a_change_shares_what_it_does_not_touch() {
-    let slots = [Some(server(0)), Some(server(3))];
+    let slots = vec![Some(server(0)), Some(server(3))];
     let one = service(key(0), &[0], SchedulerName::Rr);
     let two = service(key(2), &[1], SchedulerName::Rr);
-    let all = Services::new([one, two], slots);
+    let all = Services::new(vec![one, two], slots);
     let mut next = all.clone();
     next.put(service(key(0), &[0], SchedulerName::Wrr));
     let of = |all: &Services, n| all.find(key(n)).expect("it is there").1 as *const Service;
