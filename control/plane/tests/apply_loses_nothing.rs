@@ -169,6 +169,7 @@ fn worker(went: Arc<Went>) -> Worker<Clients> {
         idle: Idle::Busy,
         limits: Limits {
             flows: 4096,
+            flows_v6: 1024,
             servers: SLOTS,
             punt_per_second: 1000,
             punt_reserved_percent: 25,

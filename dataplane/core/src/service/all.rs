@@ -20,6 +20,7 @@ pub struct Services {
     free: Vec<ServiceId>,
     len: u32,
     servers: Chunks<Server>,
+    server_count: usize,
     virtual_addrs: Counted<Addr>,
     /// Sources of NAT replies: a packet from one of these that meets no flow here may belong to a
     /// flow of another worker.
@@ -151,6 +152,12 @@ impl Services {
         servers.map(|(at, server)| (ServerId(at as u32), server))
     }
 
+    /// How many servers there are, with those that were removed and are remembered by flows.
+    #[must_use]
+    pub fn server_count(&self) -> usize {
+        self.server_count
+    }
+
     /// How many services there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -210,6 +217,8 @@ impl Services {
             return;
         }
         let before = core::mem::replace(self.servers.place(id.0 as usize), server);
+        self.server_count += usize::from(server.is_some());
+        self.server_count -= usize::from(before.is_some());
         let (old, new) = (before.and_then(nat_source), server.and_then(nat_source));
         if old == new {
             return;

@@ -61,6 +61,7 @@ fn answers(all: &Services) -> std::string::String {
     let mut told = std::string::String::new();
     let mut tell = |what: &dyn core::fmt::Debug| told += &std::format!("{what:?}\n");
     tell(&all.len());
+    assert_eq!(all.server_count(), all.servers().count());
     for n in 0..8 {
         let found = all.find(key(n));
         tell(&found.map(|(_, service)| (service.key, &service.servers)));
