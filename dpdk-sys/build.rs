@@ -13,7 +13,7 @@ const OLDEST_VERSION: &str = "22.11";
 /// them: EAL loads those when it starts, from its plug-in directory and by `-d`.
 const LIBRARIES: [&str; 4] = ["rte_eal", "rte_mempool", "rte_mbuf", "rte_ethdev"];
 
-const FUNCTIONS: [&str; 12] = [
+const FUNCTIONS: [&str; 13] = [
     "rte_strerror|rte_version",
     "rte_eal_(init|cleanup|get_runtime_dir)",
     "rte_thread_(un)?register",
@@ -23,6 +23,7 @@ const FUNCTIONS: [&str; 12] = [
     "rte_eth_find_next|rte_eth_dev_(get_name_by_port|socket_id|adjust_nb_rx_tx_desc)",
     "rte_eth_dev_(info_get|configure|start|stop|close|set_mtu|default_mac_addr_set)",
     "rte_eth_(rx|tx)_queue_setup",
+    "rte_eth_dev_rss_(hash_update|hash_conf_get|reta_update|reta_query)",
     "rte_eth_(promiscuous|allmulticast)_(enable|get)",
     "rte_eth_(macaddr|stats)_get",
     "shim_.*",

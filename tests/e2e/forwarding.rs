@@ -59,6 +59,8 @@ for_each! {
     dr_ipv6: Method::Dr, Family::V6;
     tun_ipv4: Method::Tun, Family::V4;
     tun_ipv6: Method::Tun, Family::V6;
+    fullnat_ipv4: Method::FullNat, Family::V4;
+    fullnat_ipv6: Method::FullNat, Family::V6;
 }
 
 fn rr_takes_servers_in_turn_newest_first(method: Method, family: Family) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod director;
 mod forwarding;
+mod fullnat;
 mod network;
 mod several_workers;
 mod tunnel;

@@ -39,7 +39,7 @@ fn the_guests_servers_are_reached_over_the_router() -> Result<()> {
 fn the_labs_configuration_has_no_fault() -> Result<()> {
     let lab = lab();
     let mut config = Config::default();
-    for method in [Method::Nat, Method::Dr] {
+    for method in [Method::Nat, Method::Dr, Method::FullNat] {
         for family in Family::ALL {
             let servers = lab.servers(method)?;
             config.services.push(Service::http(method, family, servers));

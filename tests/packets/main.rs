@@ -5,6 +5,7 @@ mod answers;
 mod classify;
 mod dr;
 mod errors;
+mod fullnat;
 mod nat;
 mod neighbours;
 mod several_workers;

@@ -1,25 +1,50 @@
 //! Two or more directors that share services: flows keep to their owner.
 
+use weir_core::flow::Tuple;
 use weir_core::io::Frame;
 use weir_core::io::WorkerId;
 use weir_core::service::Method;
-use weir_core::steer::owner;
+use weir_core::steer::Steering;
+use weir_core::steer::device::{DeviceRss, Fields, Hashed};
+use weir_core::steer::toeplitz::KEY_BYTES;
 use weir_core::testing::MemFrame;
 use weir_wire::builder::PacketBuilder;
 use weir_wire::tcp_flag::{ACK, SYN};
 
 use crate::world::{Described, LAN, Net, ROUTER_MAC, WAN, WAN_MAC, World, limits};
 
-fn workers(count: u16, services: &[Described]) -> Vec<World> {
+const METHODS: [Method; 3] = [Method::Nat, Method::Dr, Method::Tun];
+
+fn workers(steering: impl Into<Steering>, services: &[Described]) -> Vec<World> {
+    let steering: Steering = steering.into();
     let mut worlds: Vec<World> = Vec::new();
-    for id in 0..count {
-        let mut world = World::worker(id, count, limits(), services);
+    for id in 0..steering.workers() {
+        let mut world = World::worker(id, steering.clone(), limits(), services);
         if let Some(first) = worlds.first() {
             world.share_cursor(first, services);
         }
         worlds.push(world);
     }
     worlds
+}
+
+/// Workers on devices whose RSS is known.
+fn by_device(workers: u16) -> Steering {
+    let hashed = Hashed {
+        tcp_v4: Fields::AddressesAndPorts,
+        tcp_v6: Fields::AddressesAndPorts,
+        ..Hashed::default()
+    };
+    let steering = Steering::by_device(
+        workers,
+        &DeviceRss {
+            key: std::array::from_fn::<u8, KEY_BYTES, _>(|n| (n as u8 ^ 0x5a).wrapping_mul(201)),
+            hashed,
+            table: (0..128).map(|at| at % workers).collect(),
+        },
+    );
+    assert!(steering.is_by_device());
+    steering
 }
 
 /// Lets every handed-off frame reach its owner.
@@ -33,14 +58,23 @@ fn deliver(worlds: &mut [World]) {
 }
 
 fn owner_of(net: &Net, port: u16, count: u16) -> usize {
-    let WorkerId(id) = owner(net.client, port, count);
+    let WorkerId(id) = Steering::by_client(count).owner_of_client(net.client, port);
     usize::from(id)
+}
+
+/// Packets that these workers sent or handed over since the last call.
+fn sent_and_handed_off(worlds: &mut [World]) -> (usize, usize) {
+    let handed_off = worlds.iter().map(|world| world.out.handed_off.len()).sum();
+    (worlds.iter_mut().map(|w| w.sent().len()).sum(), handed_off)
 }
 
 #[test]
 fn a_reply_at_the_wrong_worker_reaches_the_flows_owner() {
-    for (net, count) in Net::both().into_iter().zip([2, 3]) {
-        let mut worlds = workers(count, &[Described::web(&net, Method::Nat)]);
+    // What is known of the devices is of no use for NAT: replies show the client only.
+    let all = [Steering::from(2), 3.into(), by_device(2), by_device(3)];
+    for (net, steering) in Net::both().into_iter().cycle().zip(all) {
+        let count = steering.workers();
+        let mut worlds = workers(steering, &[Described::web(&net, Method::Nat)]);
         let port = (4000..)
             .find(|p| owner_of(&net, *p, count) == 1)
             .expect("a port");
@@ -107,6 +141,74 @@ fn an_error_about_a_flow_of_another_worker_reaches_it() {
         WAN,
         &[net.client_frame().icmp_error(3, 1, 0, &quoted).build()],
     );
+    deliver(&mut worlds);
+    assert_eq!(worlds[1].only_sent().0, LAN);
+}
+
+#[test]
+fn a_request_that_the_device_gives_to_its_owner_is_not_handed_over() {
+    for (net, method) in Net::both().into_iter().zip([Method::Dr, Method::Tun]) {
+        let steering = by_device(3);
+        let mut worlds = workers(steering.clone(), &[Described::web(&net, method)]);
+        let mut is_owner = [false; 3];
+        for port in 4000..4100 {
+            let owner = usize::from(steering.owner_of_request(&net.tuple(port), false).0);
+            is_owner[owner] = true;
+            for packet in [net.syn(port), net.segment(port, ACK)] {
+                worlds[owner].receive(WAN, &[packet]);
+                assert_eq!(sent_and_handed_off(&mut worlds), (1, 0), "port {port}");
+            }
+        }
+        assert_eq!(is_owner, [true; 3], "the ports try every worker");
+    }
+}
+
+/// A device may do something else than what it tells, and links may lead to it by several ports.
+#[test]
+fn a_packet_at_any_worker_is_handed_over_once_at_most_and_forwarded_once() {
+    for steering in [2, 3, 8].into_iter().flat_map(|n| [n.into(), by_device(n)]) {
+        for (net, method) in Net::both()
+            .into_iter()
+            .flat_map(|n| METHODS.map(|m| (n, m)))
+        {
+            let count = usize::from(steering.workers());
+            let mut worlds = workers(steering.clone(), &[Described::web(&net, method)]);
+            let mut handed_off = 0;
+            for port in 4000..4040 {
+                for (at, packet) in [net.syn(port), net.segment(port, ACK)].iter().enumerate() {
+                    worlds[(usize::from(port) + at) % count]
+                        .receive(WAN, std::slice::from_ref(packet));
+                    let before = sent_and_handed_off(&mut worlds);
+                    deliver(&mut worlds);
+                    let after = sent_and_handed_off(&mut worlds);
+                    assert_eq!((before.0 + before.1, after), (1, (before.1, 0)));
+                    handed_off += before.1;
+                }
+            }
+            assert!((1..80).contains(&handed_off), "{handed_off} of 80 packets");
+            let flows = worlds.iter().map(|world| world.director.flows().len());
+            assert_eq!(flows.sum::<usize>(), 40, "a flow is with one worker");
+        }
+    }
+}
+
+#[test]
+fn an_error_about_a_flow_of_the_worker_the_device_chose_reaches_it() {
+    let net = Net::v4();
+    let steering = by_device(2);
+    let mut worlds = workers(steering.clone(), &[Described::web(&net, Method::Dr)]);
+    let by_device = |port| steering.owner_of_request(&net.tuple(port), false);
+    // An owner by client would not find it.
+    let port = (4000..).find(|port| by_device(*port).0 == 1 && owner_of(&net, *port, 2) == 0);
+    let port = port.expect("a port");
+    worlds[1].receive(WAN, &[net.syn(port)]);
+    worlds[1].sent();
+    let reply: Tuple = net.tuple(port).reversed();
+    let quoted = PacketBuilder::eth(WAN_MAC, ROUTER_MAC).ip(reply.src, reply.dst);
+    let quoted = quoted.tcp(80, port).flags(ACK).build_ip();
+    let error = net.client_frame().icmp_error(3, 1, 0, &quoted).build();
+    worlds[0].receive(WAN, &[error]);
+    assert_eq!(sent_and_handed_off(&mut worlds), (0, 1));
     deliver(&mut worlds);
     assert_eq!(worlds[1].only_sent().0, LAN);
 }

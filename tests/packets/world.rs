@@ -11,12 +11,14 @@ use weir_core::counters::{Counter, DropReason, WorkerCounters};
 use weir_core::director::{Director, Limits};
 use weir_core::flow::{Timeouts, Tuple};
 use weir_core::io::{Burst, PortId, WorkerId};
+use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
 };
 use weir_core::snapshot::{Settings, Snapshot};
+use weir_core::steer::Steering;
 use weir_core::testing::{MemFrame, MemOutlet};
 use weir_core::time::Tick;
 use weir_wire::builder::{PacketBuilder, addr};
@@ -72,6 +74,11 @@ impl Net {
         }
     }
 
+    /// A local address of FullNAT, on the server side.
+    pub(crate) fn local(&self, n: u8) -> Addr {
+        self.server(200 + n)
+    }
+
     /// A frame of a client as the router sends it to the director.
     pub(crate) fn client_frame(&self) -> PacketBuilder {
         PacketBuilder::eth(ROUTER_MAC, WAN_MAC).ip(self.client, self.vip)
@@ -109,8 +116,11 @@ pub(crate) struct Described {
     pub(crate) key: ServiceKey,
     pub(crate) scheduler: SchedulerName,
     pub(crate) method: Method,
-    /// Server number, port and weight, in the order of addition.
+    /// Server number, port and weight, in the order of addition. Number 16 + N is server N again,
+    /// as that of another service.
     pub(crate) servers: Vec<(u8, u16, u32)>,
+    /// How many local addresses FullNAT has, and the first and last port of each.
+    pub(crate) local: (u8, u16, u16),
 }
 
 impl Described {
@@ -125,6 +135,7 @@ impl Described {
             scheduler: SchedulerName::Rr,
             method,
             servers: vec![(1, 80, 1), (2, 80, 1), (3, 80, 1)],
+            local: (2, 1024, 65535),
         }
     }
 }
@@ -136,6 +147,8 @@ pub(crate) struct World {
     pub(crate) mtu_lan: u16,
     /// VLAN of the server side, 0 for none.
     pub(crate) vlan_lan: u16,
+    /// The servers are on the client side too.
+    pub(crate) is_one_arm: bool,
     pub(crate) unknown_neighbours: Vec<Addr>,
     pub(crate) settings: Settings,
     counters: Arc<WorkerCounters>,
@@ -149,7 +162,7 @@ pub(crate) fn limits() -> Limits {
     Limits {
         flows: 1000,
         flows_v6: 1000,
-        servers: 16,
+        servers: 32,
         punt_per_second: 1000,
         punt_reserved_percent: 25,
         icmp_per_second: 1000,
@@ -163,12 +176,17 @@ impl World {
         Self::worker(0, 1, limits(), services)
     }
 
-    pub(crate) fn worker(id: u16, workers: u16, limits: Limits, services: &[Described]) -> Self {
+    pub(crate) fn worker(
+        id: u16,
+        steering: impl Into<Steering>,
+        limits: Limits,
+        services: &[Described],
+    ) -> Self {
         let counters = Arc::new(WorkerCounters::new(2, limits.servers));
         let mut world = Self {
             director: Director::new(
                 WorkerId(id),
-                workers,
+                steering,
                 &limits,
                 Arc::clone(&counters),
                 [0x1234_5678_9abc_def1, 0x0fed_cba9_8765_4321],
@@ -177,6 +195,7 @@ impl World {
             now: Tick(1000),
             mtu_lan: 1500,
             vlan_lan: 0,
+            is_one_arm: false,
             unknown_neighbours: Vec::new(),
             settings: Settings {
                 timeouts: Timeouts::default(),
@@ -208,7 +227,7 @@ impl World {
 
     fn snapshot(&mut self, services: &[Described], removed: &[u8]) -> Snapshot {
         self.epoch += 1;
-        let mut slots: Vec<Option<Server>> = vec![None; 16];
+        let mut slots: Vec<Option<Server>> = vec![None; limits().servers];
         let list = services
             .iter()
             .map(|service| self.service(service, removed, &mut slots))
@@ -235,7 +254,7 @@ impl World {
         for &(n, port, weight) in described.servers.iter().rev() {
             let is_available = !removed.contains(&n);
             slots[usize::from(n)] = Some(Server {
-                addr: net.server(n),
+                addr: net.server(if n > 16 { n - 16 } else { n }),
                 port,
                 method: described.method,
                 weight,
@@ -258,6 +277,12 @@ impl World {
             generation: self.generation,
             servers: candidates.into(),
             departed: [].into(),
+            by_client: described.method == Method::Nat,
+            local: (described.method == Method::FullNat).then(|| {
+                let (count, first, last) = described.local;
+                let addrs: Vec<Addr> = (0..count).map(|n| net.local(n)).collect();
+                Arc::new(LocalPool::new(&addrs, first..=last))
+            }),
         }
     }
 
@@ -281,13 +306,17 @@ impl World {
             len,
             target,
         };
+        let lan = u16::from(!self.is_one_arm);
+        let own = ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr);
+        let locals = Net::both().map(|net| [net.local(0), net.local(1)]);
+        let own = own.into_iter().chain(locals.into_iter().flatten());
         let mut neighbours = vec![
             ((InterfaceId(0), addr("192.0.2.254")), ROUTER_MAC),
             ((InterfaceId(0), addr("2001:db8:1::fe")), ROUTER_MAC),
         ];
         for net in Net::both() {
             for n in 1..=9 {
-                neighbours.push(((InterfaceId(1), net.server(n)), server_mac(n)));
+                neighbours.push(((InterfaceId(lan), net.server(n)), server_mac(n)));
             }
         }
         neighbours.retain(|((_, who), _)| !self.unknown_neighbours.contains(who));
@@ -303,14 +332,14 @@ impl World {
                     "2001:db8:2::fe",
                 ),
             ],
-            ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr),
+            own,
             [
                 route("0.0.0.0", 96, out(0, Some("192.0.2.254"))),
                 route("192.0.2.0", 96 + 24, out(0, None)),
-                route("10.0.0.0", 96 + 24, out(1, None)),
+                route("10.0.0.0", 96 + 24, out(lan, None)),
                 route("::", 0, out(0, Some("2001:db8:1::fe"))),
                 route("2001:db8:1::", 64, out(0, None)),
-                route("2001:db8:2::", 64, out(1, None)),
+                route("2001:db8:2::", 64, out(lan, None)),
             ],
             neighbours,
         )

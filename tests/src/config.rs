@@ -30,6 +30,10 @@ pub struct Service {
     pub port: u16,
     /// `rr` or `wrr`.
     pub scheduler: &'static str,
+    /// How packets reach the servers.
+    pub method: Method,
+    /// What stands for clients with FullNAT.
+    pub local: Vec<IpAddr>,
     /// In the order in which they are added.
     pub servers: Vec<(Server, u16)>,
 }
@@ -42,6 +46,11 @@ impl Service {
             address: method.vip(family),
             port: 80,
             scheduler: "rr",
+            method,
+            local: match method {
+                Method::FullNat => plan::LOCAL.map(|host| plan::lan(family, host)).into(),
+                _ => Vec::new(),
+            },
             servers: servers.iter().map(|server| (server.clone(), 1)).collect(),
         }
     }
@@ -53,6 +62,13 @@ impl Service {
             port: 53,
             ..Self::http(method, family, servers)
         }
+    }
+
+    /// The same with these local addresses for FullNAT.
+    #[must_use]
+    pub fn with_local(mut self, local: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.local = local.into_iter().collect();
+        self
     }
 
     /// The same with `wrr` and these weights, in the order of the servers.
@@ -92,13 +108,17 @@ impl Service {
             "\n[[service]]\nprotocol = \"{}\"\naddress = \"{}\"\nport = {}\nscheduler = \"{}\"\n",
             self.protocol, self.address, self.port, self.scheduler
         );
+        if !self.local.is_empty() {
+            let local: Vec<String> = self.local.iter().map(ToString::to_string).collect();
+            let _ = writeln!(out, "local_addresses = {local:?}");
+        }
         for (server, weight) in &self.servers {
             let _ = write!(
                 out,
                 "[[service.server]]\nname = \"{}\"\naddress = \"{}\"\nweight = {weight}\nmethod = \"{}\"\n",
                 server.name,
                 server.address(family),
-                server.method
+                self.method
             );
         }
     }
@@ -155,12 +175,15 @@ socket = \"{}\"
 ",
             socket(dir)
         );
-        let vips = Family::ALL
-            .into_iter()
-            .flat_map(|family| Method::ALL.map(|method| method.vip(family)))
-            .map(|vip| format!("{vip}/{}", if vip.is_ipv4() { 32 } else { 128 }));
-        write_port(&mut out, PORTS[0], plan::wan, plan::DIRECTOR_WAN, vips);
-        write_port(&mut out, PORTS[1], plan::lan, plan::DIRECTOR_LAN, []);
+        let families = || Family::ALL.into_iter();
+        let vips = families().flat_map(|family| Method::ALL.map(|method| method.vip(family)));
+        let locals = |net: fn(Family, u8) -> IpAddr| {
+            families().flat_map(move |family| plan::LOCAL.map(|host| net(family, host)))
+        };
+        let on_wan = vips.chain(locals(plan::wan));
+        write_port(&mut out, PORTS[0], plan::wan, plan::DIRECTOR_WAN, on_wan);
+        let on_lan = locals(plan::lan);
+        write_port(&mut out, PORTS[1], plan::lan, plan::DIRECTOR_LAN, on_lan);
         for family in Family::ALL {
             let _ = write!(
                 out,
@@ -199,12 +222,14 @@ fn write_port(
     name: &str,
     net: fn(Family, u8) -> IpAddr,
     host: u8,
-    more: impl IntoIterator<Item = String>,
+    more: impl IntoIterator<Item = IpAddr>,
 ) {
+    let single =
+        |address: IpAddr| format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
     let addresses: Vec<String> = Family::ALL
         .map(|family| with_prefix(net(family, host)))
         .into_iter()
-        .chain(more)
+        .chain(more.into_iter().map(single))
         .collect();
     let mac = mac(name);
     let _ = write!(

@@ -31,6 +31,7 @@ pub struct Lab {
     router: Netns,
     nat: Vec<Server>,
     dr: Vec<Server>,
+    fullnat: Vec<Server>,
     tun: OnceCell<Vec<Server>>,
     // Last, so that the clean-up begins when all else is dropped.
     _reaper: Option<Reaper>,
@@ -109,6 +110,7 @@ impl Lab {
         match method {
             Method::Nat => Ok(&self.nat),
             Method::Dr => Ok(&self.dr),
+            Method::FullNat => Ok(&self.fullnat),
             Method::Tun => {
                 if self.tun.get().is_none() {
                     let servers = guest::boot(&self.router, &self.dir)?;
@@ -165,12 +167,14 @@ impl Lab {
         let router = make_router(&name, &director)?;
         let nat = make_servers(&name, &director, Method::Nat)?;
         let dr = make_servers(&name, &director, Method::Dr)?;
-        for server in nat.iter().chain(&dr) {
+        let fullnat = make_servers(&name, &director, Method::FullNat)?;
+        let all = || nat.iter().chain(&dr).chain(&fullnat);
+        for server in all() {
             let netns = server.netns.as_ref().expect("in a namespace of this host");
             nginx::start(netns, &server.name, &dir)?;
             dns::start(netns, &server.name, &dir)?;
         }
-        for server in nat.iter().chain(&dr) {
+        for server in all() {
             let netns = server.netns.as_ref().expect("in a namespace of this host");
             nginx::wait_until_up(netns, std::slice::from_ref(server))?;
         }
@@ -182,6 +186,7 @@ impl Lab {
             router,
             nat,
             dr,
+            fullnat,
             tun: OnceCell::new(),
             _reaper: reaper,
         })
@@ -245,7 +250,15 @@ fn make_servers(lab: &str, switch: &Netns, method: Method) -> Result<Vec<Server>
             let name = format!("{method}{number}");
             let netns = Netns::create(&format!("{lab}-{name}"))?;
             match method {
-                Method::Nat => set_up_nat_server(&netns, switch, &name, number)?,
+                Method::Nat => {
+                    let (host, gateway) = (number, plan::DIRECTOR_LAN);
+                    set_up_lan_server(&netns, switch, &name, host, gateway)?;
+                }
+                // Its default route is not the director, and would lead replies past it.
+                Method::FullNat => {
+                    let (host, gateway) = (30 + number, plan::ROUTER_LAN);
+                    set_up_lan_server(&netns, switch, &name, host, gateway)?;
+                }
                 Method::Dr => set_up_dr_server(&netns, switch, &name, number)?,
                 Method::Tun => bail!("TUN servers live in the guest"),
             }
@@ -259,12 +272,18 @@ fn make_servers(lab: &str, switch: &Netns, method: Method) -> Result<Vec<Server>
         .collect()
 }
 
-fn set_up_nat_server(netns: &Netns, switch: &Netns, name: &str, number: u8) -> Result<()> {
+fn set_up_lan_server(
+    netns: &Netns,
+    switch: &Netns,
+    name: &str,
+    host: u8,
+    gateway: u8,
+) -> Result<()> {
     plug(netns, "lan", switch, "br-lan", name)?;
     let mut lines = String::new();
-    add_addresses(&mut lines, "lan", number, plan::lan);
+    add_addresses(&mut lines, "lan", host, plan::lan);
     for family in Family::ALL {
-        let gateway = plan::lan(family, plan::DIRECTOR_LAN);
+        let gateway = plan::lan(family, gateway);
         writeln!(lines, "route add default via {gateway} dev lan")?;
     }
     netns.ip(&lines)

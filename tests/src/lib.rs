@@ -13,8 +13,9 @@
 //!               │director│     │ router │         far 10.9.0.0/24 2001:db8:3::/64
 //!               └───┬────┘     └───┬──┬─┘─────────────────── tun1 tun2 tun3 (VIP on tunl0,
 //!                   │ .254         │ .253  .254               .1 .2 .3        user-mode Linux)
-//!   nat1 nat2 nat3 ─┴──────────────┘
-//!   .1 .2 .3      lan 10.0.0.0/24 2001:db8:2::/64 (gateway: the director)
+//!   nat1 nat2 nat3 ─┴──────┬───────┘
+//!   .1 .2 .3               │  lan 10.0.0.0/24 2001:db8:2::/64
+//!   (gateway: director)    fullnat1 fullnat2 fullnat3 .31 .32 .33 (gateway: router)
 //! ```
 //!
 //! Answers of DR and TUN servers reach the client without passing the director, as they must.

@@ -12,11 +12,13 @@ pub enum Method {
     Dr,
     /// IP in IP; the server answers the client itself.
     Tun,
+    /// Both ends rewritten; the server answers the director, whatever its routes.
+    FullNat,
 }
 
 impl Method {
     /// All of them, in the order the demo shows them.
-    pub const ALL: [Self; 3] = [Self::Nat, Self::Dr, Self::Tun];
+    pub const ALL: [Self; 4] = [Self::Nat, Self::Dr, Self::Tun, Self::FullNat];
 
     /// The word of the configuration file, and the first part of the servers' names.
     pub fn name(self) -> &'static str {
@@ -24,6 +26,7 @@ impl Method {
             Self::Nat => "nat",
             Self::Dr => "dr",
             Self::Tun => "tun",
+            Self::FullNat => "fullnat",
         }
     }
 
@@ -33,6 +36,7 @@ impl Method {
             Self::Nat => 101,
             Self::Dr => 102,
             Self::Tun => 103,
+            Self::FullNat => 104,
         };
         wan(family, last)
     }
@@ -76,6 +80,8 @@ pub const ROUTER: u8 = 254;
 pub const ROUTER_LAN: u8 = 253;
 /// Host numbers of the client.
 pub const CLIENT: [u8; 2] = [10, 11];
+/// Host numbers, on wan and on lan, of the director's local addresses for FullNAT.
+pub const LOCAL: [u8; 2] = [200, 201];
 /// How many servers there are for each method.
 pub const SERVERS: u8 = 3;
 
@@ -101,6 +107,7 @@ pub fn server(method: Method, family: Family, number: u8) -> IpAddr {
         Method::Nat => lan(family, number),
         Method::Dr => wan(family, 20 + number),
         Method::Tun => far(family, number),
+        Method::FullNat => lan(family, 30 + number),
     }
 }
 

@@ -39,6 +39,9 @@ pub(crate) fn services(answer: &Services) -> String {
     for service in &answer.services {
         let line = format!("{} {}", service_cell(service), service.scheduler);
         table.line(with_name(line, service.name.as_deref()));
+        if let Some(line) = local_line(service) {
+            table.line(line);
+        }
         for server in &service.servers {
             table.row([
                 server_cell(server),
@@ -118,7 +121,7 @@ fn counters(
     table.render()
 }
 
-/// `weir flows`: the look of `ipvsadm -Lnc`, with method and worker.
+/// `weir flows`: the look of `ipvsadm -Lnc`, with local end, method and worker.
 pub(crate) fn flows(answer: &Flows) -> String {
     let mut table = Table::new(&[
         "Pro",
@@ -126,6 +129,7 @@ pub(crate) fn flows(answer: &Flows) -> String {
         "State",
         "Source",
         "Virtual",
+        "Local",
         "Destination",
         "Forward",
         ">Worker",
@@ -138,6 +142,7 @@ pub(crate) fn flows(answer: &Flows) -> String {
             flow.state.to_string(),
             flow.client.to_string(),
             flow.vip.to_string(),
+            or_dash(flow.local.map(|local| local.to_string())),
             flow.server.to_string(),
             forward(flow.method).to_owned(),
             flow.worker.to_string(),
@@ -247,10 +252,12 @@ pub(crate) fn workers(answer: &Workers) -> String {
         ">Full%",
         ">Created",
         ">Expired",
+        ">Received",
         ">Forwarded",
         ">ToLinux",
         ">FromLinux",
         ">HandedOff",
+        ">TakenOver",
         ">Dropped",
         ">Busy%",
         ">LongestTurn(us)",
@@ -268,15 +275,25 @@ pub(crate) fn workers(answer: &Workers) -> String {
             format!("{full:.1}"),
             worker.flows_created.to_string(),
             worker.flows_expired.to_string(),
+            worker.packets_received.to_string(),
             worker.packets_forwarded.to_string(),
             worker.packets_punted.to_string(),
             worker.packets_from_linux.to_string(),
             worker.packets_handed_off.to_string(),
+            worker.packets_taken_over.to_string(),
             worker.packets_dropped.to_string(),
             format!("{:.1}", worker.busy_ratio * 100.0),
             worker.longest_turn_us.to_string(),
             worker.epoch.to_string(),
         ]);
+    }
+    table.line(String::new());
+    table.line(answer.steering.clone());
+    if answer.workers.len() > 1 {
+        let imbalance = answer.imbalance_ratio;
+        table.line(format!(
+            "packets of the busiest worker in the last seconds: {imbalance:.2} times the mean"
+        ));
     }
     table.render()
 }
@@ -325,6 +342,25 @@ fn service_cell(service: &ServiceView) -> String {
     format!("{:<4} {at}", service.protocol.name().to_uppercase())
 }
 
+/// What stands for clients at the FullNAT servers, and how much of it the fullest server's flows have.
+fn local_line(service: &ServiceView) -> Option<String> {
+    let ports = service.local_ports?;
+    let addresses: Vec<String> = service
+        .local_addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let line = format!("     local {} ports {ports}", addresses.join(" "));
+    let used = service
+        .servers
+        .iter()
+        .filter_map(|server| server.local_ports_used_ratio);
+    Some(match used.reduce(f64::max) {
+        Some(used) => format!("{line}, {:.1}% used", used * 100.0),
+        None => line,
+    })
+}
+
 fn server_cell(server: &ServerView) -> String {
     format!("  -> {}", SocketAddr::new(server.address, server.port))
 }
@@ -336,12 +372,13 @@ fn with_name(line: String, name: Option<&str>) -> String {
     }
 }
 
-/// The words of `ipvsadm -Ln`.
+/// The words of `ipvsadm -Ln`, and for FullNAT that of DPVS's.
 fn forward(method: Method) -> &'static str {
     match method {
         Method::Nat => "Masq",
         Method::Dr => "Route",
         Method::Tun => "Tunnel",
+        Method::FullNat => "FullNat",
     }
 }
 

@@ -66,6 +66,32 @@ UDP  [2001:db8::100]:53 rr
 }
 
 #[test]
+fn a_fullnat_service_shows_its_local_ends_and_how_many_are_used() {
+    let body = json!({"services": [{
+        "protocol": "tcp", "address": "192.0.2.100", "port": 80, "scheduler": "rr",
+        "local_addresses": ["10.0.0.200", "10.0.0.201"], "local_ports": "1024-65535",
+        "stats": stats(1),
+        "servers": [
+            {"address": "10.0.0.1", "port": 80, "method": "fullnat", "weight": 1, "active": 12,
+             "inactive": 3, "local_ports_used_ratio": 0.1234, "state": "up", "stats": stats(1)},
+            {"address": "10.0.0.2", "port": 80, "method": "fullnat", "weight": 1, "active": 1,
+             "inactive": 0, "local_ports_used_ratio": 0.01, "state": "up", "stats": stats(1)}
+        ]
+    }]});
+    assert_eq!(
+        shown("weir services", &body),
+        "\
+Prot LocalAddress:Port Scheduler Name
+  -> RemoteAddress:Port  Forward  Weight  ActiveConn  InActConn  State  Name
+TCP  192.0.2.100:80 rr
+     local 10.0.0.200 10.0.0.201 ports 1024-65535, 12.3% used
+  -> 10.0.0.1:80         FullNat       1          12          3  up
+  -> 10.0.0.2:80         FullNat       1           1          0  up
+"
+    );
+}
+
+#[test]
 fn services_show_totals() {
     assert_eq!(
         shown("weir services --stats", &two_services()),
@@ -121,13 +147,17 @@ fn flows_show_minutes_beyond_the_hour_and_say_that_there_are_more() {
          "method": "nat", "worker": 0},
         {"protocol": "udp", "client": "[2001:db8:9::7]:5353", "virtual": "[2001:db8::100]:53",
          "server": "[2001:db8:2::1]:53", "state": "UDP", "expires_seconds": 7205,
-         "method": "tun", "worker": 1}
+         "method": "tun", "worker": 1},
+        {"protocol": "tcp", "client": "198.51.100.7:40001", "virtual": "192.0.2.100:81",
+         "local": "10.0.0.200:1024", "server": "10.0.0.1:8080", "state": "SYN_RECV",
+         "expires_seconds": 59, "method": "fullnat", "worker": 1}
     ], "truncated": true});
     assert_eq!(shown("weir flows", &body), "\
-Pro  Expire  State        Source                Virtual             Destination         Forward  Worker
-TCP   14:59  ESTABLISHED  198.51.100.7:40000    192.0.2.100:80      10.0.0.1:8080       Masq          0
-UDP  120:05  UDP          [2001:db8:9::7]:5353  [2001:db8::100]:53  [2001:db8:2::1]:53  Tunnel        1
-There may be more than these 2: raise --limit.
+Pro  Expire  State        Source                Virtual             Local            Destination         Forward  Worker
+TCP   14:59  ESTABLISHED  198.51.100.7:40000    192.0.2.100:80      -                10.0.0.1:8080       Masq          0
+UDP  120:05  UDP          [2001:db8:9::7]:5353  [2001:db8::100]:53  -                [2001:db8:2::1]:53  Tunnel        1
+TCP   00:59  SYN_RECV     198.51.100.7:40001    192.0.2.100:81      10.0.0.200:1024  10.0.0.1:8080       FullNat       1
+There may be more than these 3: raise --limit.
 ");
 }
 
@@ -204,16 +234,40 @@ To           Via          Port  VLAN  Source  From
 
 #[test]
 fn workers_show_how_full_and_how_busy_they_are() {
-    let body = json!({"workers": [{
+    let body = json!({"steering": "1 worker: it owns every flow", "imbalance_ratio": 1.0, "workers": [{
         "id": 0, "core": 1, "epoch": 7, "flows": 850_000, "flows_max": 1_000_000,
-        "flows_created": 1_234_567, "flows_expired": 384_567, "packets_forwarded": 98_765_432,
+        "flows_created": 1_234_567, "flows_expired": 384_567, "packets_received": 98_765_900,
+        "packets_taken_over": 12, "packets_forwarded": 98_765_432,
         "packets_punted": 321, "packets_from_linux": 300, "packets_handed_off": 0,
         "packets_dropped": 17, "turns": 1_000_000, "busy_ratio": 0.4321, "longest_turn_us": 412
     }]});
     assert_eq!(shown("weir workers", &body), "\
-Worker  Core   Flows  Full%  Created  Expired  Forwarded  ToLinux  FromLinux  HandedOff  Dropped  Busy%  LongestTurn(us)  Epoch
-     0     1  850000   85.0  1234567   384567   98765432      321        300          0       17   43.2              412      7
+Worker  Core   Flows  Full%  Created  Expired  Received  Forwarded  ToLinux  FromLinux  HandedOff  TakenOver  Dropped  Busy%  LongestTurn(us)  Epoch
+     0     1  850000   85.0  1234567   384567  98765900   98765432      321        300          0         12       17   43.2              412      7
+
+1 worker: it owns every flow
 ");
+}
+
+#[test]
+fn several_workers_show_whose_flows_are_whose_and_how_even_that_is() {
+    let body = json!({"steering": "2 workers: by hand", "imbalance_ratio": 1.125, "workers": [
+        worker_body(0), worker_body(1)
+    ]});
+    let shown = shown("weir workers", &body);
+    let end = "\n2 workers: by hand\n\
+               packets of the busiest worker in the last seconds: 1.12 times the mean\n";
+    assert!(shown.ends_with(end), "{shown}");
+}
+
+fn worker_body(id: u16) -> serde_json::Value {
+    json!({
+        "id": id, "core": id, "epoch": 7, "flows": 0, "flows_max": 1000, "flows_created": 0,
+        "flows_expired": 0, "packets_received": 0, "packets_taken_over": 0,
+        "packets_forwarded": 0, "packets_punted": 0, "packets_from_linux": 0,
+        "packets_handed_off": 0, "packets_dropped": 0, "turns": 1, "busy_ratio": 0.0,
+        "longest_turn_us": 1
+    })
 }
 
 #[test]

@@ -160,6 +160,7 @@ pub(crate) fn read(
     validate::routes(report, &ports, &routes);
     validate::neighbours(report, &ports, &neighbours);
     validate::services(report, &limits, &services);
+    validate::local_ends(report, &workers, &services);
     Config {
         eal,
         workers,

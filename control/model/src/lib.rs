@@ -43,4 +43,6 @@ pub use network::{Mac, Neighbour, Port, Route, Vlan};
 pub use operation::{Control, Log, LogLevel, Metrics};
 pub use reload::restart_needed;
 pub use runtime::{Eal, Idle, Workers};
-pub use service::{Method, Protocol, SchedulerName, Server, ServerKey, Service, ServiceKey};
+pub use service::{
+    Method, PortRange, Protocol, SchedulerName, Server, ServerKey, Service, ServiceKey,
+};

@@ -180,6 +180,12 @@ impl<'d> Section<'d> {
             .add(path, Problem::new(problem, format!("give {wanted}")));
     }
 
+    /// True when the key is there and is no empty list.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(name));
+        value.is_some_and(|value| value.get_ref().as_array().is_none_or(|a| !a.is_empty()))
+    }
+
     /// `true` or `false`.
     pub(crate) fn bool(&self, name: &'static str, default: bool) -> bool {
         match self.value(name, Some(&default)) {

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Problem;
 use crate::network::unicast;
 use crate::reader::{Choice, Path, Placed, Section};
+
+/// Most local addresses of a service.
+const LOCAL_ADDRESSES_MAX: usize = 64;
 
 /// The transport protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,6 +33,9 @@ pub enum Method {
     Dr,
     /// Wrapped in IP-in-IP; replies go straight to the client. `ipvsadm -i`.
     Tun,
+    /// As `nat`, and the client's address and port are rewritten too, to local ones of the
+    /// director; so the server may have any route. `ipvsadm -b` of DPVS.
+    FullNat,
 }
 
 /// How a server is chosen for a new flow.
@@ -74,6 +81,11 @@ pub struct Service {
     pub scheduler: SchedulerName,
     /// What people call it; a label in metrics. Default none.
     pub name: Option<String>,
+    /// What stands for clients at its `fullnat` servers: 1 to 64 addresses of the service's
+    /// family; must be given when it has such servers. Default none.
+    pub local_addresses: Vec<IpAddr>,
+    /// The ports of each of these addresses that are used; default 1024 to 65 535.
+    pub local_ports: PortRange,
     /// Its servers in the order of the file, which is the order in which they are added: the
     /// schedulers of LVS begin with the newest, that is the last one.
     pub servers: Vec<Server>,
@@ -85,7 +97,7 @@ pub struct Server {
     /// The real server's address; must be given, of the service's family.
     pub address: IpAddr,
     /// The real server's port, 1 to 65 535; default the service's. Another than the service's
-    /// needs `nat`.
+    /// needs `nat` or `fullnat`.
     pub port: u16,
     /// Its share of new flows, 0 to 65 535, default 1. 0 drains: it keeps its flows and gets no
     /// new ones.
@@ -96,6 +108,74 @@ pub struct Server {
     pub name: Option<String>,
 }
 
+/// Ports from one to another, both included. Written `1024-65535`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct PortRange {
+    /// The first, at least 1.
+    pub first: u16,
+    /// The last, no less than the first.
+    pub last: u16,
+}
+
+/// The text is no range of ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAPortRange(String);
+
+impl PortRange {
+    /// Above the ports that only the superuser opens.
+    const LOCAL_DEFAULT: Self = Self {
+        first: 1024,
+        last: 65535,
+    };
+
+    /// How many ports there are.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        u32::from(self.last - self.first) + 1
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = NotAPortRange;
+
+    fn from_str(text: &str) -> Result<Self, NotAPortRange> {
+        let ends = text.split_once('-').and_then(|(first, last)| {
+            let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+            (1 <= first && first <= last).then_some(Self { first, last })
+        });
+        ends.ok_or_else(|| NotAPortRange(text.to_owned()))
+    }
+}
+
+impl From<PortRange> for String {
+    fn from(range: PortRange) -> String {
+        range.to_string()
+    }
+}
+
+impl TryFrom<String> for PortRange {
+    type Error = NotAPortRange;
+
+    fn try_from(text: String) -> Result<Self, NotAPortRange> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for NotAPortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a range of ports", self.0)
+    }
+}
+
+impl std::error::Error for NotAPortRange {}
+
 impl Choice for Protocol {
     const NOUN: &'static str = "protocol";
     const WORDS: &'static [(&'static str, Self)] =
@@ -104,11 +184,14 @@ impl Choice for Protocol {
 
 impl Choice for Method {
     const NOUN: &'static str = "forwarding method";
-    // Besides our own: the words of ipvsadm's listing, of ldirectord.cf and of keepalived.conf.
+    // Besides our own: the words of ipvsadm's listing, of ldirectord.cf and of keepalived.conf,
+    // which DPVS has too.
     const WORDS: &'static [(&'static str, Self)] = &[
         ("nat", Method::Nat),
         ("dr", Method::Dr),
         ("tun", Method::Tun),
+        ("fullnat", Method::FullNat),
+        ("fnat", Method::FullNat),
         ("masq", Method::Nat),
         ("gate", Method::Dr),
         ("route", Method::Dr),
@@ -174,6 +257,13 @@ impl Service {
         self.servers.iter().find(|server| server.key() == key)
     }
 
+    /// True when it has servers that are reached by `fullnat`.
+    #[must_use]
+    pub fn has_fullnat(&self) -> bool {
+        let mut servers = self.servers.iter();
+        servers.any(|server| server.method == Method::FullNat)
+    }
+
     /// Reads a service and all its servers. `None`: what was needed to build it is a noted fault.
     pub(crate) fn read(s: Section<'_>) -> Option<Placed<Service>> {
         let protocol = s.required_choice("protocol");
@@ -183,12 +273,15 @@ impl Service {
         let port = s.required_number("port", "a port", 1..=u16::MAX);
         let scheduler = s.choice("scheduler", SchedulerName::Wrr);
         let name = s.optional("name", label);
+        let local = s.placed_texts("local_addresses", |text| unicast(text, "a local end"));
+        let local_ports = s.text("local_ports", PortRange::LOCAL_DEFAULT, port_range);
         let servers: Vec<_> = s
             .sections("server")
             .into_iter()
             .filter_map(|server| Server::read(server, address, port))
             .collect();
         check_duplicates(&s, &servers);
+        check_local(&s, address, &local, &servers);
         let path = s.path().clone();
         s.finish();
         let value = Service {
@@ -197,6 +290,8 @@ impl Service {
             port: port?,
             scheduler,
             name,
+            local_addresses: local.into_iter().map(|placed| placed.value).collect(),
+            local_ports,
             servers: servers.into_iter().map(|(_, server)| server).collect(),
         };
         Some(Placed { path, value })
@@ -241,8 +336,11 @@ impl Server {
     }
 }
 
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
 fn check_address(s: &Section<'_>, vip: IpAddr, address: IpAddr) {
-    let family = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
     if family(vip) != family(address) {
         let problem = format!(
             "{address} is {} and the service's address {vip} is {}",
@@ -263,12 +361,15 @@ fn check_address(s: &Section<'_>, vip: IpAddr, address: IpAddr) {
 
 fn check_port(s: &Section<'_>, vport: u16, port: u16, method: Method) {
     // DR and TUN leave the packet as it is, so the port cannot change (spec: LVS A2).
-    if port != vport && method != Method::Nat {
+    if port != vport && !matches!(method, Method::Nat | Method::FullNat) {
         let problem =
             format!("{port} is not the service's port {vport}, and {method} cannot map ports");
         s.fault(
             "port",
-            Problem::new(problem, format!("give {vport}, or method = \"nat\"")),
+            Problem::new(
+                problem,
+                format!("give {vport}, or method = \"nat\" or \"fullnat\""),
+            ),
         );
     }
 }
@@ -291,6 +392,52 @@ fn check_duplicates(s: &Section<'_>, servers: &[(Path, Server)]) {
             );
         }
     }
+}
+
+/// The local addresses of a service are there when they are needed, and fit it. That they are
+/// nobody else's is looked at over all services.
+fn check_local(
+    s: &Section<'_>,
+    vip: Option<IpAddr>,
+    local: &[Placed<IpAddr>],
+    servers: &[(Path, Server)],
+) {
+    let by_fullnat = |server: &Server| server.method == Method::FullNat;
+    if !s.is_given("local_addresses")
+        && let Some((_, server)) = servers.iter().find(|(_, server)| by_fullnat(server))
+    {
+        let problem = format!("is missing, and server {} has method fullnat", server.key());
+        let cure = "give addresses that stand for clients at the servers, which reply to them";
+        s.fault("local_addresses", Problem::new(problem, cure));
+    }
+    if local.len() > LOCAL_ADDRESSES_MAX {
+        let problem = format!("has {} addresses", local.len());
+        let cure = format!("give at most {LOCAL_ADDRESSES_MAX}");
+        s.fault("local_addresses", Problem::new(problem, cure));
+    }
+    let mut seen = std::collections::HashMap::new();
+    for Placed { path, value } in local {
+        if let Some(first) = seen.insert(value, path) {
+            let problem = format!("{value} is also at {first}");
+            s.fault_at(path, Problem::new(problem, "give each address once"));
+        } else if let Some(vip) = vip
+            && family(vip) != family(*value)
+        {
+            let problem = format!(
+                "{value} is {} and the service's address {vip} is {}",
+                family(*value),
+                family(vip)
+            );
+            let cure = format!("give an {} address", family(vip));
+            s.fault_at(path, Problem::new(problem, cure));
+        }
+    }
+}
+
+fn port_range(text: &str) -> Result<PortRange, Problem> {
+    let cure = "give the first and the last from 1 to 65535, such as \"1024-65535\"";
+    let range = text.parse::<PortRange>();
+    range.map_err(|error| Problem::new(error.to_string(), cure))
 }
 
 /// A name that people give: short, and printable as it is.

@@ -7,7 +7,7 @@ use crate::fault::Problem;
 use crate::limits::Limits;
 use crate::network::{Neighbour, Port, Route};
 use crate::reader::{Placed, Report};
-use crate::runtime::Eal;
+use crate::runtime::{Eal, Workers};
 use crate::service::Service;
 
 /// Names, twins, devices, MAC and IP addresses are distinct.
@@ -128,6 +128,45 @@ pub(crate) fn services(report: &Report, limits: &Limits, services: &[Placed<Serv
         .sum();
     check_limit(report, "services", services.len(), limits.services);
     check_limit(report, "servers", servers, limits.servers);
+}
+
+/// Local addresses are no virtual and no real server's ones, and each worker has ports of its own.
+pub(crate) fn local_ends(report: &Report, workers: &Workers, services: &[Placed<Service>]) {
+    if services
+        .iter()
+        .all(|placed| placed.value.local_addresses.is_empty())
+    {
+        return;
+    }
+    let mut others = HashMap::new();
+    for placed in services {
+        let service = &placed.value;
+        for (at, server) in service.servers.iter().enumerate() {
+            let path = format!("{}.server[{at}]", placed.path);
+            others.insert(server.address, ("a real server's", path));
+        }
+    }
+    for placed in services {
+        let path = placed.path.to_string();
+        others.insert(placed.value.address, ("a service's", path));
+    }
+    for placed in services {
+        let service = &placed.value;
+        for (at, address) in service.local_addresses.iter().enumerate() {
+            if let Some((whose, path)) = others.get(address) {
+                let problem = format!("{address} is {whose} address, at {path}");
+                let cure = "give an address that nobody else has";
+                let key = placed.key(&format!("local_addresses[{at}]"));
+                report.add(key, Problem::new(problem, cure));
+            }
+        }
+        let (ports, workers) = (service.local_ports, workers.cores.len());
+        if service.has_fullnat() && (ports.count() as usize) < workers {
+            let problem = format!("{ports} is too few for {workers} workers");
+            let cure = format!("give {workers} ports or more: no two workers use the same");
+            report.add(placed.key("local_ports"), Problem::new(problem, cure));
+        }
+    }
 }
 
 fn check_limit(report: &Report, key: &str, count: usize, limit: u32) {

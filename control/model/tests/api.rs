@@ -46,6 +46,16 @@ fn a_flow_is_written_with_addresses_as_text() {
         "expires_seconds": 899,
         "method": "nat",
         "worker": 0
+    }, {
+        "protocol": "tcp",
+        "client": "198.51.100.7:40000",
+        "virtual": "192.0.2.100:80",
+        "local": "10.0.0.200:1024",
+        "server": "10.0.0.1:80",
+        "state": "ESTABLISHED",
+        "expires_seconds": 899,
+        "method": "fullnat",
+        "worker": 1
     }], "truncated": false});
     let flows: Flows = serde_json::from_value(body.clone()).expect("a flow");
     assert_eq!(serde_json::to_value(&flows).expect("JSON"), body);

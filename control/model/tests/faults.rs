@@ -286,12 +286,12 @@ const SINGLE: &[(&str, &str, &str)] = &[
     (
         "method = \"nat\"",
         "",
-        "server[0].method: is missing; give a forwarding method: nat, dr or tun",
+        "server[0].method: is missing; give a forwarding method: nat, dr, tun or fullnat",
     ),
     (
         "method = \"nat\"",
         "method = \"dr\"\nport = 81",
-        "81 is not the service's port 80, and dr cannot map ports",
+        "81 is not the service's port 80, and dr cannot map ports; give 80, or method = \"nat\" or \"fullnat\"",
     ),
     (
         "method = \"nat\"",
@@ -312,6 +312,57 @@ const SINGLE: &[(&str, &str, &str)] = &[
         "method = \"nat\"",
         "method = \"nat\"\n[limits]\nservers = 0",
         "0 is less than 1",
+    ),
+    // FullNAT.
+    (
+        "method = \"nat\"",
+        "method = \"fullnat\"",
+        "10:1: service[0].local_addresses: is missing, and server 10.0.0.1:80 has method fullnat; give addresses",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_addresses = [\"2001:db8::1\"]",
+        "14:20: service[0].local_addresses[0]: 2001:db8::1 is IPv6 and the service's address 192.0.2.100 is IPv4; give an IPv4 address",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_addresses = [\"10.0.0.200\", \"10.0.0.200\"]",
+        "local_addresses[1]: 10.0.0.200 is also at service[0].local_addresses[0]; give each address once",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_addresses = [\"224.0.0.1\"]",
+        "224.0.0.1 is multicast and a local end cannot have it; give a unicast address",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_addresses = [\"192.0.2.100\"]",
+        "local_addresses[0]: 192.0.2.100 is a service's address, at service[0]; give an address that nobody else has",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_addresses = [\"10.0.0.1\"]",
+        "local_addresses[0]: 10.0.0.1 is a real server's address, at service[0].server[0]",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_addresses = \"10.0.0.200\"",
+        "and not a list in brackets",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_ports = \"2000-1000\"",
+        "14:15: service[0].local_ports: \"2000-1000\" is not a range of ports; give the first and the last from 1 to 65535, such as \"1024-65535\"",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_ports = \"0-65535\"",
+        "is not a range of ports",
+    ),
+    (
+        "port = 80",
+        "port = 80\nlocal_ports = 1024",
+        "is the number 1024 and not text in quotes",
     ),
     // The rest.
     (
@@ -404,11 +455,88 @@ fn methods_have_the_names_of_the_lvs_world_too() {
         ("route", Method::Dr),
         ("ipip", Method::Tun),
         ("tunnel", Method::Tun),
+        ("fullnat", Method::FullNat),
+        ("fnat", Method::FullNat),
     ] {
         let text = GOOD.replace("\"nat\"", &format!("{word:?}"));
+        let text = text.replace("port = 80", "port = 80\nlocal_addresses = [\"10.0.0.200\"]");
         let config = parse(&text, "w.toml").expect("valid").config;
         assert_eq!(config.services[0].servers[0].method, method);
     }
+}
+
+/// [`GOOD`] with a FullNAT server and these keys in its service.
+fn fullnat(keys: &str) -> String {
+    GOOD.replace("\"nat\"", "\"fullnat\"\nport = 8080")
+        .replace("port = 80\n", &format!("port = 80\n{keys}\n"))
+}
+
+#[test]
+fn a_service_has_its_local_ends_and_maps_ports() {
+    let text = fullnat("local_addresses = [\"10.0.0.200\", \"10.0.0.201\"]");
+    let config = parse(&text, "w.toml").expect("valid").config;
+    let service = &config.services[0];
+    let addresses: Vec<String> = service
+        .local_addresses
+        .iter()
+        .map(|a| a.to_string())
+        .collect();
+    assert_eq!(addresses, ["10.0.0.200", "10.0.0.201"]);
+    assert_eq!(service.local_ports.to_string(), "1024-65535");
+    assert_eq!(service.servers[0].port, 8080);
+}
+
+#[test]
+fn services_may_share_local_addresses() {
+    let one = fullnat("local_addresses = [\"10.0.0.200\"]");
+    let service = &one[one.find("[[service]]").expect("one")..];
+    let other = service.replacen("port = 80\n", "port = 81\n", 1);
+    let other = other.replace("\"web\"", "\"other\"");
+    assert_eq!(faults(&format!("{one}{other}")), Vec::<String>::new());
+}
+
+#[test]
+fn a_local_address_that_another_service_or_its_server_has_is_told() {
+    let one = fullnat("local_addresses = [\"192.0.2.101\", \"10.0.0.9\"]");
+    let other = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.101\"\nport = 80\n\
+         [[service.server]]\naddress = \"10.0.0.9\"\nmethod = \"dr\"\n";
+    let faults = faults(&format!("{one}{other}"));
+    assert_eq!(faults.len(), 2, "{faults:#?}");
+    assert!(
+        faults[0].contains("a service's address, at service[1];"),
+        "{faults:#?}"
+    );
+    assert!(
+        faults[1].contains("a real server's address, at service[1].server[0];"),
+        "{faults:#?}"
+    );
+}
+
+#[test]
+fn more_than_64_local_addresses_is_a_fault_and_64_are_not() {
+    let keys = |count| {
+        let addresses: Vec<String> = (0..count).map(|n| format!("10.0.1.{n}")).collect();
+        format!("local_addresses = {addresses:?}")
+    };
+    assert_eq!(faults(&fullnat(&keys(64))), Vec::<String>::new());
+    let faults = faults(&fullnat(&keys(65)));
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    assert!(
+        faults[0].ends_with("has 65 addresses; give at most 64"),
+        "{faults:#?}"
+    );
+}
+
+#[test]
+fn fewer_local_ports_than_workers_is_a_fault() {
+    let keys = "local_addresses = [\"10.0.0.200\"]\nlocal_ports = \"5000-5002\"";
+    let text = format!("[workers]\ncores = [1, 2, 3, 4]\n{}", fullnat(keys));
+    assert_eq!(
+        faults(&text),
+        [
+            "w.toml:17:15: service[0].local_ports: 5000-5002 is too few for 4 workers; give 4 ports or more: no two workers use the same"
+        ]
+    );
 }
 
 #[test]

@@ -15,11 +15,11 @@ use rustix::time::{ClockId, clock_gettime};
 use weir_control::compile::Compiler;
 use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::difference;
-use weir_control::publish::Publisher;
 use weir_control::state::{About, Parts, State, Ways};
 use weir_core::io::WorkerId;
 use weir_model::{ConfigFile, parse};
 use weir_worker::Handle;
+use weir_worker::publish::Publisher;
 
 const SERVICES: usize = 20_000;
 const SERVERS: usize = 10;
@@ -94,6 +94,7 @@ fn whole(times: &mut Times, files: &Files) {
         about: About {
             version: String::new(),
             dpdk_version: String::new(),
+            steering: String::new(),
         },
         set_log_level: Box::new(|_| ()),
     };

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::{HashMap, HashSet};
 use weir_core::flow::Timeouts;
+use weir_core::local::LocalPool;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
@@ -43,6 +44,10 @@ struct Held {
     is_changed_scheduler: bool,
     cursor: Arc<AtomicU64>,
     generation: u16,
+    /// It has or had NAT servers. Never false again: flows keep to the owner they were made by.
+    by_client: bool,
+    /// What stands for clients at its FullNAT servers.
+    local: Option<Arc<LocalPool>>,
     /// In the order of their addition: IPVS's list from its end to its head.
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
@@ -130,6 +135,7 @@ impl Compiler {
         let added = service.servers.iter();
         let added = added.map(|server| self.gain(service.key(), server, workers));
         held.list = added.collect();
+        held.see_methods(service);
         held.advance_generation();
         self.next.put(held.compile(service.key()));
         self.services.insert(service.key(), held);
@@ -141,7 +147,8 @@ impl Compiler {
         let is_other_scheduler = edit.old.scheduler != edit.new.scheduler;
         let are_other_servers =
             !(edit.removed.is_empty() && edit.edited.is_empty() && edit.added.is_empty());
-        if !is_other_scheduler && !are_other_servers {
+        let is_other_pool = edit.is_other_pool();
+        if !is_other_scheduler && !are_other_servers && !is_other_pool {
             return false;
         }
         let held = self.services.remove(&key);
@@ -159,6 +166,7 @@ impl Compiler {
         let added = edit.added.iter();
         let added = added.map(|server| self.gain(key, server, workers));
         held.add_servers(added.collect());
+        held.see_methods(edit.new);
         if is_other_weight || !edit.removed.is_empty() || !edit.added.is_empty() {
             held.advance_generation();
         }
@@ -291,6 +299,8 @@ impl Held {
             is_changed_scheduler: false,
             cursor: Arc::default(),
             generation: 1,
+            by_client: false,
+            local: None,
             list: Vec::new(),
             departed: Vec::new(),
             retired: Totals::default(),
@@ -305,6 +315,16 @@ impl Held {
         self.cursor = Arc::default();
         self.generation = 1;
         self.departed.clear();
+    }
+
+    /// What follows from the methods of all its servers. A pool stays the same one until it differs.
+    fn see_methods(&mut self, wanted: &weir_model::Service) {
+        let mut methods = wanted.servers.iter().map(|server| server.method);
+        self.by_client |= methods.any(|method| method == weir_model::Method::Nat);
+        let pool = local_pool(wanted);
+        if self.local != pool {
+            self.local = pool;
+        }
     }
 
     /// Once for all that is published together: the workers see no list in between.
@@ -396,12 +416,24 @@ impl Held {
             generation: self.generation,
             servers,
             departed: self.departed.clone().into(),
+            by_client: self.by_client,
+            local: self.local.clone(),
         }
     }
 }
 
 fn slot_key(service: weir_model::ServiceKey, server: ServerKey) -> SlotKey {
     SlotKey { service, server }
+}
+
+/// What stands for clients at the FullNAT servers of a service.
+fn local_pool(service: &weir_model::Service) -> Option<Arc<LocalPool>> {
+    service.has_fullnat().then(|| {
+        let addrs = service.local_addresses.iter().copied().map(Addr::from);
+        let addrs: Vec<Addr> = addrs.collect();
+        let ports = service.local_ports;
+        Arc::new(LocalPool::new(&addrs, ports.first..=ports.last))
+    })
 }
 
 /// The workers' name of a service.
@@ -430,6 +462,7 @@ pub fn method(method: weir_model::Method) -> Method {
         weir_model::Method::Nat => Method::Nat,
         weir_model::Method::Dr => Method::Dr,
         weir_model::Method::Tun => Method::Tun,
+        weir_model::Method::FullNat => Method::FullNat,
     }
 }
 
@@ -449,6 +482,7 @@ pub fn model_method(method: Method) -> weir_model::Method {
         Method::Nat => weir_model::Method::Nat,
         Method::Dr => weir_model::Method::Dr,
         Method::Tun => weir_model::Method::Tun,
+        Method::FullNat => weir_model::Method::FullNat,
     }
 }
 

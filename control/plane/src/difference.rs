@@ -98,9 +98,17 @@ fn edit<'c>(old: &'c Service, new: &'c Service) -> Option<Edit<'c>> {
 }
 
 impl Edit<'_> {
+    /// The addresses or ports that stand for clients at FullNAT servers differ.
+    #[must_use]
+    pub fn is_other_pool(&self) -> bool {
+        self.old.local_addresses != self.new.local_addresses
+            || self.old.local_ports != self.new.local_ports
+    }
+
     fn is_empty(&self) -> bool {
         self.old.scheduler == self.new.scheduler
             && self.old.name == self.new.name
+            && !self.is_other_pool()
             && self.removed.is_empty()
             && self.edited.is_empty()
             && self.added.is_empty()
@@ -184,6 +192,10 @@ fn tell(told: &mut Sentences, edit: &Edit<'_>) {
     let scheduler = || what() + ": scheduler";
     value(told, scheduler, old.scheduler, new.scheduler);
     value(told, || what() + ": name", name(&old.name), name(&new.name));
+    let address = |address: &_| format!("{}: local address {address}", what());
+    lists(told, &old.local_addresses, &new.local_addresses, address);
+    let ports = || what() + ": local_ports";
+    value(told, ports, old.local_ports, new.local_ports);
     for server in &edit.removed {
         told.push(|| format!("{}: server {} removed", what(), server.key()));
     }
@@ -276,7 +288,7 @@ fn place(port: &str, vlan: Option<u16>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{config, service};
+    use crate::testing::{config, fullnat_service, service};
 
     fn steps(held: &Config, wanted: &Config) -> Vec<String> {
         let steps = services(&held.services, &wanted.services);
@@ -307,6 +319,20 @@ mod tests {
                 "neighbour 192.0.2.9 at 02:00:00:00:00:09 on port wan added",
                 "timeouts.udp 300 → 30",
                 "log.level info → debug",
+            ]
+        );
+    }
+
+    #[test]
+    fn another_pool_of_local_ends_is_told() {
+        let held = config(&fullnat_service(80, 10));
+        let wanted = fullnat_service(80, 20).replace("10.0.0.200", "10.0.0.201");
+        assert_eq!(
+            steps(&held, &config(&wanted)),
+            [
+                "service tcp 192.0.2.100:80: local address 10.0.0.200 removed",
+                "service tcp 192.0.2.100:80: local address 10.0.0.201 added",
+                "service tcp 192.0.2.100:80: local_ports 1024-1033 → 1024-1043",
             ]
         );
     }

@@ -10,7 +10,7 @@
 //! 2. [`difference`] says in words what changes;
 //! 3. [`compile`] makes the workers' services of it; [`slots`] keeps each server's place and counters;
 //! 4. [`host`] adds what Linux knows of addresses, routes and neighbours;
-//! 5. [`publish`] hands a snapshot to all workers, and frees the old when the last let go.
+//! 5. [`weir_worker::publish`] hands a snapshot to all workers, and frees the old when the last let go.
 //!
 //! Back from the workers come counters ([`totals`], [`metrics`]), samples ([`drops`]) and flows.
 #![deny(unsafe_code)]
@@ -22,8 +22,8 @@ mod door;
 pub mod drops;
 pub mod host;
 pub mod http;
+mod local;
 pub mod metrics;
-pub mod publish;
 pub mod reload;
 pub mod run;
 pub mod slots;

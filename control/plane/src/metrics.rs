@@ -17,7 +17,8 @@ use weir_worker::Handle;
 use crate::devices::{Buffers, PortReport};
 use crate::drops;
 use crate::host::TwinCounters;
-use crate::state::{About, LastReload, State};
+use crate::slots::SlotKey;
+use crate::state::{About, BusyMeter, LastReload, State};
 use page::{InPieces, Labels, Page};
 
 /// The content type of the page: Prometheus's text format.
@@ -34,6 +35,9 @@ pub struct Readings {
     workers: Vec<Handle>,
     /// By worker.
     busy_ratios: Vec<f64>,
+    imbalance_ratio: f64,
+    /// By worker, of the servers that have any; the number of a server among all.
+    local_ratios: Vec<(usize, Vec<f64>)>,
     /// With their names.
     ports: Vec<(String, PortReport)>,
     buffers: Buffers,
@@ -50,18 +54,33 @@ impl State {
             let port = self.config().ports.get(usize::from(id.0))?;
             Some((port.name.clone(), Arc::clone(counters)))
         });
+        let services = self.services();
         Readings {
             about: self.about.clone(),
             started: self.started,
             last_reload: self.last_reload,
             epoch: self.epoch(),
-            services: self.services(),
+            local_ratios: self.local_ratios(&services),
+            services,
             workers: self.workers().to_vec(),
             busy_ratios: self.busy.iter().map(|meter| meter.ratio).collect(),
+            imbalance_ratio: BusyMeter::imbalance(&self.busy),
             ports: names.zip(self.devices.ports()).collect(),
             buffers: self.devices.buffers(),
             twins: twins.collect(),
         }
+    }
+}
+
+impl State {
+    fn local_ratios(&self, services: &Services) -> Vec<(usize, Vec<f64>)> {
+        let local_use = self.local_use();
+        let keys = services.services.iter().flat_map(|service| {
+            let servers = service.servers.iter();
+            servers.map(move |server| slot_key(service, server))
+        });
+        let ratios = keys.map(|key| local_use.ratios(key)).enumerate();
+        ratios.filter(|(_, ratios)| !ratios.is_empty()).collect()
     }
 }
 
@@ -162,7 +181,18 @@ impl Readings {
             "weir_server_up",
             "1 when it gets new flows, 0 when it is drained or removed.",
             |server| f64::from(u8::from(server.state == ServerState::Up)),
-        )
+        )?;
+        let mut family = page.gauge(
+            "weir_server_local_ports_used_ratio",
+            "Share of the local ports towards the server (FullNAT) that flows of the worker have.",
+        );
+        for (at, ratios) in &self.local_ratios {
+            for (worker, ratio) in self.workers.iter().zip(ratios) {
+                let labels = server_labels[*at].clone();
+                family.set(&labels.with("worker", worker.id().0), *ratio)?;
+            }
+        }
+        Ok(())
     }
 
     fn worker_metrics(&self, page: &mut Page<impl Write>) -> Result {
@@ -185,7 +215,11 @@ impl Readings {
         for (worker, ratio) in self.workers.iter().zip(&self.busy_ratios) {
             family.set(&worker_labels(worker), *ratio)?;
         }
-        Ok(())
+        page.gauge(
+            "weir_workers_imbalance_ratio",
+            "Packets of the busiest worker in the last seconds, received or taken over, to the mean of all.",
+        )
+        .set(&Labels::new(), self.imbalance_ratio)
     }
 
     fn port_metrics(&self, page: &mut Page<impl Write>) -> Result {
@@ -239,6 +273,11 @@ type CounterOf<T> = (&'static str, &'static str, fn(&T) -> f64);
 
 const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
     (
+        "weir_worker_received_packets_total",
+        "Packets that the worker took from receive queues.",
+        |c| c.packets_received() as f64,
+    ),
+    (
         "weir_worker_forwarded_packets_total",
         "Packets of flows sent on to a real server or client.",
         |c| c.forwarded.get() as f64,
@@ -257,6 +296,11 @@ const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
         "weir_worker_handed_off_packets_total",
         "Packets handed to the worker that owns their flow.",
         |c| c.handed_off.get() as f64,
+    ),
+    (
+        "weir_worker_taken_over_packets_total",
+        "Packets that other workers handed to this one.",
+        |c| c.taken_over.get() as f64,
     ),
     (
         "weir_worker_unparked_packets_total",
@@ -431,14 +475,28 @@ fn traffic<'a>(
     Ok(())
 }
 
-/// `service` is what people call it; a service without a name is called by what tells it apart.
-fn service_labels(service: &ServiceView) -> Labels {
-    let key = weir_model::ServiceKey {
+fn service_key(service: &ServiceView) -> weir_model::ServiceKey {
+    weir_model::ServiceKey {
         protocol: service.protocol,
         address: service.address,
         port: service.port,
-    };
-    let name = service.name.clone().unwrap_or_else(|| key.to_string());
+    }
+}
+
+fn slot_key(service: &ServiceView, server: &ServerView) -> SlotKey {
+    SlotKey {
+        service: service_key(service),
+        server: weir_model::ServerKey {
+            address: server.address,
+            port: server.port,
+        },
+    }
+}
+
+/// `service` is what people call it; a service without a name is called by what tells it apart.
+fn service_labels(service: &ServiceView) -> Labels {
+    let name = service.name.clone();
+    let name = name.unwrap_or_else(|| service_key(service).to_string());
     Labels::new()
         .with("protocol", service.protocol.name())
         .with("address", service.address)

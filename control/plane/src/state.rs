@@ -9,13 +9,14 @@ use weir_core::next_hop::Network;
 use weir_model::api::{NeighbourView, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel};
 use weir_worker::Handle;
+use weir_worker::publish::Publisher;
 
 use crate::compile::{self, Compiler};
 use crate::devices::Devices;
 use crate::difference::{self, Sentences};
 use crate::drops::Samples;
 use crate::host::TwinCounters;
-use crate::publish::Publisher;
+use crate::local::{LocalUse, Watch};
 use crate::reload::Refused;
 
 /// What the process is.
@@ -25,6 +26,8 @@ pub struct About {
     pub version: String,
     /// Version of DPDK, the numbers only.
     pub dpdk_version: String,
+    /// Who owns a flow among the workers, and why, in a sentence.
+    pub steering: String,
 }
 
 /// What the daemon made before control takes over.
@@ -91,6 +94,7 @@ pub struct State {
     pub(crate) devices: Box<dyn Devices>,
     pub(crate) twins: Vec<(PortId, Arc<TwinCounters>)>,
     pub(crate) samples: Samples,
+    local_watch: Watch,
     pub(crate) busy: Vec<BusyMeter>,
     pub(crate) last_reload: LastReload,
     pub(crate) neighbours: Vec<NeighbourView>,
@@ -108,13 +112,16 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// The share of a worker's turns that found a packet.
+/// What a worker did between the last two looks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BusyMeter {
     turns: u64,
     busy: u64,
-    /// From 0 to 1, between the last two looks.
+    packets: u64,
+    /// The share of turns that found a packet, from 0 to 1.
     pub(crate) ratio: f64,
+    /// Packets that came, from ports and from other workers.
+    come: u64,
 }
 
 impl BusyMeter {
@@ -124,7 +131,20 @@ impl BusyMeter {
         let (busy, turns) = (counters.turns_busy.get(), counters.turns.get());
         let passed = turns.saturating_sub(self.turns).max(1);
         self.ratio = (busy.saturating_sub(self.busy) as f64 / passed as f64).min(1.0);
-        (self.busy, self.turns) = (busy, turns);
+        let packets = counters.packets_received() + counters.taken_over.get();
+        self.come = packets.saturating_sub(self.packets);
+        (self.busy, self.turns, self.packets) = (busy, turns, packets);
+    }
+
+    /// How many times the mean of all workers' packets the busiest one had: 1 when all had as many
+    /// or none had any, at most the number of workers.
+    pub(crate) fn imbalance(meters: &[Self]) -> f64 {
+        let all: u64 = meters.iter().map(|meter| meter.come).sum();
+        let busiest = meters.iter().map(|meter| meter.come).max();
+        match all {
+            0 => 1.0,
+            _ => busiest.unwrap_or(0) as f64 * meters.len() as f64 / all as f64,
+        }
     }
 }
 
@@ -144,6 +164,7 @@ impl State {
             devices: parts.devices,
             twins: parts.twins,
             samples: Samples::default(),
+            local_watch: Watch::default(),
             last_reload: LastReload {
                 is_ok: true,
                 succeeded: SystemTime::now(),
@@ -246,8 +267,18 @@ impl State {
         }
     }
 
-    /// What is due every second: samples, memory that no worker reads, slots that no flow needs.
+    /// The local ports that FullNAT's servers use.
+    pub(crate) fn local_use(&self) -> LocalUse<'_> {
+        let services = &self.config().services;
+        LocalUse::of(services, self.compiler.slots(), self.workers())
+    }
+
+    /// What is due every second: samples, memory that no worker reads, slots that no flow needs,
+    /// and a look at what runs short.
     pub fn keep_house(&mut self, now: Instant) {
+        let mut watch = std::mem::take(&mut self.local_watch);
+        watch.check(&self.local_use(), now);
+        self.local_watch = watch;
         self.samples.collect(self.publisher.workers(), now);
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();

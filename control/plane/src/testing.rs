@@ -46,6 +46,17 @@ pub(crate) fn service(scheduler: &str, servers: &[(u8, u16)]) -> String {
     text
 }
 
+/// A FullNAT service on 192.0.2.100:`port` with server 10.0.0.1:80, local address 10.0.0.200 and
+/// so many local ports.
+pub(crate) fn fullnat_service(port: u16, local_ports: u16) -> String {
+    let last = 1023 + local_ports;
+    format!(
+        "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.100\"\nport = {port}\n\
+         local_addresses = [\"10.0.0.200\"]\nlocal_ports = \"1024-{last}\"\n\
+         [[service.server]]\naddress = \"10.0.0.1\"\nport = 80\nmethod = \"fullnat\"\n"
+    )
+}
+
 /// The services of [`service`].
 pub(crate) fn services(scheduler: &str, servers: &[(u8, u16)]) -> Vec<Service> {
     config(&service(scheduler, servers)).services
@@ -61,6 +72,7 @@ pub(crate) fn state(services: &str, workers: Vec<Handle>) -> State {
         about: About {
             version: "0.0.0".to_owned(),
             dpdk_version: "0".to_owned(),
+            steering: "by hand".to_owned(),
         },
         set_log_level: Box::new(|_| ()),
     };

@@ -11,8 +11,9 @@ use weir_model::api::{
 use weir_model::{ServerKey, Service, ServiceKey};
 
 use crate::compile::model_method;
+use crate::local::LocalUse;
 use crate::slots::SlotKey;
-use crate::state::State;
+use crate::state::{BusyMeter, State};
 use crate::totals::FlowCounts;
 
 impl State {
@@ -34,6 +35,7 @@ impl State {
     pub fn services(&self) -> Services {
         let totals = self.compiler.service_totals(self.workers());
         let removed = self.removed_servers();
+        let local_use = self.local_use();
         let view = |service: &Service| {
             let key = service.key();
             let carried = totals.get(&key).copied().unwrap_or_default();
@@ -43,8 +45,10 @@ impl State {
                 port: service.port,
                 name: service.name.clone(),
                 scheduler: service.scheduler,
+                local_addresses: service.local_addresses.clone(),
+                local_ports: (!service.local_addresses.is_empty()).then_some(service.local_ports),
                 stats: carried.stats(self.compiler.service_rates(key)),
-                servers: self.servers(service, removed.get(&key)),
+                servers: self.servers(service, removed.get(&key), &local_use),
             }
         };
         let services = self.config().services.iter().map(view);
@@ -63,16 +67,26 @@ impl State {
         removed
     }
 
-    fn servers(&self, service: &Service, removed: Option<&Vec<ServerKey>>) -> Vec<ServerView> {
+    fn servers(
+        &self,
+        service: &Service,
+        removed: Option<&Vec<ServerKey>>,
+        local_use: &LocalUse<'_>,
+    ) -> Vec<ServerView> {
         let configured = service.servers.iter().map(|server| {
             let state = match server.weight {
                 0 => ServerState::Draining,
                 _ => ServerState::Up,
             };
+            let local = local_use.ratios(SlotKey {
+                service: service.key(),
+                server: server.key(),
+            });
             ServerView {
                 name: server.name.clone(),
                 method: server.method,
                 weight: server.weight,
+                local_ports_used_ratio: local.into_iter().reduce(f64::max),
                 state,
                 ..self.server(service, server.key())
             }
@@ -104,6 +118,7 @@ impl State {
             weight: 0,
             active: flows.active,
             inactive: flows.inactive,
+            local_ports_used_ratio: None,
             state: ServerState::Removed,
             stats,
         }
@@ -124,6 +139,8 @@ impl State {
                 flows_max: worker.flows_max() as u64,
                 flows_created: counters.flows_created.get(),
                 flows_expired: counters.flows_expired.get(),
+                packets_received: counters.packets_received(),
+                packets_taken_over: counters.taken_over.get(),
                 packets_forwarded: counters.forwarded.get(),
                 packets_punted: counters.punted.get(),
                 packets_from_linux: counters.from_linux.get(),
@@ -135,6 +152,8 @@ impl State {
             }
         });
         Workers {
+            steering: self.about.steering.clone(),
+            imbalance_ratio: BusyMeter::imbalance(&self.busy),
             workers: workers.collect(),
         }
     }

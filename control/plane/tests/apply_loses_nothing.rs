@@ -15,6 +15,7 @@ use weir_core::counters::DropReason;
 use weir_core::director::Limits;
 use weir_core::io::{Burst, Frame, PacketIo, PortId, WorkerId};
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
+use weir_core::steer::Steering;
 use weir_core::testing::MemFrame;
 use weir_model::{ConfigFile, parse};
 use weir_wire::builder::{PacketBuilder, addr};
@@ -180,6 +181,7 @@ fn worker(went: Arc<Went>) -> Worker<Clients> {
         ports: 1,
         twins: None,
         clock: Clock::start(),
+        steering: Steering::by_client(1),
     };
     let clients = Clients {
         went,
@@ -200,6 +202,7 @@ fn state(workers: Vec<Handle>) -> State {
         about: About {
             version: String::new(),
             dpdk_version: String::new(),
+            steering: String::new(),
         },
         set_log_level: Box::new(|_| ()),
     };

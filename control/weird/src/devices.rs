@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use weir_control::devices::{Buffers, Devices, PortReport};
-use weir_dpdk::{EalConfig, Port, PortConfig, Ports, Rss};
+use weir_dpdk::{EalConfig, Port, PortConfig, Ports};
 use weir_model::api::LinkView;
 use weir_model::{Config, Mac};
+
+use crate::steering;
 
 /// EAL's command line.
 pub(crate) fn eal_config(config: &Config) -> EalConfig {
@@ -62,36 +64,6 @@ pub(crate) fn spare_frames(config: &Config) -> u32 {
     config.limits.packet_buffers.saturating_sub(in_queues)
 }
 
-/// Who owns a flow when there are several workers, and why so: a line for each port, or one.
-pub(crate) fn steering(ports: &Ports) -> Vec<String> {
-    let several = ports.list().iter().filter(|port| port.info().queues > 1);
-    let lines: Vec<String> = several
-        .map(|port| {
-            let info = port.info();
-            format!(
-                "{} workers, {}: {}",
-                info.queues,
-                info.device,
-                steering_of(port)
-            )
-        })
-        .collect();
-    match lines.is_empty() {
-        true => vec!["1 worker: it owns every flow".to_owned()],
-        false => lines,
-    }
-}
-
-fn steering_of(port: &Port) -> String {
-    let info = port.info();
-    let rings = "flows are handed to their owner through rings";
-    match info.rss {
-        Rss::Off => "one queue".to_owned(),
-        Rss::Unsupported => format!("{rings} ({} has no RSS)", info.driver),
-        Rss::On(_) => format!("{rings} ({} has no source-only RSS)", info.driver),
-    }
-}
-
 /// The ports, for control. They close when the last clone and all queues are dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct DpdkDevices(pub(crate) Arc<Ports>);
@@ -117,7 +89,7 @@ fn report(port: &Port) -> PortReport {
         mac: Mac(info.mac),
         mtu: info.mtu,
         queues: info.queues,
-        steering: steering_of(port),
+        steering: steering::of_port(info),
         link: LinkView {
             up: link.up,
             speed_mbps: link.speed_mbps,

@@ -9,6 +9,7 @@ mod log;
 mod machine;
 mod notify;
 mod start;
+mod steering;
 mod workers;
 
 use std::process::ExitCode;

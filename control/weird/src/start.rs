@@ -11,14 +11,14 @@ use weir_control::host::{Host, doorbell};
 use weir_control::http::{ControlSocket, MetricsListener};
 use weir_control::run::{self, Listeners, Signals};
 use weir_control::state::{About, Parts, State};
-use weir_dpdk::{Eal, Ports};
+use weir_dpdk::{Eal, Port, Ports};
 use weir_model::ConfigFile;
 
 use crate::check::{read, summary};
-use crate::devices::{DpdkDevices, eal_config, port_configs, spare_frames, steering};
+use crate::devices::{DpdkDevices, eal_config, port_configs, spare_frames};
 use crate::failure::Failure;
 use crate::workers::Workers;
-use crate::{log, machine, notify};
+use crate::{log, machine, notify, steering};
 
 /// Runs the director until a signal stops it.
 pub(crate) fn start(path: &Path) -> Result<(), Failure> {
@@ -49,13 +49,17 @@ async fn direct(
     let count = config.workers.cores.len() as u16;
     let (ports, queues) =
         Ports::bring_up(&eal, &configs, count, spare).map_err(Failure::machine)?;
-    for line in steering(&ports) {
-        tracing::info!("{line}");
+    let infos: Vec<_> = ports.list().iter().map(Port::info).collect();
+    for (port, info) in config.ports.iter().zip(&infos).filter(|_| count > 1) {
+        tracing::info!("{}: {}", port.name, steering::of_port(info));
     }
+    let decided = steering::decide(config, &infos);
+    tracing::info!("{}", decided.summary);
     let devices = DpdkDevices(Arc::new(ports));
 
     let doorbell = doorbell().map_err(Failure::machine)?;
-    let mut workers = Workers::start(config, queues, &doorbell).map_err(Failure::machine)?;
+    let workers = Workers::start(config, queues, &decided.steering, &doorbell);
+    let mut workers = workers.map_err(Failure::machine)?;
     let facts = devices.0.list().iter();
     let facts: Vec<_> = facts
         .map(|port| (port.info().mac, port.info().mtu))
@@ -79,6 +83,7 @@ async fn direct(
         about: About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             dpdk_version: weir_dpdk::version().replace("DPDK ", ""),
+            steering: decided.summary,
         },
         set_log_level,
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use weir_core::director::Limits;
 use weir_core::io::{PortId, WorkerId};
+use weir_core::steer::Steering;
 use weir_dpdk::{Mbuf, QueueSet};
 use weir_model::Config;
 use weir_worker::rings::{Doorbell, TwinLink};
@@ -24,7 +25,13 @@ pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
 }
 
-fn worker(config: &Config, id: usize, link: TwinLink, clock: Clock) -> weir_worker::Config {
+fn worker(
+    config: &Config,
+    id: usize,
+    steering: &Steering,
+    link: TwinLink,
+    clock: Clock,
+) -> weir_worker::Config {
     let limits = &config.limits;
     let twinned = config.ports.iter().enumerate();
     let twinned = twinned.filter(|(_, port)| port.twin.is_some());
@@ -47,6 +54,7 @@ fn worker(config: &Config, id: usize, link: TwinLink, clock: Clock) -> weir_work
             parked: limits.parked_frames as usize,
             parked_per_neighbour: limits.parked_per_neighbour as usize,
         },
+        steering: steering.clone(),
         ports: config.ports.len(),
         twins: Some((link, twinned.map(|(at, _)| PortId(at as u16)).collect())),
         clock,
@@ -59,6 +67,7 @@ impl Workers {
     pub(crate) fn start(
         config: &Config,
         queues: Vec<QueueSet>,
+        steering: &Steering,
         doorbell: &Arc<Doorbell>,
     ) -> anyhow::Result<Self> {
         let mut workers = Self {
@@ -72,7 +81,7 @@ impl Workers {
         let peers = mesh::<Mbuf>(queues.len());
         for (id, (queues, peers)) in queues.into_iter().zip(peers).enumerate() {
             let link = TwinLink::new(frame_max, Arc::clone(doorbell));
-            let settings = worker(config, id, link.clone(), clock);
+            let settings = worker(config, id, steering, link.clone(), clock);
             workers.start_one(settings, queues, peers)?;
             workers.links.push(link);
         }

@@ -103,6 +103,50 @@ fn sigterm_ends_it_with_status_0_and_what_it_made_is_gone() {
     assert!(!files.exists(), "{} is left behind", files.display());
 }
 
+/// `net_null` keeps what it is told of RSS, as a NIC does; `net_pcap` has none.
+#[test]
+fn several_workers_tell_at_start_who_owns_a_flow_and_why() {
+    let captures = Place::new();
+    let capture = captures.path("in.pcap");
+    let header = [
+        0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 1, 0, 0, 0,
+    ];
+    std::fs::write(&capture, header).expect("the directory is ours");
+    let (from, to) = (
+        capture.display(),
+        captures.path("out").display().to_string(),
+    );
+    let files = format!("net_pcap0,rx_pcap={from},rx_pcap={from},tx_pcap={to}0,tx_pcap={to}1");
+    let by_device =
+        "2 workers: a flow belongs to the worker to whom the ports' RSS gives its packets";
+    let by_client = "2 workers: a flow goes by client address and port and is handed to its owner \
+                     through rings, because wan (net_pcap) has no RSS";
+    for (device, summary, of_port) in [
+        (
+            "net_null0,no-rx=1",
+            by_device,
+            "wan: 2 queues, RSS by addresses and ports of TCP/IPv4 UDP/IPv4 TCP/IPv6 UDP/IPv6, \
+             table of 128",
+        ),
+        (&files, by_client, "wan: 2 queues, no RSS"),
+    ] {
+        let place = Place::new();
+        let config = place.config(NO_METRICS).replace("net_null0", device);
+        let config = config.replace("cores = [0]", "cores = [0, 1]");
+        let mut daemon = Daemon::start(&place, &place.write(&config));
+        let workers = ask(&place, "GET /v1/workers");
+        assert!(
+            workers.contains(&format!("\"steering\":\"{summary}")),
+            "{workers}"
+        );
+        let (status, log) = daemon.end("TERM");
+        assert_eq!(status, Some(0), "{log}");
+        for line in [of_port, summary] {
+            assert!(log.contains(line), "{line} is not in {log}");
+        }
+    }
+}
+
 #[test]
 fn sighup_reloads_and_a_bad_file_changes_nothing() {
     let place = Place::new();

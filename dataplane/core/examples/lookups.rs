@@ -116,6 +116,8 @@ fn all(services: u32) -> Services {
             generation: 1,
             servers: servers.into(),
             departed: [].into(),
+            by_client: true,
+            local: None,
         }
     });
     Services::new(services.collect::<Vec<_>>(), servers.collect::<Vec<_>>())

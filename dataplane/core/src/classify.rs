@@ -70,8 +70,10 @@ fn of_headers(headers: &Headers, to: Mac, snapshot: &Snapshot) -> Verdict {
     if headers.bits.fragment() {
         // Reassembly comes with the issue on IPVS's semantics; until then a fragment of a flow
         // must not pass with the wrong address.
-        let ours = services.is_virtual(headers.dst)
-            || (services.is_nat_addr(headers.src) && !snapshot.network.is_local(headers.dst));
+        let may_be_reply =
+            services.is_local(headers.dst) || !snapshot.network.is_local(headers.dst);
+        let ours =
+            services.is_virtual(headers.dst) || (services.is_nat_addr(headers.src) && may_be_reply);
         return if ours {
             Verdict::Drop(DropReason::Fragment)
         } else {

@@ -2,9 +2,9 @@
 //! writes its numbers and anyone may read them.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::io::PortId;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A number that one worker writes and anyone may read.
 ///
@@ -85,6 +85,7 @@ drop_reasons! {
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
     FlowTableFull = "flow_table_full", "No room for another flow: raise limits.flows_per_worker.";
+    LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
     NeighbourQueueFull = "neighbour_queue_full", "Too many packets waited for the same neighbour; the oldest is given up.";
     NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery.";
@@ -145,6 +146,8 @@ pub struct WorkerCounters {
     pub from_linux: Counter,
     /// Packets handed to the worker that owns their flow.
     pub handed_off: Counter,
+    /// Packets that other workers handed to this one.
+    pub taken_over: Counter,
     /// Packets that waited for a neighbour and were then sent.
     pub unparked: Counter,
     /// ICMP errors that Weir made.
@@ -185,6 +188,7 @@ impl WorkerCounters {
             punted: Counter::default(),
             from_linux: Counter::default(),
             handed_off: Counter::default(),
+            taken_over: Counter::default(),
             unparked: Counter::default(),
             icmp_sent: Counter::default(),
             resets_sent: Counter::default(),
@@ -212,6 +216,13 @@ impl WorkerCounters {
     #[must_use]
     pub fn drops(&self, reason: DropReason) -> u64 {
         self.drops[reason as usize].get()
+    }
+
+    /// Packets taken from the receive queues of all ports.
+    #[must_use]
+    pub fn packets_received(&self) -> u64 {
+        let ports = self.ports.iter();
+        ports.map(|port| port.packets_received.get()).sum()
     }
 
     /// The counters of `port`, if there is such a port.

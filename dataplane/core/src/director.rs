@@ -17,12 +17,14 @@ use crate::counters::{DropReason, WorkerCounters};
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
+use crate::local::LocalEnds;
 use crate::next_hop::park::Park;
 use crate::next_hop::{Hop, NextHop};
 use crate::note::{Note, PuntClass, Verdict};
 use crate::plain::{Found, Target};
 use crate::service::ServerId;
 use crate::snapshot::Snapshot;
+use crate::steer::Steering;
 use crate::time::Tick;
 use crate::track::tuple_of;
 
@@ -57,8 +59,9 @@ const PATH_MTU_SECONDS: u32 = 600;
 #[derive(Debug)]
 pub struct Director<F> {
     pub(crate) id: WorkerId,
-    pub(crate) workers: u16,
+    pub(crate) steering: Steering,
     pub(crate) flows: FlowTable,
+    pub(crate) locals: LocalEnds,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) park: Park<F>,
@@ -74,16 +77,16 @@ pub struct Director<F> {
     pub(crate) passed: u64,
     server_hops: Vec<ServerHop>,
     client_hops: Box<[ClientHop]>,
-    /// Lent to the burst under way.
-    stages: Stages,
+    /// None while it is lent to a burst.
+    stages: Option<Box<Stages>>,
 }
 
 /// What the stages know of each packet of a burst.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stages {
-    found: Vec<Found>,
+    found: [Found; BURST_MAX],
     /// Of those that are not plain.
-    notes: Vec<Note>,
+    notes: [Note; BURST_MAX],
 }
 
 /// With more servers than this, their two lines each are asked for ahead of their use.
@@ -112,15 +115,17 @@ struct ClientHop {
 }
 
 impl<F: Frame> Director<F> {
-    /// A director for worker `id` of `workers`. All its memory is taken here. `seed` is random.
+    /// A director for worker `id`, one of those among whom `steering` shares flows out. All its
+    /// memory is taken here. `seed` is random.
     #[must_use]
     pub fn new(
         id: WorkerId,
-        workers: u16,
+        steering: impl Into<Steering>,
         limits: &Limits,
         counters: Arc<WorkerCounters>,
         seed: [u64; 2],
     ) -> Self {
+        let steering = steering.into();
         let client = ClientHop {
             epoch: 0,
             client: Addr(0),
@@ -128,7 +133,8 @@ impl<F: Frame> Director<F> {
         };
         Self {
             id,
-            workers: workers.max(1),
+            locals: LocalEnds::new(steering.workers(), limits.servers, seed[1]),
+            steering,
             flows: FlowTable::new(limits.flows, limits.flows_v6, seed),
             snapshot: Arc::new(Snapshot::empty()),
             counters,
@@ -141,10 +147,10 @@ impl<F: Frame> Director<F> {
             targets: vec![Target::UNSET; limits.servers],
             has_many_servers: false,
             passed: 0,
-            stages: Stages {
-                found: vec![Found::GENERAL; BURST_MAX],
-                notes: vec![Note::NONE; BURST_MAX],
-            },
+            stages: Some(Box::new(Stages {
+                found: [Found::GENERAL; BURST_MAX],
+                notes: [Note::NONE; BURST_MAX],
+            })),
         }
     }
 
@@ -159,33 +165,23 @@ impl<F: Frame> Director<F> {
         burst: &mut Burst<F>,
         outlet: &mut O,
     ) {
-        let mut stages = core::mem::take(&mut self.stages);
-        let interface = self.snapshot.network.interface_of(port, 0);
-        let mac = interface.map(|interface| plain::mac(interface.mac));
-        let mut bytes = 0;
-        // 1. Bytes to keys. What is not plain is read and classified.
-        let places = stages.found.iter_mut().zip(&mut stages.notes);
-        for ((at, frame), (found, note)) in burst.iter().enumerate().zip(places) {
-            if let Some(later) = burst.get(at + AHEAD) {
-                later.prefetch();
-            }
-            bytes += frame.bytes().len();
-            *found = mac.map_or(Found::GENERAL, |mac| self.read_plain(frame, mac));
-            if found.is_general() {
-                *note = self.read(port, frame);
-            }
-        }
+        let Some(mut stages) = self.stages.take() else {
+            debug_assert!(false, "a burst within a burst");
+            return;
+        };
+        let Stages { found, notes } = &mut *stages;
+        let (found, notes) = (&mut found[..burst.len()], &mut notes[..burst.len()]);
+        let bytes = self.read(port, burst, found, notes);
         if let Some(counters) = self.counters.port(port).filter(|_| !is_handed_off) {
             counters.packets_received.add(burst.len() as u64);
             counters.bytes_received.add(bytes as u64);
         }
         // 2. Keys to flows.
-        for found in stages.found.iter_mut().take(burst.len()) {
+        for found in &mut *found {
             self.find_plain(found);
         }
         // 3. In the order of arrival: flows begin, move on and end; packets are rewritten and leave.
-        let places = stages.found.iter().zip(&stages.notes);
-        for (frame, (found, note)) in burst.drain(..).zip(places) {
+        for (frame, (found, note)) in burst.drain(..).zip(found.iter().zip(notes)) {
             let Err(frame) = self.pass_plain(now, found, frame, outlet) else {
                 continue;
             };
@@ -198,12 +194,31 @@ impl<F: Frame> Director<F> {
         self.counters
             .forwarded
             .add(core::mem::take(&mut self.passed));
-        self.stages = stages;
+        self.stages = Some(stages);
     }
 
-    /// Stage 1 of a packet that is not plain.
+    /// Stage 1: bytes to keys; what is not plain is classified. Returns the bytes of all frames.
     #[inline(never)]
-    fn read(&self, port: PortId, frame: &F) -> Note {
+    fn read(&self, port: PortId, burst: &[F], found: &mut [Found], notes: &mut [Note]) -> usize {
+        let interface = self.snapshot.network.interface_of(port, 0);
+        let mac = interface.map(|interface| plain::mac(interface.mac));
+        let mut bytes = 0;
+        let places = found.iter_mut().zip(notes);
+        for ((at, frame), (found, note)) in burst.iter().enumerate().zip(places) {
+            if let Some(later) = burst.get(at + AHEAD) {
+                later.prefetch();
+            }
+            bytes += frame.bytes().len();
+            *found = mac.map_or(Found::GENERAL, |mac| self.read_plain(frame, mac));
+            if found.is_general() {
+                *note = self.classify(port, frame);
+            }
+        }
+        bytes
+    }
+
+    #[inline(never)]
+    fn classify(&self, port: PortId, frame: &F) -> Note {
         let note = classify(frame, port, &self.snapshot);
         if let (Verdict::LookUp, Some(headers)) = (note.verdict, note.headers)
             && let Some(tuple) = tuple_of(&headers)
@@ -259,7 +274,10 @@ impl<F: Frame> Director<F> {
             headers,
         };
         match note.verdict {
-            Verdict::Request(to) => way.request(frame, to),
+            Verdict::Request(to) => {
+                way.request(frame, to);
+                self.make_target(now, to.server);
+            }
             Verdict::Reply(from) => way.reply(frame, from),
             Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
             Verdict::ErrorToClient(from) => way.error_to_client(frame, from),

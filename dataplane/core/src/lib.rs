@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "testing", weir_loom))]
 extern crate std;
 
 mod classify;
@@ -24,6 +24,7 @@ pub mod flow;
 mod forward;
 pub mod io;
 mod limiter;
+pub mod local;
 pub mod next_hop;
 mod note;
 mod plain;
@@ -31,6 +32,7 @@ pub mod schedule;
 pub mod service;
 pub mod snapshot;
 pub mod steer;
+pub mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;

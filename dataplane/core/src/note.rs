@@ -56,6 +56,8 @@ pub(crate) struct ToServer {
     pub(crate) method: Method,
     pub(crate) addr: Addr,
     pub(crate) port: u16,
+    /// What stands for the client (FullNAT).
+    pub(crate) local: Option<(Addr, u16)>,
 }
 
 /// In whose name a reply goes on.
@@ -63,6 +65,8 @@ pub(crate) struct ToServer {
 pub(crate) struct FromServer {
     pub(crate) virt: Addr,
     pub(crate) virt_port: u16,
+    /// Whom it is for, where its destination does not say (FullNAT).
+    pub(crate) client: Option<(Addr, u16)>,
 }
 
 /// Which share of the punt budget a packet may use.

@@ -10,18 +10,20 @@ use weir_memory::prefetch;
 use weir_wire::plain::{self, Plain};
 use weir_wire::{protocol, tcp_flag};
 
-use crate::counters::WorkerCounters;
+use crate::counters::{ServerCounters, WorkerCounters};
 use crate::director::Director;
-use crate::flow::entry::{Entry, Entry4, Head, Key4};
+use crate::flow::entry::{Entry, Entry4, Head, Key4, key_tag};
 use crate::flow::tcp::Seen;
 use crate::flow::{Direction, FlowTable, TcpState, Timeouts};
 use crate::io::{Frame, Outlet, PortId, RxChecksum};
 use crate::next_hop::{Hop, PlainHop};
 use crate::service::{Method, Protocol, ServerId};
+use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 /// What is known of a packet between the stages.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(crate) struct Found {
     key: Key4,
     /// First the home line of its flow, then the place of the entry; or one of the constants.
@@ -39,11 +41,7 @@ const GENERAL: u32 = u32::MAX - 1;
 impl Found {
     /// A packet that is not plain.
     pub(crate) const GENERAL: Self = Self {
-        key: Key4 {
-            addrs: 0,
-            ports: 0,
-            protocol: Protocol::Tcp,
-        },
+        key: Key4 { addrs: 0, tag: 0 },
         place: GENERAL,
         len: 0,
         tcp_flags: 0,
@@ -60,14 +58,14 @@ impl Found {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Target {
-    /// The publication it is of.
-    epoch: u64,
+    /// The publication it is of, when plain packets may take it as it is.
+    ready: u64,
+    /// The publication it was made of.
+    made: u64,
     hop: PlainHop,
     /// Address and port, as they stand in packets.
     addr: u32,
     port: u16,
-    /// What is not ready goes the general way.
-    is_ready: bool,
 }
 
 const _: () = assert!(size_of::<Target>() == 64);
@@ -75,16 +73,16 @@ const _: () = assert!(size_of::<Target>() == 64);
 impl Target {
     /// Of no publication.
     pub(crate) const UNSET: Self = Self {
-        epoch: u64::MAX,
+        ready: u64::MAX,
+        made: u64::MAX,
         hop: PlainHop::NONE,
         addr: 0,
         port: 0,
-        is_ready: false,
     };
 
     /// Has it made anew.
     pub(crate) fn forget(&mut self) {
-        self.epoch = u64::MAX;
+        *self = Self::UNSET;
     }
 }
 
@@ -108,13 +106,13 @@ impl<F: Frame> Director<F> {
             protocol,
             tcp_flags,
         } = plain;
+        let protocol = match protocol {
+            protocol::TCP => Protocol::Tcp,
+            _ => Protocol::Udp,
+        };
         let key = Key4 {
             addrs,
-            ports,
-            protocol: match protocol {
-                protocol::TCP => Protocol::Tcp,
-                _ => Protocol::Udp,
-            },
+            tag: key_tag(ports, protocol),
         };
         Found {
             key,
@@ -157,7 +155,7 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         found: &Found,
-        frame: F,
+        mut frame: F,
         outlet: &mut O,
     ) -> Result<(), F> {
         let again;
@@ -172,18 +170,48 @@ impl<F: Frame> Director<F> {
             }
             _ => found,
         };
-        let Some(entry) = self.flows.v4.at(found.place) else {
+        let Self {
+            flows,
+            targets,
+            counters,
+            snapshot,
+            passed,
+            ..
+        } = self;
+        let Some(entry) = flows.v4.at(found.place) else {
             return Err(frame);
         };
         // An earlier packet of this burst may have put another flow in this place.
         if !entry.is_under(&found.key) {
             return Err(frame);
         }
-        if entry.head.is_reply() {
-            self.pass_reply(now, entry.head.link, found, frame, outlet)
+        let is_reply = entry.head.is_reply();
+        let place = if is_reply {
+            entry.head.link
         } else {
-            self.pass_request(now, found, frame, outlet)
-        }
+            found.place
+        };
+        let mut way = Way {
+            now,
+            place,
+            len: found.len,
+            tcp_flags: found.tcp_flags,
+            flows,
+            counters,
+            snapshot,
+        };
+        let left = if is_reply {
+            way.reply(&mut frame)
+        } else {
+            way.request(targets, &mut frame)
+        };
+        let Some(out) = left else {
+            return Err(frame);
+        };
+        frame.truncate(plain::ETHERNET_LEN + usize::from(found.len));
+        *passed += 1;
+        outlet.transmit(out, frame);
+        Ok(())
     }
 
     /// The place of a plain packet's flow that was not at home when the burst was looked up.
@@ -194,198 +222,171 @@ impl<F: Frame> Director<F> {
         Some(Found { place, ..*found })
     }
 
-    #[inline(always)]
-    fn pass_request<O: Outlet<Frame = F>>(
-        &mut self,
-        now: Tick,
-        found: &Found,
-        mut frame: F,
-        outlet: &mut O,
-    ) -> Result<(), F> {
-        let Some(&Entry4 { head: flow, .. }) = self.flows.v4.at(found.place) else {
-            return Err(frame);
-        };
-        let timeouts = &self.snapshot.settings.timeouts;
-        let moved = Moved::by(&flow, Direction::Request, found.tcp_flags, timeouts);
-        let Some(target) = self.target(now, flow.server) else {
-            return Err(frame);
-        };
-        let Some(head) = frame.bytes_mut().first_chunk_mut() else {
-            return Err(frame);
-        };
-        if moved.begins_anew || found.len > target.hop.mtu {
-            return Err(frame);
+    /// Makes ready what later plain packets need of `server`, once for each publication.
+    pub(crate) fn make_target(&mut self, now: Tick, id: ServerId) {
+        let epoch = self.snapshot.epoch;
+        let at = id.0 as usize;
+        if self.targets.get(at).is_none_or(|made| made.made == epoch) {
+            return;
         }
-        match flow.method() {
-            Method::Dr => plain::pass_on(head, &target.hop.link),
-            Method::Nat if plain::lacks_checksum(head) => return Err(frame),
-            Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, target.port),
-            Method::Tun => return Err(frame),
-        }
-        let out = target.hop.port;
-        moved.keep(&mut self.flows, &self.counters, found.place, now);
-        if let Some(counters) = self.counters.servers.get(flow.server as usize) {
-            counters.packets_in.add(1);
-            counters.bytes_in.add(u64::from(found.len));
-        }
-        self.send_plain(frame, found.len, out, outlet);
-        Ok(())
-    }
-
-    /// `request` is the place of the flow's own entry.
-    #[inline(always)]
-    fn pass_reply<O: Outlet<Frame = F>>(
-        &mut self,
-        now: Tick,
-        request: u32,
-        found: &Found,
-        mut frame: F,
-        outlet: &mut O,
-    ) -> Result<(), F> {
-        let Some(&Entry4 {
-            addrs,
-            ports,
-            head: flow,
-            ..
-        }) = self.flows.v4.at(request)
-        else {
-            return Err(frame);
-        };
-        let timeouts = &self.snapshot.settings.timeouts;
-        let moved = Moved::by(&flow, Direction::Reply, found.tcp_flags, timeouts);
-        // The client comes first in both of the request's words.
-        let [client, virt] = halves(addrs);
-        let Some(hop) = self.snapshot.network.plain_way(u32::from_be(client)) else {
-            return Err(frame);
-        };
-        let Some(head) = frame.bytes_mut().first_chunk_mut() else {
-            return Err(frame);
-        };
-        let is_nat = flow.method() == Method::Nat;
-        if found.len > hop.mtu || plain::lacks_checksum(head) || !is_nat {
-            return Err(frame);
-        }
-        plain::pass_from(head, &hop.link, virt, second_half(ports));
-        let out = hop.port;
-        moved.keep(&mut self.flows, &self.counters, request, now);
-        if let Some(counters) = self.counters.servers.get(flow.server as usize) {
-            counters.packets_out.add(1);
-            counters.bytes_out.add(u64::from(found.len));
-        }
-        self.send_plain(frame, found.len, out, outlet);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn send_plain<O: Outlet<Frame = F>>(
-        &mut self,
-        mut frame: F,
-        len: u16,
-        out: PortId,
-        outlet: &mut O,
-    ) {
-        frame.truncate(plain::ETHERNET_LEN + usize::from(len));
-        self.passed += 1;
-        outlet.transmit(out, frame);
-    }
-
-    /// What a plain packet needs of `server`; none when the general way has to look.
-    #[inline(always)]
-    fn target(&mut self, now: Tick, server: u32) -> Option<&Target> {
-        let at = server as usize;
-        let target = self.targets.get(at)?;
-        if target.epoch != self.snapshot.epoch {
-            self.make_target(now, server);
-        }
-        self.targets.get(at).filter(|target| target.is_ready)
-    }
-
-    #[inline(never)]
-    fn make_target(&mut self, now: Tick, server: u32) {
-        let mut made = Target {
-            epoch: self.snapshot.epoch,
+        let mut target = Target {
+            made: epoch,
             ..Target::UNSET
         };
-        let id = ServerId(server);
-        let held = self.snapshot.services.server(id).copied();
-        if let Some(held) = held.filter(|s| s.is_available && s.addr.is_v4())
+        let server = self.snapshot.services.server(id).copied();
+        if let Some(server) = server.filter(|s| s.is_available && s.addr.is_v4())
             && !self.has_path_mtu(now, id)
-            && let Hop::Ready(next) = self.hop_to_server(now, id, held.addr)
+            && let Hop::Ready(next) = self.hop_to_server(now, id, server.addr)
             && let Some(hop) = next.plain()
         {
-            made.hop = hop;
-            made.addr = u32::from_ne_bytes(held.addr.v4_bytes());
-            made.port = held.port.to_be();
-            made.is_ready = true;
+            target.hop = hop;
+            target.addr = u32::from_ne_bytes(server.addr.v4_bytes());
+            target.port = server.port.to_be();
+            target.ready = epoch;
         }
-        if let Some(target) = self.targets.get_mut(server as usize) {
-            *target = made;
+        self.targets[at] = target;
+    }
+}
+
+/// A packet whose flow's own entry is at `place`.
+struct Way<'a> {
+    now: Tick,
+    place: u32,
+    len: u16,
+    tcp_flags: u8,
+    flows: &'a mut FlowTable,
+    counters: &'a WorkerCounters,
+    snapshot: &'a Snapshot,
+}
+
+impl<'a> Way<'a> {
+    /// From a client: rewrites it and returns the port to leave by; none, and nothing has changed,
+    /// when the general way has to see to it.
+    #[inline(always)]
+    fn request<F: Frame>(&mut self, targets: &[Target], frame: &mut F) -> Option<PortId> {
+        let flow = &self.flows.v4.at(self.place)?.head;
+        let (server, method) = (flow.server, flow.method());
+        let (local, local_port) = (flow.local, flow.local_port());
+        let target = targets.get(server as usize)?;
+        let moved = self.move_on(flow, Direction::Request)?;
+        let head = frame.bytes_mut().first_chunk_mut()?;
+        if target.ready != self.snapshot.epoch || self.len > target.hop.mtu {
+            return None;
         }
+        match method {
+            Method::Dr => plain::pass_on(head, &target.hop.link),
+            Method::Nat | Method::FullNat if plain::lacks_checksum(head) => return None,
+            Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, target.port),
+            Method::FullNat => {
+                let addrs = both_addrs(local, target.addr);
+                let ports = both_ports(local_port, target.port);
+                plain::pass_between(head, &target.hop.link, addrs, ports);
+            }
+            Method::Tun => return None,
+        }
+        if let Some(counters) = self.keep(server, moved) {
+            counters.packets_in.add(1);
+            counters.bytes_in.add(u64::from(self.len));
+        }
+        Some(target.hop.port)
+    }
+
+    /// From a real server; as [`request`](Self::request).
+    #[inline(always)]
+    fn reply<F: Frame>(&mut self, frame: &mut F) -> Option<PortId> {
+        let Entry4 { addrs, head: flow } = self.flows.v4.at(self.place)?;
+        let (server, method, ports) = (flow.server, flow.method(), flow.ports());
+        let moved = self.move_on(flow, Direction::Reply)?;
+        // The client comes first in both of the request's words.
+        let [client, virt] = halves(*addrs);
+        let hop = self.snapshot.network.plain_way(u32::from_be(client))?;
+        let head = frame.bytes_mut().first_chunk_mut()?;
+        if self.len > hop.mtu || plain::lacks_checksum(head) {
+            return None;
+        }
+        let [client_port, virt_port] = port_halves(ports);
+        match method {
+            Method::Nat => plain::pass_from(head, &hop.link, virt, virt_port),
+            Method::FullNat => {
+                let (addrs, ports) = (both_addrs(virt, client), both_ports(virt_port, client_port));
+                plain::pass_between(head, &hop.link, addrs, ports);
+            }
+            Method::Dr | Method::Tun => return None,
+        }
+        let out = hop.port;
+        if let Some(counters) = self.keep(server, moved) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(u64::from(self.len));
+        }
+        Some(out)
+    }
+
+    /// What the packet makes of its flow; none when it may begin another one in its place.
+    #[inline(always)]
+    fn move_on(&self, flow: &Head, direction: Direction) -> Option<Moved> {
+        const ENDS_OR_BEGINS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+        let timeouts = &self.snapshot.settings.timeouts;
+        let is_plain_ack = self.tcp_flags & (ENDS_OR_BEGINS | tcp_flag::ACK) == tcp_flag::ACK;
+        if is_plain_ack && flow.is_established() {
+            // Nearly all packets: the state stays, in each direction.
+            return Some(Moved {
+                lifetime: timeouts.tcp[TcpState::Established as usize],
+                state: None,
+            });
+        }
+        move_on_in_general(flow, direction, self.tcp_flags, timeouts)
+    }
+
+    /// Writes it to the flow and to the counts of its server, which it returns.
+    #[inline(always)]
+    fn keep(&mut self, server: u32, moved: Moved) -> Option<&'a ServerCounters> {
+        let expires = self.now.after(moved.lifetime);
+        self.flows.v4.keep_until(self.place, expires);
+        if let Some((was, is)) = moved.state {
+            self.flows.change_state(self.place, was, is);
+            count_activity(
+                self.counters,
+                ServerId(server),
+                was.is_active(),
+                is.is_active(),
+            );
+        }
+        self.counters.servers.get(server as usize)
     }
 }
 
 /// What a packet makes of its flow.
 #[derive(Clone, Copy)]
 struct Moved {
-    server: u32,
-    was: TcpState,
-    is: TcpState,
+    /// Until it ends if no other comes, in ticks.
     lifetime: u32,
-    /// It may begin another flow in the place of this one, which has ended.
-    begins_anew: bool,
+    /// The state it leaves and the one it goes to, when these differ.
+    state: Option<(TcpState, TcpState)>,
 }
 
-impl Moved {
-    #[inline(always)]
-    fn by(flow: &Head, direction: Direction, tcp_flags: u8, timeouts: &Timeouts) -> Self {
-        const ENDS_OR_BEGINS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
-        let is_plain_ack = tcp_flags & (ENDS_OR_BEGINS | tcp_flag::ACK) == tcp_flag::ACK;
-        if is_plain_ack && flow.is_established() {
-            // Nearly all packets: the state stays, in each direction.
-            return Self {
-                server: flow.server,
-                was: TcpState::Established,
-                is: TcpState::Established,
-                lifetime: timeouts.tcp[TcpState::Established as usize],
-                begins_anew: false,
-            };
-        }
-        Self::in_general(flow, direction, tcp_flags, timeouts)
+#[inline(never)]
+fn move_on_in_general(
+    flow: &Head,
+    direction: Direction,
+    tcp_flags: u8,
+    timeouts: &Timeouts,
+) -> Option<Moved> {
+    if flow.protocol() == Protocol::Udp {
+        return Some(Moved {
+            lifetime: timeouts.udp,
+            state: None,
+        });
     }
-
-    #[inline(never)]
-    fn in_general(flow: &Head, direction: Direction, tcp_flags: u8, timeouts: &Timeouts) -> Self {
-        let was = flow.tcp_state();
-        if flow.protocol() == Protocol::Udp {
-            return Self {
-                server: flow.server,
-                was,
-                is: was,
-                lifetime: timeouts.udp,
-                begins_anew: false,
-            };
-        }
-        let is = was.next(Seen::of(direction, flow.method()), tcp_flags);
-        let opens = tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN;
-        Self {
-            server: flow.server,
-            was,
-            is,
-            lifetime: timeouts.tcp[is as usize],
-            begins_anew: opens && direction == Direction::Request && was.may_be_reused(),
-        }
+    let was = flow.tcp_state();
+    let opens = tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN;
+    if opens && direction == Direction::Request && was.may_be_reused() {
+        return None;
     }
-
-    /// Writes it to the flow at `place` and to its server's counts.
-    #[inline(always)]
-    fn keep(&self, flows: &mut FlowTable, counters: &WorkerCounters, place: u32, now: Tick) {
-        flows.v4.keep_until(place, now.after(self.lifetime));
-        if self.was != self.is {
-            flows.change_state(place, self.was, self.is);
-            let (was, is) = (self.was.is_active(), self.is.is_active());
-            count_activity(counters, ServerId(self.server), was, is);
-        }
-    }
+    let is = was.next(Seen::of(direction, flow.method()), tcp_flags);
+    Some(Moved {
+        lifetime: timeouts.tcp[is as usize],
+        state: (was != is).then_some((was, is)),
+    })
 }
 
 /// A flow of `server` changed from active to inactive or back, or neither.
@@ -416,9 +417,23 @@ fn halves(addrs: u64) -> [u32; 2] {
     [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes)
 }
 
-/// The destination port.
+/// Both ports of a packet, the source's first.
 #[inline(always)]
-fn second_half(ports: u32) -> u16 {
-    let [_, _, c, d] = ports.to_ne_bytes();
-    u16::from_ne_bytes([c, d])
+fn port_halves(ports: u32) -> [u16; 2] {
+    let [a, b, c, d] = ports.to_ne_bytes();
+    [[a, b], [c, d]].map(u16::from_ne_bytes)
+}
+
+/// The reverse of [`halves`].
+#[inline(always)]
+fn both_addrs(src: u32, dst: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (src.to_ne_bytes(), dst.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The reverse of [`port_halves`].
+#[inline(always)]
+fn both_ports(src: u16, dst: u16) -> u32 {
+    let ([a, b], [c, d]) = (src.to_ne_bytes(), dst.to_ne_bytes());
+    u32::from_ne_bytes([a, b, c, d])
 }

@@ -1,6 +1,6 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
-use weir_wire::{Headers, icmp, parse_embedded, protocol, tcp_flag};
+use weir_wire::{Addr, Headers, icmp, parse_embedded, protocol, tcp_flag};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -9,8 +9,7 @@ use crate::io::{Frame, WorkerId};
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
 use crate::plain::count_activity;
 use crate::schedule::Scheduler;
-use crate::service::{Method, Protocol, Server, ServerId};
-use crate::steer::owner;
+use crate::service::{Method, Protocol, Server, ServerId, Service};
 use crate::time::Tick;
 
 /// A source port that never begins a flow: data connections of active FTP come from it.
@@ -83,51 +82,84 @@ impl<F: Frame> Director<F> {
         let services = &self.snapshot.services;
         let Some((_, service)) = services.find(tuple.service_key()) else {
             let is_reply = services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port);
-            let owner = owner(tuple.dst, tuple.dst_port, self.workers);
+            let owner = self.owner_of_reply(tuple);
             return if is_reply && owner != self.id && !is_handed_off {
                 Verdict::HandOff(owner)
             } else {
                 Verdict::Punt(crate::classify::punt_class(headers))
             };
         };
-        let owner = owner(tuple.src, tuple.src_port, self.workers);
+        let owner = self.steering.owner_of_request(tuple, service.by_client);
         if owner != self.id && !is_handed_off {
             return Verdict::HandOff(owner);
         }
         if !starts_flow(headers) {
             return Verdict::Refuse(DropReason::NoFlow);
         }
-        // Linux takes no packet from its own address off a wire either (RFC 1812 §5.3.8).
-        if self.snapshot.network.is_local(tuple.src) {
+        // Linux takes no packet from its own address off a wire either (RFC 1812 §5.3.8). From a
+        // local end it could take the way of a reply to that end.
+        if self.snapshot.network.is_local(tuple.src) || services.is_local(tuple.src) {
             return Verdict::Drop(DropReason::Martian);
         }
         let picked = Scheduler::pick(service, services);
         let picked = picked.and_then(|id| Some((id, *services.server(id)?)));
-        self.start(now, headers, tuple, picked)
+        let Some((id, server)) = picked else {
+            return Verdict::Refuse(DropReason::NoServer);
+        };
+        let client = (tuple.src, tuple.src_port);
+        let reply_to = match server.method {
+            Method::FullNat => self.take_local(id, &server),
+            _ => Some(client),
+        };
+        match reply_to {
+            Some(reply_to) => self.start(now, headers, tuple, id, &server, reply_to),
+            None => Verdict::Drop(DropReason::LocalPortsExhausted),
+        }
     }
 
-    /// Begins a flow to the server that was picked.
+    /// A free local end for a new flow to a FullNAT server.
+    fn take_local(&mut self, id: ServerId, server: &Server) -> Option<(Addr, u16)> {
+        let service: &Service = self.snapshot.services.service(server.service)?;
+        let pool = service.local.as_deref()?;
+        let is_own = |addr, port| {
+            let replies = self
+                .steering
+                .replies(server.protocol, server.addr, server.port, addr);
+            replies.owner(port) == self.id
+        };
+        let is_taken = |addr, port| {
+            let reply = reply_of(server, (addr, port));
+            self.flows.find(&reply, self.flows.hash(&reply)).is_some()
+        };
+        self.locals.take(id, pool, is_own, is_taken)
+    }
+
+    /// The worker that owns the flow of a reply with this tuple. An address of the director's own
+    /// is no client's: it may have left a pool, and flows remember it.
+    fn owner_of_reply(&self, reply: &Tuple) -> WorkerId {
+        let snapshot = &self.snapshot;
+        if snapshot.services.is_local(reply.dst) || snapshot.network.is_local(reply.dst) {
+            self.steering.owner_of_reply_to_local(reply)
+        } else {
+            self.steering.owner_of_client(reply.dst, reply.dst_port)
+        }
+    }
+
+    /// Begins a flow to a server that replies, if replies pass, to `reply_to`.
     fn start(
         &mut self,
         now: Tick,
         headers: &Headers,
         tuple: &Tuple,
-        picked: Option<(ServerId, Server)>,
+        id: ServerId,
+        server: &Server,
+        reply_to: (Addr, u16),
     ) -> Verdict {
-        let Some((id, server)) = picked else {
-            return Verdict::Refuse(DropReason::NoServer);
-        };
         let expires = now.after(self.snapshot.settings.timeouts.new);
-        let reply = Tuple {
-            src: server.addr,
-            dst: tuple.src,
-            src_port: server.port,
-            dst_port: tuple.src_port,
-            protocol: tuple.protocol,
-        };
+        let sees_replies = server.method.sees_replies();
         let flow = NewFlow {
             request: *tuple,
-            reply: server.method.sees_replies().then_some(reply),
+            reply: sees_replies.then(|| reply_of(server, reply_to)),
             server: id,
             method: server.method,
             expires,
@@ -210,9 +242,7 @@ impl<F: Frame> Director<F> {
                 }
             }
             _ if is_handed_off => unrelated,
-            _ => self
-                .foreign_owner(inner.service_key(), inner.src, inner.src_port)
-                .unwrap_or(unrelated),
+            _ => self.foreign_owner(inner).unwrap_or(unrelated),
         }
     }
 
@@ -222,12 +252,12 @@ impl<F: Frame> Director<F> {
             return None;
         }
         let services = &self.snapshot.services;
-        let from_service = sent.reversed().service_key();
-        if services.find(from_service).is_some() {
-            return self.foreign_owner(from_service, sent.dst, sent.dst_port);
+        let request = sent.reversed();
+        if services.find(request.service_key()).is_some() {
+            return self.foreign_owner(&request);
         }
         let to_nat_server = services.is_nat_source(sent.protocol, sent.dst, sent.dst_port);
-        let owner = owner(sent.src, sent.src_port, self.workers);
+        let owner = self.owner_of_reply(&sent.reversed());
         (to_nat_server && owner != self.id).then_some(Verdict::HandOff(owner))
     }
 
@@ -247,17 +277,14 @@ impl<F: Frame> Director<F> {
             method: flow.method(),
             addr: server.addr,
             port: server.port,
+            local: flow.local(),
         })
     }
 
-    fn foreign_owner(
-        &self,
-        service: crate::service::ServiceKey,
-        client: weir_wire::Addr,
-        port: u16,
-    ) -> Option<Verdict> {
-        self.snapshot.services.find(service)?;
-        let owner: WorkerId = owner(client, port, self.workers);
+    /// The worker that owns the flow of a client's packet, when it is another.
+    fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
+        let (_, service) = self.snapshot.services.find(request.service_key())?;
+        let owner = self.steering.owner_of_request(request, service.by_client);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }
@@ -284,6 +311,17 @@ pub(crate) fn tuple_of(headers: &Headers) -> Option<Tuple> {
     })
 }
 
+/// The tuple of a server's packets to `to`.
+fn reply_of(server: &Server, to: (Addr, u16)) -> Tuple {
+    Tuple {
+        src: server.addr,
+        dst: to.0,
+        src_port: server.port,
+        dst_port: to.1,
+        protocol: server.protocol,
+    }
+}
+
 /// True for what may begin a flow: a SYN without RST, or any datagram.
 fn starts_flow(headers: &Headers) -> bool {
     let opens =
@@ -296,5 +334,6 @@ fn from_server(flow: &Flow) -> FromServer {
     FromServer {
         virt: request.dst,
         virt_port: request.dst_port,
+        client: flow.local().map(|_| (request.src, request.src_port)),
     }
 }

@@ -12,12 +12,16 @@ use crate::eal::Eal;
 use crate::error::{PortError, detail};
 use crate::log;
 use crate::pool::Pool;
-use crate::port::{PortConfig, PortInfo, Rss};
+use crate::port::{PortConfig, PortInfo};
+use crate::rss::{self, LongKey, Offer, Rss, Wish};
 
 /// An open port of DPDK. Dropping it stops and closes the port and unplugs its device.
 #[derive(Debug)]
 pub(crate) struct Device {
     id: u16,
+    /// The key by which it was configured to spread packets over its queues. DPDK keeps a pointer to
+    /// it and drivers read it when they like: freed after `drop` has closed the port.
+    rss_key: Option<Arc<LongKey>>,
     /// Receive queues are filled from it. Freed after `drop` has closed the port.
     pool: Option<Arc<Pool>>,
     _eal: Eal,
@@ -25,14 +29,17 @@ pub(crate) struct Device {
 
 impl Device {
     /// Plugs the device in and configures it with `queues` queue pairs; no memory is needed yet.
+    /// What it cannot do of RSS is taken out of `rss`.
     pub(crate) fn open(
         eal: &Eal,
         config: &PortConfig,
         queues: u16,
+        rss: &mut Wish,
     ) -> Result<(Self, PortInfo), PortError> {
         let id = attach(config)?;
-        let device = Self {
+        let mut device = Self {
             id,
+            rss_key: None,
             pool: None,
             _eal: eal.clone(),
         };
@@ -46,12 +53,19 @@ impl Device {
             rx_descriptors: config.rx_descriptors,
             tx_descriptors: config.tx_descriptors,
             mtu: config.mtu,
-            rss: choose_rss(config, queues, &limits),
+            rss: Rss::Off,
             promiscuous: false,
             all_multicast: false,
             rx_ipv4_checksum: limits.rx_offload_capa & ffi::SHIM_RX_OFFLOAD_IPV4_CKSUM != 0,
         };
-        device.configure(config, queues, &limits, &info)?;
+        let offer = Offer::of(&limits);
+        let has_rss = queues > 1 && config.rss && offer.types != 0;
+        if has_rss {
+            rss.narrow(&offer);
+        } else if queues > 1 && config.rss {
+            info.rss = Rss::Unsupported;
+        }
+        device.configure(config, queues, &limits, has_rss.then_some(&*rss))?;
         let step = format!(
             "setting {} receive and {} transmit descriptors",
             config.rx_descriptors, config.tx_descriptors
@@ -79,6 +93,7 @@ impl Device {
         config: &PortConfig,
         info: &mut PortInfo,
         pool: &Arc<Pool>,
+        rss: &Wish,
     ) -> Result<(), PortError> {
         let id = self.id;
         self.pool = Some(Arc::clone(pool));
@@ -104,6 +119,11 @@ impl Device {
         attempt(config, "starting".to_string(), || unsafe {
             ffi::rte_eth_dev_start(id)
         })?;
+        if self.rss_key.is_some() {
+            // Asked again: the table of some devices gets its length with the queues.
+            let offer = Offer::of(&self.limits(config)?);
+            info.rss = rss::settle(id, info.queues, &offer, rss);
+        }
         self.widen_reception(config, info);
         let mut address = ffi::rte_ether_addr::default();
         // SAFETY: the port is open; the address is ours.
@@ -124,11 +144,11 @@ impl Device {
     }
 
     fn configure(
-        &self,
+        &mut self,
         config: &PortConfig,
         queues: u16,
         limits: &ffi::rte_eth_dev_info,
-        info: &PortInfo,
+        rss: Option<&Wish>,
     ) -> Result<(), PortError> {
         let mut conf = ffi::rte_eth_conf::default();
         conf.rxmode.mtu = u32::from(config.mtu);
@@ -136,12 +156,10 @@ impl Device {
         conf.rxmode.offloads = limits.rx_offload_capa & ffi::SHIM_RX_OFFLOAD_IPV4_CKSUM;
         // All frames come from one pool and have one owner (see pool.rs), as this demands.
         conf.txmode.offloads = limits.tx_offload_capa & ffi::SHIM_TX_OFFLOAD_MBUF_FAST_FREE;
-        if let Rss::On(types) = info.rss {
-            conf.rxmode.mq_mode = ffi::SHIM_MQ_RX_RSS;
-            conf.rx_adv_conf.rss_conf.rss_hf = types;
-        }
+        self.rss_key = rss.map(|rss| rss.put(&Offer::of(limits), &mut conf));
         let step = format!("configuring {queues} queue pair(s) and mtu {}", config.mtu);
-        // SAFETY: the port exists and is not started; DPDK copies the configuration.
+        // SAFETY: the port exists and is not started; DPDK copies the configuration, and the key to
+        // which that points outlives the port (`self.rss_key`) and is not written.
         attempt(config, step, || unsafe {
             ffi::rte_eth_dev_configure(self.id, queues, queues, &conf)
         })
@@ -323,15 +341,6 @@ fn check(
         });
     }
     Ok(())
-}
-
-fn choose_rss(config: &PortConfig, queues: u16, limits: &ffi::rte_eth_dev_info) -> Rss {
-    let wanted = ffi::SHIM_RSS_IP | ffi::SHIM_RSS_TCP | ffi::SHIM_RSS_UDP;
-    match limits.flow_type_rss_offloads & wanted {
-        _ if queues == 1 || !config.rss => Rss::Off,
-        0 => Rss::Unsupported,
-        types => Rss::On(types),
-    }
 }
 
 fn driver_name(limits: &ffi::rte_eth_dev_info) -> String {

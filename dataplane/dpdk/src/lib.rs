@@ -24,6 +24,7 @@ mod pool;
 mod port;
 mod ports;
 mod queue;
+mod rss;
 mod runtime_dir;
 
 pub use eal::{Eal, EalConfig, RegisteredThread, version};
@@ -31,6 +32,7 @@ pub use error::{EalError, PortError};
 pub use frames::Frames;
 pub use mbuf::Mbuf;
 pub use pool::PoolUsage;
-pub use port::{Link, Port, PortConfig, PortInfo, PortStats, Rss};
+pub use port::{Link, Port, PortConfig, PortInfo, PortStats};
 pub use ports::Ports;
 pub use queue::QueueSet;
+pub use rss::Rss;

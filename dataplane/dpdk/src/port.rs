@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dpdk_sys as ffi;
 
 use crate::device::Device;
+use crate::rss::Rss;
 
 /// What the operator says of a port.
 #[derive(Clone, Debug)]
@@ -69,17 +70,6 @@ impl PortInfo {
     pub(crate) fn ring_frames(&self) -> u32 {
         u32::from(self.queues) * (u32::from(self.rx_descriptors) + u32::from(self.tx_descriptors))
     }
-}
-
-/// How a device spreads packets over its receive queues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rss {
-    /// There is one queue, or it was not asked for.
-    Off,
-    /// It was asked for and the device has none: what is in which queue is the device's secret.
-    Unsupported,
-    /// By these packet types (`RTE_ETH_RSS_*`).
-    On(u64),
 }
 
 /// The state of a link.

@@ -10,6 +10,7 @@ use crate::error::PortError;
 use crate::pool::{Pool, PoolSize, PoolUsage};
 use crate::port::{Port, PortConfig, PortInfo};
 use crate::queue::QueueSet;
+use crate::rss::Wish;
 
 /// The ports, for control: what they are, their links and counters.
 ///
@@ -38,8 +39,9 @@ impl Ports {
         refuse_twins(configs)?;
         let mut devices = Vec::new();
         let mut infos = Vec::new();
+        let mut rss = Wish::new();
         for config in configs {
-            let (device, info) = Device::open(eal, config, workers)?;
+            let (device, info) = Device::open(eal, config, workers, &mut rss)?;
             devices.push(device);
             infos.push(info);
         }
@@ -52,7 +54,7 @@ impl Ports {
         let size = PoolSize::of(in_rings, workers, spare_frames, mtu);
         let pool = Arc::new(Pool::new(eal, size)?);
         for ((device, info), config) in devices.iter_mut().zip(&mut infos).zip(configs) {
-            device.start(config, info, &pool)?;
+            device.start(config, info, &pool, &rss)?;
         }
         let devices: Arc<[Device]> = devices.into();
         let list = infos

@@ -21,7 +21,7 @@ fn frames_sent_to_a_ring_come_back_unchanged_and_nothing_is_left_behind() {
         Ports::bring_up(&eal, &[support::port("net_ring0")], 1, 64).expect("net_ring0 comes up");
     let info = ports.list()[0].info();
     assert_eq!(
-        (info.driver.as_str(), info.queues, info.rss),
+        (info.driver.as_str(), info.queues, info.rss.clone()),
         ("net_ring", 1, Rss::Off)
     );
     let mut queues = queue_sets.pop().expect("one worker has one queue set");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use socket::PacketSocket;
 use weir_core::io::{Burst, Frame, PacketIo, PortId};
-use weir_dpdk::{Eal, EalConfig, PortConfig, Ports, QueueSet};
+use weir_dpdk::{Eal, EalConfig, PortConfig, Ports, QueueSet, Rss};
 
 /// "Local experimental" (IEEE 802): nothing in Linux sends it by itself.
 const ETHER_TYPE: u16 = 0x88b5;
@@ -52,6 +52,8 @@ fn in_a_namespace() {
     let port = &ports.list()[0];
     eprintln!("{:?} {:?}", port.info(), port.link());
     assert_eq!((port.info().mac, port.info().mtu), (MAC, 1400));
+    // It says that it has RSS; Linux chooses the queue, and not by that.
+    assert!(matches!(port.info().rss, Rss::Untold(_)));
     assert!(port.info().all_multicast && port.info().promiscuous && port.link().up);
 
     let socket = PacketSocket::bound_to(c"wtap0", ETHER_TYPE);

@@ -68,39 +68,48 @@ fn double<const AT: usize>(head: &Head) -> u32 {
     u32::from_ne_bytes(field::<AT, 4>(head))
 }
 
+#[inline(always)]
+fn quad<const AT: usize>(head: &Head) -> u64 {
+    u64::from_ne_bytes(field::<AT, 8>(head))
+}
+
 /// Reads a frame to the station `mac`; none when it is not plain, is for another station, has a TTL
 /// of 0 or 1, or anything is wrong with it. Addresses are not judged.
 ///
 /// `verify_ip_checksum` is false when the device has found the IPv4 header checksum right.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn read(frame: &[u8], mac: u64, verify_ip_checksum: bool) -> Option<Plain> {
     const TYPE_AND_VERSION: u32 = u32::from_ne_bytes([8, 0, 0x45, 0]);
     const ALL_BUT_TOS: u32 = u32::from_ne_bytes([0xff, 0xff, 0xff, 0]);
-    const MORE_AND_OFFSET: u16 = u16::from_ne_bytes([0x3f, 0xff]);
+    // Of length, identification, fragment, TTL and protocol.
+    const MORE_AND_OFFSET: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0x3f, 0xff, 0, 0]);
     let head: &Head = frame.first_chunk()?;
-    let is_plain = mac_of(head) == mac
+    let from_len = quad::<16>(head);
+    let [high, low, .., ttl, protocol] = from_len.to_ne_bytes();
+    let is_plain = quad::<0>(head) & STATION == mac
         && double::<12>(head) & ALL_BUT_TOS == TYPE_AND_VERSION
-        && word::<20>(head) & MORE_AND_OFFSET == 0
-        && head[22] > 1;
+        && from_len & MORE_AND_OFFSET == 0
+        && ttl > 1;
     if !is_plain || (verify_ip_checksum && !is_ip_checksum_right(head)) {
         return None;
     }
-    let len = u16::from_be(word::<16>(head));
-    let payload = usize::from(len).checked_sub(L4 - L3)?;
-    if L3 + usize::from(len) > frame.len() {
+    let len = u16::from_be_bytes([high, low]);
+    // What a frame of this length has room for, and what the IP header alone takes.
+    let payload = u32::from(len).wrapping_sub((L4 - L3) as u32);
+    if payload > (frame.len() - L4) as u32 {
         return None;
     }
-    let tcp_flags = match head[23] {
+    let tcp_flags = match protocol {
         protocol::TCP => {
-            let header_len = usize::from(head[46] >> 4) * 4;
+            let header_len = u32::from(head[46] >> 4) * 4;
             if header_len < 20 || header_len > payload {
                 return None;
             }
             head[47]
         }
         protocol::UDP => {
-            let udp_len = usize::from(u16::from_be(word::<38>(head)));
+            let udp_len = u32::from(u16::from_be(word::<38>(head)));
             if udp_len < 8 || udp_len > payload {
                 return None;
             }
@@ -109,13 +118,16 @@ pub fn read(frame: &[u8], mac: u64, verify_ip_checksum: bool) -> Option<Plain> {
         _ => return None,
     };
     Some(Plain {
-        addrs: u64::from_ne_bytes(field::<26, 8>(head)),
+        addrs: quad::<26>(head),
         ports: double::<34>(head),
         len,
-        protocol: head[23],
+        protocol,
         tcp_flags,
     })
 }
+
+/// The bytes of the destination among the first eight.
+const STATION: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
 
 /// A MAC address as [`read`] compares it.
 #[inline]
@@ -126,28 +138,20 @@ pub const fn mac(mac: crate::Mac) -> u64 {
 }
 
 #[inline(always)]
-fn mac_of(head: &Head) -> u64 {
-    const SIX: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
-    u64::from_ne_bytes(field::<0, 8>(head)) & SIX
-}
-
-#[inline(always)]
 fn is_ip_checksum_right(head: &Head) -> bool {
-    let sum = u64::from(double::<14>(head))
-        + u64::from(double::<18>(head))
-        + u64::from(double::<22>(head))
-        + u64::from(double::<26>(head))
-        + u64::from(double::<30>(head));
-    fold(sum) == 0xffff
+    let (sum, carry) = quad::<14>(head).overflowing_add(quad::<22>(head));
+    let rest = u64::from(double::<30>(head)) + u64::from(carry);
+    let (sum, carry) = sum.overflowing_add(rest);
+    // The second carry comes of a sum that has wrapped to less than 2³³.
+    fold(sum + u64::from(carry)) == 0xffff
 }
 
-/// The sum in 16 bits, carries added in; of numbers below 2³⁵.
+/// The sum in 16 bits, carries added in. Adding the other half turned round leaves it, with its
+/// carry, in the upper half.
 #[inline(always)]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum + (sum >> 16)) as u16
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// What changes under a checksum (RFC 1624 §3), as [`crate::checksum::Delta`] in the packet's byte
@@ -178,7 +182,7 @@ impl Change {
 }
 
 /// Takes one off the TTL and puts a new Ethernet header on.
-#[inline]
+#[inline(always)]
 pub fn pass_on(head: &mut Head, link: &[u8; L3]) {
     rewrite_ip(head, Change(0));
     set::<0, L3>(head, *link);
@@ -187,10 +191,10 @@ pub fn pass_on(head: &mut Head, link: &[u8; L3]) {
 /// Takes one off the TTL, and corrects the IPv4 checksum by that and `change`.
 #[inline(always)]
 fn rewrite_ip(head: &mut Head, change: Change) {
-    let old = word::<22>(head);
+    // The TTL is the first byte of its word and not 0, so ~m + m' is always this.
+    const ONE_LESS: Change = Change(u16::from_ne_bytes([0xfe, 0xff]) as u64);
     head[22] -= 1;
-    let change = change.and(Change::of_word(old, word::<22>(head)));
-    let check = change.apply(word::<IP_CHECK>(head));
+    let check = change.and(ONE_LESS).apply(word::<IP_CHECK>(head));
     set::<IP_CHECK, 2>(head, check.to_ne_bytes());
 }
 
@@ -198,7 +202,7 @@ fn rewrite_ip(head: &mut Head, change: Change) {
 ///
 /// `addr` and `port` are in the packet's byte order. A datagram without checksum must not come here:
 /// see [`lacks_checksum`].
-#[inline]
+#[inline(always)]
 pub fn pass_to(head: &mut Head, link: &[u8; L3], addr: u32, port: u16) {
     let change = Change::of_double(double::<30>(head), addr);
     let ports = Change::of_word(word::<36>(head), port);
@@ -210,7 +214,7 @@ pub fn pass_to(head: &mut Head, link: &[u8; L3], addr: u32, port: u16) {
 }
 
 /// Gives the packet another source; as [`pass_to`].
-#[inline]
+#[inline(always)]
 pub fn pass_from(head: &mut Head, link: &[u8; L3], addr: u32, port: u16) {
     let change = Change::of_double(double::<26>(head), addr);
     let ports = Change::of_word(word::<34>(head), port);
@@ -222,9 +226,9 @@ pub fn pass_from(head: &mut Head, link: &[u8; L3], addr: u32, port: u16) {
 }
 
 /// Gives the packet another source and destination; as [`pass_to`].
-#[inline]
+#[inline(always)]
 pub fn pass_between(head: &mut Head, link: &[u8; L3], addrs: u64, ports: u32) {
-    let old = u64::from_ne_bytes(field::<26, 8>(head));
+    let old = quad::<26>(head);
     let change = Change::of_double(old as u32, addrs as u32)
         .and(Change::of_double((old >> 32) as u32, (addrs >> 32) as u32));
     let of_ports = Change::of_double(double::<34>(head), ports);

@@ -34,6 +34,35 @@ pub fn set_source(frame: &mut [u8], headers: &Headers, addr: Addr, port: u16) {
     set_end(frame, headers, End::Source, addr, port);
 }
 
+/// Gives the packet another source and another destination, each an address and a port, in one
+/// pass over its checksums; otherwise as [`set_source`] and [`set_destination`] one after the other.
+///
+/// Both addresses are of the packet's family; otherwise nothing changes.
+#[inline]
+pub fn set_ends(frame: &mut [u8], headers: &Headers, src: (Addr, u16), dst: (Addr, u16)) {
+    let h = headers;
+    let Some(delta) = set_addrs(frame, usize::from(h.l3), src.0, dst.0) else {
+        return;
+    };
+    if h.bits.later_fragment() {
+        return;
+    }
+    let l4 = usize::from(h.l4);
+    match h.protocol {
+        protocol::TCP => {
+            let delta = set_ports(frame, l4, src.1, dst.1, delta);
+            update(frame, l4 + 16, delta);
+        }
+        protocol::UDP => {
+            let delta = set_ports(frame, l4, src.1, dst.1, delta);
+            update_udp(frame, h, delta);
+        }
+        protocol::SCTP => set_sctp_ports(frame, h, src.1, dst.1),
+        protocol::ICMPV6 if !h.is_v4() => update(frame, l4 + 2, delta),
+        _ => {}
+    }
+}
+
 #[inline]
 fn set_end(frame: &mut [u8], h: &Headers, end: End, addr: Addr, port: u16) {
     let Some(delta) = set_addr(frame, usize::from(h.l3), end, addr) else {
@@ -80,6 +109,38 @@ fn set_addr(frame: &mut [u8], l3: usize, end: End, addr: Addr) -> Option<Delta> 
         }
         _ => None,
     }
+}
+
+/// As [`set_addr`], both ends at once.
+#[inline]
+fn set_addrs(frame: &mut [u8], l3: usize, src: Addr, dst: Addr) -> Option<Delta> {
+    match (frame.get(l3)? >> 4, src.family(), dst.family()) {
+        (4, Family::V4, Family::V4) => {
+            let (old_src, old_dst) = (get_u32(frame, l3 + 12)?, get_u32(frame, l3 + 16)?);
+            let delta = Delta::default()
+                .replace_u32(old_src, src.v4_bits())
+                .replace_u32(old_dst, dst.v4_bits());
+            put(frame, l3 + 12, src.v4_bytes());
+            put(frame, l3 + 16, dst.v4_bytes());
+            update(frame, l3 + 10, delta);
+            Some(delta)
+        }
+        (6, Family::V6, Family::V6) => {
+            let (old_src, old_dst) = addrs(frame, l3)?;
+            put(frame, l3 + 8, src.v6_bytes());
+            put(frame, l3 + 24, dst.v6_bytes());
+            let delta = Delta::default().replace_addr(old_src, src);
+            Some(delta.replace_addr(old_dst, dst))
+        }
+        _ => None,
+    }
+}
+
+/// Writes both ports, each unless it is 0.
+#[inline]
+fn set_ports(frame: &mut [u8], l4: usize, src: u16, dst: u16, delta: Delta) -> Delta {
+    let delta = set_port(frame, l4, End::Source, src, delta);
+    set_port(frame, l4, End::Destination, dst, delta)
 }
 
 /// Writes a port, unless it is 0.
@@ -137,13 +198,21 @@ fn fill_udp(frame: &[u8], h: &Headers) -> Option<u16> {
 /// The CRC of SCTP covers no address, so it changes only with the port (RFC 9260 §6.8).
 ///
 /// In a fragment it cannot be updated and is left: what comes after it is not known.
-#[cold]
 fn set_sctp_port(frame: &mut [u8], h: &Headers, end: End, port: u16) {
+    let (src, dst) = match end {
+        End::Source => (port, 0),
+        End::Destination => (0, port),
+    };
+    set_sctp_ports(frame, h, src, dst);
+}
+
+#[cold]
+fn set_sctp_ports(frame: &mut [u8], h: &Headers, src: u16, dst: u16) {
     let l4 = usize::from(h.l4);
     let Some(old) = array::<4>(frame, l4).copied() else {
         return;
     };
-    set_port(frame, l4, end, port, Delta::default());
+    set_ports(frame, l4, src, dst, Delta::default());
     let Some(new) = array::<4>(frame, l4).copied() else {
         return;
     };

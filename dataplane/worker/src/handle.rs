@@ -2,9 +2,7 @@
 //! counters. Nothing here makes a worker wait.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crossbeam::queue::ArrayQueue;
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::Director;
 use weir_core::flow::{Flow, TcpState, Tuple};
@@ -14,6 +12,8 @@ use weir_core::service::{Protocol, ServerId, ServiceKey, Services};
 use weir_core::snapshot::Snapshot;
 use weir_core::time::Tick;
 use weir_wire::Addr;
+
+use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Ordering};
 
 /// Bytes kept of a dropped packet.
 pub const SAMPLE_BYTES: usize = 128;
@@ -34,6 +34,8 @@ pub struct FlowRecord {
     pub dest: Addr,
     /// The real server's port.
     pub dest_port: u16,
+    /// The address and port that stand for the client at the server (FullNAT).
+    pub local: Option<(Addr, u16)>,
     /// The forwarding method.
     pub method: weir_core::service::Method,
     /// The TCP state's name as ipvsadm prints it, or `UDP`.
@@ -51,6 +53,7 @@ impl FlowRecord {
             server: flow.server(),
             dest: server.addr,
             dest_port: server.port,
+            local: flow.local(),
             method: flow.method(),
             state: flow.tcp_state().map_or("UDP", TcpState::name),
             seconds_left: flow.seconds_left(now),
@@ -191,7 +194,7 @@ impl Handle {
     }
 
     /// A handle of no worker, for tests of control.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn detached(id: WorkerId, ports: usize, servers: usize) -> Self {
         Self::new(
@@ -203,11 +206,12 @@ impl Handle {
     }
 
     /// Takes the newest snapshot as a worker would; returns it if there was a newer one.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     pub fn adopt_newest(&self) -> Option<Arc<Snapshot>> {
-        let snapshot = self.shared.newer_than(self.adopted_epoch())?;
-        self.shared.adopt(snapshot.epoch);
-        Some(snapshot)
+        let mut newest = None;
+        self.shared
+            .take_newer(self.adopted_epoch(), |snapshot| newest = Some(snapshot));
+        newest
     }
 
     /// Which worker.
@@ -287,16 +291,18 @@ impl Shared {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// The newest snapshot, when it is newer than the one of `epoch`.
-    pub(crate) fn newer_than(&self, epoch: u64) -> Option<Arc<Snapshot>> {
+    /// Gives the newest snapshot to `adopt`, which lets go of the one before, when there is a newer
+    /// one than that of `epoch`; returns its epoch.
+    pub(crate) fn take_newer(&self, epoch: u64, adopt: impl FnOnce(Arc<Snapshot>)) -> Option<u64> {
         if self.published.load(Ordering::Acquire) == epoch {
             return None;
         }
-        self.newest.pop()
-    }
-
-    pub(crate) fn adopt(&self, epoch: u64) {
+        let snapshot = self.newest.pop()?;
+        let epoch = snapshot.epoch;
+        adopt(snapshot);
+        // Only now: on seeing this epoch control frees the one before.
         self.adopted.store(epoch, Ordering::Release);
+        Some(epoch)
     }
 
     pub(crate) fn next_dump(&self) -> Option<Listing> {

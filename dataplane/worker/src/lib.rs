@@ -1,15 +1,19 @@
 //! The worker: from burst to burst, for ever.
 //!
 //! Generic over [`weir_core::io::PacketIo`], so that it runs on DPDK's queues and on memory alike.
-//! [`worker`] has the loop, [`handle`] the door to control, [`rings`] the ways to Linux and to
-//! other workers.
+//! [`worker`] has the loop, [`handle`] the door to control, [`publish`] what control does with it,
+//! [`rings`] the ways to Linux and to other workers.
 #![forbid(unsafe_code)]
 
 mod clock;
 pub mod handle;
 mod idle;
 mod outside;
+pub mod publish;
 pub mod rings;
+mod sync;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod worker;
 
 pub use clock::Clock;

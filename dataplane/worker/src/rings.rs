@@ -6,10 +6,10 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam::queue::ArrayQueue;
 use weir_core::io::PortId;
+
+use crate::sync::{ArrayQueue, AtomicBool, Ordering, fence};
 
 /// Packets that may wait for one worker in one direction of the twins.
 pub const TWIN_RING: usize = 512;
@@ -117,7 +117,7 @@ impl PacketRing {
 /// fell asleep, and nothing while it is awake.
 #[derive(Debug)]
 pub struct Doorbell {
-    asleep: AtomicBool,
+    sleeper: Sleeper,
     eventfd: File,
 }
 
@@ -126,24 +126,24 @@ impl Doorbell {
     #[must_use]
     pub fn new(eventfd: File) -> Self {
         Self {
-            asleep: AtomicBool::new(false),
+            sleeper: Sleeper::default(),
             eventfd,
         }
     }
 
     /// Called by the thread before it looks at the rings a last time and sleeps.
     pub fn fall_asleep(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
+        self.sleeper.fall_asleep();
     }
 
     /// Called by the thread when it is up again, before it reads the eventfd empty.
     pub fn wake_up(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+        self.sleeper.wake_up();
     }
 
     /// Called by a worker after it sent packets.
     pub fn ring(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
+        if self.sleeper.must_be_woken() {
             // A full eventfd counter means that the thread is being woken already.
             let _ = (&self.eventfd).write(&1u64.to_ne_bytes());
         }
@@ -153,6 +153,32 @@ impl Doorbell {
     #[must_use]
     pub fn eventfd(&self) -> &File {
         &self.eventfd
+    }
+}
+
+/// Whether the thread sleeps. Either it sees what was sent before
+/// [`must_be_woken`](Self::must_be_woken), or that one sees it asleep: of the two fences one comes
+/// first, whatever orders the ring itself keeps.
+#[derive(Debug, Default)]
+struct Sleeper {
+    asleep: AtomicBool,
+}
+
+impl Sleeper {
+    /// Before a last look at the rings.
+    fn fall_asleep(&self) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    fn wake_up(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// After sending: true for one caller each time the thread has fallen asleep.
+    fn must_be_woken(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -176,5 +202,78 @@ impl TwinLink {
             from_linux: Arc::new(PacketRing::new(TWIN_RING, frame_max)),
             doorbell,
         }
+    }
+}
+
+/// Every order of a worker's and the twins' thread's steps, by loom (`tests/sanitize/run loom`).
+#[cfg(all(test, weir_loom))]
+mod loom_tests {
+    use std::sync::Arc;
+
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    use super::*;
+
+    /// The thread's way to sleep, as in `control/plane/src/host/pump.rs`, over a ring that keeps no
+    /// order of its own: `sent` counts packets, `woken` the writes to the eventfd.
+    #[test]
+    fn a_thread_that_falls_asleep_is_woken_or_has_seen_the_packet() {
+        for workers in [1, 2] {
+            loom::model(move || {
+                let sleeper = Arc::new(Sleeper::default());
+                let sent = Arc::new(AtomicUsize::new(0));
+                let woken = Arc::new(AtomicUsize::new(0));
+                let workers: Vec<_> = (0..workers)
+                    .map(|_| {
+                        let (sleeper, sent, woken) = (sleeper.clone(), sent.clone(), woken.clone());
+                        thread::spawn(move || {
+                            sent.fetch_add(1, Ordering::Relaxed);
+                            if sleeper.must_be_woken() {
+                                woken.fetch_add(1, Ordering::Relaxed);
+                            }
+                        })
+                    })
+                    .collect();
+                sleeper.fall_asleep();
+                let seen = sent.load(Ordering::Relaxed);
+                let count = workers.len();
+                for worker in workers {
+                    worker.join().expect("no panic");
+                }
+                let woken = woken.load(Ordering::Relaxed);
+                assert!(seen == count || woken > 0, "it sleeps over a packet");
+                assert!(woken <= 1, "a write to the eventfd for nothing");
+            });
+        }
+    }
+
+    #[test]
+    fn a_thread_that_woke_by_itself_looks_again_before_it_sleeps() {
+        loom::model(|| {
+            let sleeper = Arc::new(Sleeper::default());
+            let sent = Arc::new(AtomicUsize::new(0));
+            let woken = Arc::new(AtomicUsize::new(0));
+            let worker = {
+                let (sleeper, sent, woken) = (sleeper.clone(), sent.clone(), woken.clone());
+                thread::spawn(move || {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                    if sleeper.must_be_woken() {
+                        woken.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            };
+            // A tap woke it; it reads the eventfd empty and goes round once more.
+            sleeper.fall_asleep();
+            sleeper.wake_up();
+            woken.swap(0, Ordering::Relaxed);
+            sleeper.fall_asleep();
+            let seen = sent.load(Ordering::Relaxed);
+            worker.join().expect("no panic");
+            assert!(
+                seen == 1 || woken.load(Ordering::Relaxed) > 0,
+                "it sleeps over a packet"
+            );
+        });
     }
 }

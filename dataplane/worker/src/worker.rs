@@ -10,10 +10,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::queue::ArrayQueue;
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::{Director, Limits};
 use weir_core::io::{BURST_MAX, Burst, Frame, PacketIo, PortId, WorkerId};
+use weir_core::steer::Steering;
 use weir_core::time::{TICKS_PER_SECOND, Tick};
 
 use crate::clock::{Clock, tick};
@@ -21,6 +21,7 @@ use crate::handle::{Handle, Listing};
 use crate::idle::{Idle, Waiter};
 use crate::outside::Outside;
 use crate::rings::TwinLink;
+use crate::sync::ArrayQueue;
 
 /// Frames that may wait from one worker to another.
 const HAND_OFF_RING: usize = 1024;
@@ -39,6 +40,8 @@ pub struct Config {
     pub idle: Idle,
     /// Its capacities.
     pub limits: Limits,
+    /// Who owns a flow; the same for all workers.
+    pub steering: Steering,
     /// How many ports there are.
     pub ports: usize,
     /// Its rings to the twins' thread and the ports that have a twin.
@@ -55,6 +58,14 @@ pub(crate) type HandOff<F> = ArrayQueue<(PortId, F)>;
 pub struct Peers<F> {
     pub(crate) to: Vec<Arc<HandOff<F>>>,
     pub(crate) from: Vec<Arc<HandOff<F>>>,
+}
+
+impl<F> Peers<F> {
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> u16 {
+        self.to.len() as u16
+    }
 }
 
 /// A ring from every worker to every other.
@@ -146,10 +157,10 @@ impl<IO: PacketIo> Worker<IO> {
         // Unpredictable to strangers, who could otherwise fill one bucket.
         let random = || RandomState::new().hash_one(0);
         let seed = [random(), random()];
-        let workers = peers.to.len() as u16;
+        debug_assert_eq!(config.steering.workers(), peers.workers());
         let director = Director::new(
             config.id,
-            workers,
+            config.steering.clone(),
             &config.limits,
             Arc::clone(&counters),
             seed,
@@ -215,13 +226,11 @@ impl<IO: PacketIo> Worker<IO> {
     }
 
     fn take_snapshot(&mut self) {
-        let Some(snapshot) = self.handle.shared.newer_than(self.epoch) else {
-            return;
-        };
-        self.epoch = snapshot.epoch;
-        // Control keeps the old one until it sees the epoch, so nothing is freed here.
-        drop(self.director.adopt(snapshot, &mut self.outside));
-        self.handle.shared.adopt(self.epoch);
+        let taken = self.handle.shared.take_newer(self.epoch, |snapshot| {
+            // Control keeps the old one until it sees the epoch, so nothing is freed here.
+            drop(self.director.adopt(snapshot, &mut self.outside));
+        });
+        self.epoch = taken.unwrap_or(self.epoch);
     }
 
     /// Reads the clock; returns the ticks since the last turn. The time since the last reading is
@@ -277,6 +286,7 @@ impl<IO: PacketIo> Worker<IO> {
         }
         if !self.burst.is_empty() {
             self.process(of_port, true);
+            self.outside.counters.taken_over.add(count as u64);
         }
         count
     }

@@ -161,3 +161,94 @@ pub(crate) fn spread(counters: &WorkerCounters) -> Result<(), String> {
         _ => Err(format!("flows by server: {flows:?}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{addr, client, server_ip, server_mac};
+    use weir_wire::builder::PacketBuilder;
+    use weir_wire::tcp_flag::ACK;
+
+    const FLOW: u32 = 5_000_007;
+
+    fn to_server(n: u8, dst: u32) -> PacketBuilder {
+        let (client, _) = client(FLOW);
+        PacketBuilder::eth(LAN_MAC, server_mac(n))
+            .ip(addr(client), addr(dst))
+            .ttl(63)
+    }
+
+    fn request(n: u8, dst: u32) -> Vec<u8> {
+        let (_, port) = client(FLOW);
+        let tcp = to_server(n, dst).tcp(port, SERVICE_PORT).flags(ACK);
+        tcp.seq(FLOW).build()
+    }
+
+    fn reply() -> Vec<u8> {
+        let (client, port) = client(FLOW);
+        let ip = PacketBuilder::eth(WAN_MAC, ROUTER_MAC).ip(addr(VIP), addr(client));
+        ip.ttl(63)
+            .tcp(SERVICE_PORT, port)
+            .flags(ACK)
+            .seq(FLOW)
+            .build()
+    }
+
+    fn fault(mode: Mode, port: PortId, frame: &[u8]) -> Option<String> {
+        let mut checker = Checker::new(mode);
+        checker.look(port, frame);
+        checker.fault
+    }
+
+    #[test]
+    fn right_packets_pass_and_with_any_bit_changed_they_do_not() {
+        for (mode, port, right) in [
+            (Mode::Dr, LAN, request(3, VIP)),
+            (Mode::Nat, LAN, request(3, server_ip(3))),
+            (Mode::Nat, WAN, reply()),
+        ] {
+            assert_eq!(fault(mode, port, &right), None);
+            for bit in 0..right.len() * 8 {
+                let mut wrong = right.clone();
+                wrong[bit / 8] ^= 1 << (bit % 8);
+                // Another server's MAC address is as right, where nothing else names the server.
+                let is_other_server =
+                    mode == Mode::Dr && bit / 8 == 5 && (1..=SERVERS).contains(&wrong[5]);
+                let has_fault = fault(mode, port, &wrong).is_some();
+                assert!(has_fault != is_other_server, "{}, bit {bit}", mode.name());
+            }
+        }
+    }
+
+    #[test]
+    fn the_wrong_port_and_the_wrong_server_are_seen() {
+        assert!(fault(Mode::Dr, WAN, &request(3, VIP)).is_some());
+        assert!(fault(Mode::Nat, LAN, &request(3, server_ip(4))).is_some());
+        assert!(fault(Mode::Nat, LAN, &request(3, VIP)).is_some());
+        assert!(fault(Mode::Tun, LAN, &request(3, VIP)).is_some());
+    }
+
+    #[test]
+    fn one_server_only_is_no_spread() {
+        let mut checker = Checker::new(Mode::Dr);
+        for _ in 0..2000 {
+            checker.look(LAN, &request(3, VIP));
+        }
+        assert!(checker.verdict().is_err());
+        for n in (0..SERVERS).filter(|n| *n != 3) {
+            for _ in 0..2000 {
+                checker.look(LAN, &request(n, VIP));
+            }
+        }
+        assert_eq!(checker.verdict(), Ok(()));
+    }
+
+    #[test]
+    fn a_drop_is_told_unless_it_is_allowed() {
+        let counters = WorkerCounters::new(2, 10);
+        assert_eq!(lost(&counters, &[]), Ok(()));
+        counters.count_drop(DropReason::HandOffRingFull);
+        assert!(lost(&counters, &[]).is_err());
+        assert_eq!(lost(&counters, &[DropReason::HandOffRingFull]), Ok(()));
+    }
+}

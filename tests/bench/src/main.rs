@@ -30,9 +30,10 @@ mod testpmd;
 mod workers;
 
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand, ValueEnum};
 use weir_dpdk::Frames;
 
@@ -71,7 +72,10 @@ enum Command {
     },
     /// Takes one path, to be counted by callgrind.
     #[command(hide = true)]
-    Take { path: instructions::Path },
+    Take {
+        path: instructions::Path,
+        turns: u32,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -141,8 +145,8 @@ fn main() -> Result<()> {
     match args.command {
         Some(Command::Plot { results, out }) => plot::draw(&results, &out),
         Some(Command::Instructions { update }) => instructions::run(update),
-        Some(Command::Take { path }) => {
-            println!("{}", instructions::take(path)?);
+        Some(Command::Take { path, turns }) => {
+            println!("{}", instructions::take(path, turns)?);
             Ok(())
         }
         None => measure(args.measure),
@@ -204,18 +208,20 @@ fn run(args: &Measure, pages: &machine::HugePages, churn_flows: usize) -> Result
             &frames,
         )?;
     } else {
-        weir_worker::pin(args.core)?;
-        let _registered = frames.register_thread()?;
-        let mut meter = Meter::new();
+        let mut meter = on_core(args.core, &frames, || Ok(Meter::new()))?;
         for round in 1..=args.rounds {
             eprintln!("round {round} of {}", args.rounds);
             for part in &args.parts {
-                match part {
-                    Part::Table => table.round(&mut meter, ns, &frames)?,
-                    Part::Churn => churn.round(&mut meter, &frames)?,
-                    Part::Steps => steps.round(&mut meter, ns / 2)?,
-                    Part::Testpmd => testpmd.round(args.core, is_huge, time)?,
+                if *part == Part::Testpmd {
+                    testpmd.round(args.core, is_huge, time)?;
+                    continue;
                 }
+                on_core(args.core, &frames, || match part {
+                    Part::Table => table.round(&mut meter, ns, &frames),
+                    Part::Churn => churn.round(&mut meter, &frames),
+                    Part::Steps => steps.round(&mut meter, ns / 2),
+                    Part::Testpmd => Ok(()),
+                })?;
             }
         }
     }
@@ -234,4 +240,22 @@ fn run(args: &Measure, pages: &machine::HugePages, churn_flows: usize) -> Result
         testpmd: testpmd.outcomes(),
         workers,
     })
+}
+
+/// Does `work` on a thread that is pinned to `core` and known to DPDK, as a worker is. The main
+/// thread stays free: what it starts inherits its cores.
+fn on_core<T: Send>(
+    core: usize,
+    frames: &Frames,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let done = thread::scope(|scope| {
+        let pinned = scope.spawn(|| {
+            weir_worker::pin(core)?;
+            let _registered = frames.register_thread()?;
+            work()
+        });
+        pinned.join()
+    });
+    done.map_err(|_| anyhow!("the measuring thread panicked"))?
 }

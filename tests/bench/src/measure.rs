@@ -178,7 +178,7 @@ impl std::fmt::Display for Spread {
     }
 }
 
-/// How long turns took, by the clock on the wall, in nanoseconds.
+/// How long turns took, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Turns {
     pub(crate) p50: u64,
@@ -195,5 +195,53 @@ impl Turns {
             p99: at(99),
             max: ns.last().copied().unwrap_or(0),
         }
+    }
+
+    /// Of several rounds: the medians, and the longest of all.
+    pub(crate) fn over(rounds: &[Self]) -> Option<Self> {
+        let median = |each: fn(&Self) -> u64| {
+            let values = rounds.iter().map(|round| each(round) as f64);
+            Spread::of(values).median as u64
+        };
+        Some(Self {
+            p50: median(|turns| turns.p50),
+            p99: median(|turns| turns.p99),
+            max: rounds.iter().map(|turns| turns.max).max()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        let odd = Spread::of([3.0, 1.0, 2.0]);
+        assert_eq!((odd.min, odd.median, odd.max), (1.0, 2.0, 3.0));
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).median, 2.5);
+        assert_eq!(Spread::of_rates([20.0]).median, 50.0);
+    }
+
+    #[test]
+    fn slices_beside_slow_probes_do_not_count() {
+        let slice = |ns, probe| Slice {
+            ns,
+            count: 1,
+            probe,
+        };
+        let mut meter = Meter {
+            quickest: 100,
+            last_probe: 100,
+            steps: 1,
+            slices: vec![slice(10, 103), slice(50, 180), slice(20, 100)],
+        };
+        let rate = meter.take();
+        assert_eq!(rate.ns, 15.0);
+        assert!((rate.calm - 2.0 / 3.0).abs() < 1e-9);
+        // Nothing calm: the calmest quarter.
+        meter.slices = (0..8).map(|n| slice(10 + n, 200 + n)).collect();
+        let rate = meter.take();
+        assert_eq!((rate.ns, rate.calm), (10.5, 0.0));
     }
 }

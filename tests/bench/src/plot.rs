@@ -57,6 +57,7 @@ fn chart(report: &Report, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ink(18))
         .margin(12)
+        .margin_right(32)
         .x_label_area_size(44)
         .y_label_area_size(56)
         .build_cartesian_2d(across.log_scale(), 0.0..slowest * 1.1)?;
@@ -67,8 +68,9 @@ fn chart(report: &Report, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
         .light_line_style(TRANSPARENT)
         .label_style(ink(14))
         .x_desc("established flows, visited at random")
-        .y_desc("ns a packet, source included")
-        .x_label_formatter(&|flows| format!("{flows:.0}"))
+        .y_desc("ns a packet, source included; dashed: target")
+        .x_label_formatter(&|flows| short(*flows))
+        .y_label_formatter(&|ns| format!("{ns:.0}"))
         .draw()?;
     let modes = [Mode::Source, Mode::Dr, Mode::Tun, Mode::Nat, Mode::FullNat];
     for mode in modes {
@@ -111,4 +113,13 @@ fn chart(report: &Report, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
         .draw()?;
     area.present()?;
     Ok(())
+}
+
+/// 1 000 000 as `1 M`.
+fn short(flows: f64) -> String {
+    match flows {
+        n if n >= 1e6 => format!("{} M", n / 1e6),
+        n if n >= 1e3 => format!("{} k", n / 1e3),
+        n => n.to_string(),
+    }
 }

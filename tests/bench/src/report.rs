@@ -47,7 +47,7 @@ pub(crate) struct Outcome {
     pub(crate) million_ended_flows_per_second: Option<Spread>,
     /// Memory that came with the flows, by flow; none where they are too few to tell.
     pub(crate) bytes_per_flow: Option<f64>,
-    /// Durations of a turn in nanoseconds, with a burst of 32; the worst round.
+    /// Durations of a turn with a burst of 32, in nanoseconds.
     pub(crate) turn_ns: Option<Turns>,
     /// The share of undisturbed slices, 0 to 1.
     pub(crate) calm: f64,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use weir_core::director::Limits;
 use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::PortId;
+use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
@@ -92,10 +93,11 @@ impl Mode {
         }
     }
 
-    /// The forwarding method; none where no director takes part, or it has not the method yet.
+    /// The forwarding method; none where no director takes part.
     pub(crate) const fn method(self) -> Option<Method> {
         match self {
-            Self::Source | Self::FullNat => None,
+            Self::Source => None,
+            Self::FullNat => Some(Method::FullNat),
             Self::Dr => Some(Method::Dr),
             Self::Tun => Some(Method::Tun),
             Self::Nat => Some(Method::Nat),
@@ -128,7 +130,7 @@ pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
     Arc::new(Snapshot {
         epoch: 1,
         network_epoch: 1,
-        services: Arc::new(Services::new(vec![service()], servers)),
+        services: Arc::new(Services::new(vec![service(method)], servers)),
         network: Arc::new(network()),
         settings: Settings {
             timeouts,
@@ -162,7 +164,7 @@ fn server(n: u8, method: Method) -> Server {
     }
 }
 
-fn service() -> Service {
+fn service(method: Method) -> Service {
     let candidates: Vec<Candidate> = (0..SERVERS)
         .map(|n| Candidate {
             server: ServerId(n.into()),
@@ -180,7 +182,16 @@ fn service() -> Service {
         generation: 1,
         servers: candidates.into(),
         departed: [].into(),
+        by_client: true,
+        local: (method == Method::FullNat).then(local_pool),
     }
+}
+
+/// Local ends for 20 million flows: 32 addresses, each port of which serves a flow at each of ten
+/// real servers.
+fn local_pool() -> Arc<LocalPool> {
+    let addrs: Vec<Addr> = (1..=32).map(|n| addr(v4([10, 0, 1, n]))).collect();
+    Arc::new(LocalPool::new(&addrs, 1024..=65535))
 }
 
 fn network() -> Network {

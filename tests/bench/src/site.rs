@@ -10,10 +10,11 @@ use weir_core::flow::Timeouts;
 use weir_core::io::{Burst, PacketIo, WorkerId};
 use weir_core::service::Method;
 use weir_core::snapshot::Snapshot;
+use weir_core::steer::Steering;
 use weir_worker::{Clock, Config, Handle, Idle, Peers, Worker, mesh};
 
 use crate::check::{self, Checker};
-use crate::measure::{Meter, Rate, Turns};
+use crate::measure::{Meter, Rate, Turns, cpu_ns};
 use crate::scenario::{self, Mode};
 use crate::source::{Desk, Flows, Packet, Phase, Source};
 use crate::supply::Supply;
@@ -84,6 +85,7 @@ impl<S: Supply> Site<S> {
             core: Some(usize::from(place.id)),
             idle: Idle::Busy,
             limits: scenario::limits(capacity),
+            steering: Steering::by_client(place.peers.workers()),
             ports: source.port_count(),
             twins: None,
             clock: Clock::start(),
@@ -232,13 +234,17 @@ impl<S: Supply> Site<S> {
         self.turn()
     }
 
-    /// How long turns take. By the wall: what disturbs the machine counts.
+    /// How long turns take by the wall, but for those in which Linux ran something else here.
     pub(crate) fn time_turns(&mut self) -> Turns {
         let mut turns = Vec::with_capacity(TIMED_TURNS);
         for _ in 0..TIMED_TURNS {
+            let cpu = cpu_ns();
             let start = Instant::now();
             self.turn();
-            turns.push(start.elapsed().as_nanos() as u64);
+            let wall = start.elapsed().as_nanos() as u64;
+            if wall <= cpu_ns() - cpu {
+                turns.push(wall);
+            }
         }
         Turns::of(turns)
     }

@@ -105,15 +105,7 @@ fn outcome(mode: Mode, flows: u32, samples: &[Sample]) -> Outcome {
         let all: Option<Vec<f64>> = samples.iter().map(each).collect();
         all.map(Spread::of_rates)
     };
-    let worst = |each: fn(&Turns) -> u64| {
-        let turns = samples.iter().filter_map(|sample| sample.turns.as_ref());
-        turns.map(each).max()
-    };
-    let turn_ns = worst(|t| t.p50).map(|p50| Turns {
-        p50,
-        p99: worst(|t| t.p99).unwrap_or(0),
-        max: worst(|t| t.max).unwrap_or(0),
-    });
+    let turns: Vec<Turns> = samples.iter().filter_map(|sample| sample.turns).collect();
     Outcome {
         mode,
         flows,
@@ -122,7 +114,7 @@ fn outcome(mode: Mode, flows: u32, samples: &[Sample]) -> Outcome {
         million_new_flows_per_second: rates(|s| s.new_flow_ns),
         million_ended_flows_per_second: rates(|s| s.end_flow_ns),
         bytes_per_flow: samples.last().and_then(|s| s.bytes_per_flow),
-        turn_ns,
+        turn_ns: Turns::over(&turns),
         calm: Spread::of(samples.iter().map(|s| s.calm)).median,
     }
 }

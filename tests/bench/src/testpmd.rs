@@ -81,7 +81,9 @@ impl Process {
         } else {
             &["--no-huge", "-m", "64"]
         };
-        let mut child = Command::new("dpdk-testpmd")
+        // It answers by whole lines then; without, only when it ends.
+        let mut child = Command::new("stdbuf")
+            .args(["-oL", "dpdk-testpmd"])
             .args(["--no-pci", "--no-telemetry", "--file-prefix", &prefix])
             .args(memory)
             // The prompt may run anywhere, forwarding on the worker's core.

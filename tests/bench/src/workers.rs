@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use weir_core::counters::DropReason;
 use weir_core::flow::Timeouts;
 use weir_core::io::WorkerId;
-use weir_core::steer::owner;
+use weir_core::steer::Steering;
 use weir_dpdk::{Frames, Mbuf};
 use weir_worker::mesh;
 
@@ -154,9 +154,10 @@ fn measure(
 /// The flows that the source of worker `id` plays: its own, or as many of each owner. No two
 /// sources play the same.
 fn flows_of(id: u16, workers: u16, flows: u32, mixed: bool) -> Box<[u32]> {
+    let steering = Steering::by_client(workers);
     let owner_of = |n: u32| {
         let (client, port) = scenario::client(n);
-        owner(addr(client), port, workers)
+        steering.owner_of_client(addr(client), port)
     };
     let mut list: Vec<u32> = if mixed {
         let share = flows as usize / usize::from(workers);

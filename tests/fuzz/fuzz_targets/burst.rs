@@ -1,4 +1,4 @@
-//! Whole bursts through a director with NAT, DR and TUN services: every packet ends in exactly one
+//! Whole bursts through a director with NAT, DR, TUN and FullNAT services: every packet ends in exactly one
 //! way, whatever its bytes.
 //!
 //! An input is a list of steps. Most take a good packet and damage it, so that the fuzzer gets past
@@ -15,7 +15,12 @@ use weir_core::service::{Method, Protocol};
 use world::{Described, LAN, Net, WAN, World};
 
 fn services() -> Vec<Described> {
-    let methods = [(Method::Nat, 80), (Method::Dr, 81), (Method::Tun, 82)];
+    let methods = [
+        (Method::Nat, 80),
+        (Method::Dr, 81),
+        (Method::Tun, 82),
+        (Method::FullNat, 83),
+    ];
     let mut all = Vec::new();
     for net in Net::both() {
         for (method, port) in methods {
@@ -26,6 +31,7 @@ fn services() -> Vec<Described> {
                 // A slot has one server, so each service has its own.
                 let slot = all.len() as u8 + 1;
                 service.servers = vec![(slot, port, 1)];
+                service.local = (1, 4000, 4007);
                 all.push(service);
             }
         }
@@ -48,7 +54,12 @@ fn template(which: u8, port: u16) -> Vec<u8> {
             .udp(port, service_port)
             .payload(&[which; 64])
             .build(),
-        8 | 9 => net
+        8 => weir_wire::builder::PacketBuilder::eth(world::server_mac(1), world::LAN_MAC)
+            .ip(net.server(which & 15), net.local(0))
+            .tcp(service_port, port)
+            .flags(0x10)
+            .build(),
+        9 => net
             .server_frame(which & 15)
             .tcp(service_port, port)
             .flags(0x10)

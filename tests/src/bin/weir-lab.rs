@@ -16,7 +16,7 @@ use weir_tests::lab::KEPT;
 use weir_tests::{Config, Director, Family, Lab, Method, Service};
 
 const USAGE: &str = "usage: weir-lab demo [--keep] | up | down | shell NAME | servers
-  demo     real HTTP through NAT, DR and TUN on a small network on this machine
+  demo     real HTTP through every method on a small network on this machine
   up       the same network with a running director, kept until down
   shell    a shell in client, director, router, nat1-nat3 or dr1-dr3
   servers  builds the network and asks every server directly, without a director";
@@ -63,7 +63,7 @@ fn all_services(lab: &Lab) -> Result<Config> {
 
 fn bring_up(lab: &Lab) -> Result<Director<'_>> {
     let start = Instant::now();
-    println!("- client, router, 3 NAT servers, 3 DR servers (nginx, a namespace each)");
+    println!("- client, router, 3 servers each of NAT, DR and FullNAT (nginx, a namespace each)");
     println!("- booting user-mode Linux for the 3 TUN servers (the kernel's own tunl0)");
     let config = all_services(lab)?;
     println!("- starting weird on net_tap between two bridges");
@@ -85,8 +85,8 @@ fn demo(lab: &Lab) -> Result<Director<'_>> {
                 .iter()
                 .map(|(name, count)| format!("{name} {count}x"))
                 .collect();
-            println!("{:>4}  {:<16} {}", method.name(), vip, names.join(" "));
-            println!("{:23}{}", "", share.join(", "));
+            println!("{:>7}  {:<16} {}", method.name(), vip, names.join(" "));
+            println!("{:26}{}", "", share.join(", "));
         }
     }
     println!("\n100 MB through each method:\n");
@@ -94,7 +94,7 @@ fn demo(lab: &Lab) -> Result<Director<'_>> {
         let start = Instant::now();
         lab.client.body_digest(method.vip(Family::V4))?;
         let rate = weir_tests::BODY_LEN as f32 * 8e-6 / start.elapsed().as_secs_f32();
-        println!("{:>4}  {rate:.0} Mbit/s", method.name());
+        println!("{:>7}  {rate:.0} Mbit/s", method.name());
     }
     println!("\n$ weir services\n{}", director.weir(&["services"])?);
     println!("$ weir drops\n{}", director.weir(&["drops"])?);

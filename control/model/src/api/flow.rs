@@ -27,6 +27,9 @@ pub struct FlowView {
     /// The service's address and port (`virtual` in JSON).
     #[serde(rename = "virtual")]
     pub vip: SocketAddr,
+    /// The address and port of the director that stand for the client at the server (FullNAT).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<SocketAddr>,
     /// The real server's address and port.
     pub server: SocketAddr,
     /// Its state.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::service::{Method, Protocol, SchedulerName};
+use crate::service::{Method, PortRange, Protocol, SchedulerName};
 
 /// The answer of `GET /v1/services`, in the order of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,12 @@ pub struct ServiceView {
     pub name: Option<String>,
     /// How servers are chosen.
     pub scheduler: SchedulerName,
+    /// What stands for clients at its FullNAT servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local_addresses: Vec<IpAddr>,
+    /// The ports of each of these addresses; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_ports: Option<PortRange>,
     /// Of all its servers together, removed ones included.
     pub stats: Stats,
     /// Its servers, in the order of the configuration.
@@ -51,6 +57,10 @@ pub struct ServerView {
     pub active: u64,
     /// All its other flows: closing TCP, and UDP.
     pub inactive: u64,
+    /// The share of the local ports it may be reached from that flows have, from 0 to 1, of the
+    /// worker where it is highest; FullNAT only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_ports_used_ratio: Option<f64>,
     /// Whether it gets new flows.
     pub state: ServerState,
     /// What it carried.
@@ -69,7 +79,8 @@ pub enum ServerState {
     Removed,
 }
 
-/// Totals since start. `out` is counted only where replies pass the director, that is with NAT.
+/// Totals since start. `out` is counted only where replies pass the director, that is with NAT
+/// and FullNAT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// Flows scheduled.

@@ -22,6 +22,11 @@ pub struct Status {
 /// The answer of `GET /v1/workers`, by their number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Workers {
+    /// Who owns a flow among them, and why, in a sentence.
+    pub steering: String,
+    /// How many times the mean of all workers' packets the busiest one had in the last seconds; 1:
+    /// all had as many.
+    pub imbalance_ratio: f64,
     /// The workers.
     pub workers: Vec<WorkerView>,
 }
@@ -43,6 +48,10 @@ pub struct WorkerView {
     pub flows_created: u64,
     /// Flows that timed out.
     pub flows_expired: u64,
+    /// Packets received from ports.
+    pub packets_received: u64,
+    /// Packets that other workers handed to it.
+    pub packets_taken_over: u64,
     /// Packets of flows sent on to a server or client.
     pub packets_forwarded: u64,
     /// Packets given to Linux.

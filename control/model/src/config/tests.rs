@@ -168,5 +168,5 @@ fn every_example_is_valid() {
         parse(&text, &path.display().to_string()).unwrap_or_else(|faults| panic!("{faults}"));
         count += 1;
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
 }

@@ -342,3 +342,23 @@ proptest! {
         }
     }
 }
+
+/// Replies of NAT servers show the client only, and flows keep to the owner they were made by.
+#[test]
+fn a_service_that_ever_had_a_nat_server_is_owned_by_client() {
+    let mut world = World::new("rr", &[]);
+    let mut is_by_client = |methods: &[weir_model::Method]| {
+        let mut wanted = services("rr", &[(1, 1), (2, 1)]);
+        wanted[0].servers.truncate(methods.len());
+        for (server, method) in wanted[0].servers.iter_mut().zip(methods) {
+            server.method = *method;
+        }
+        world.want(wanted);
+        world.service().by_client
+    };
+    use weir_model::Method::{Dr, Nat, Tun};
+    assert!(!is_by_client(&[]));
+    assert!(!is_by_client(&[Dr, Tun]));
+    assert!(is_by_client(&[Dr, Nat]));
+    assert!(is_by_client(&[Dr]));
+}

@@ -109,6 +109,7 @@ fn view(record: &FlowRecord, worker: u16) -> FlowView {
         protocol: model_protocol(request.protocol),
         client: (request.src.ip(), request.src_port).into(),
         vip: (request.dst.ip(), request.dst_port).into(),
+        local: record.local.map(|(addr, port)| (addr.ip(), port).into()),
         server: (record.dest.ip(), record.dest_port).into(),
         state: record.state.parse().unwrap_or(FlowState::None),
         expires_seconds: record.seconds_left,

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use weir_core::counters::DropReason;
 
 use crate::state::State;
-use crate::testing::{service, state, worker};
+use crate::testing::{fullnat_service, service, state, worker};
 
 fn page(state: &State) -> String {
     let mut page = String::new();
@@ -18,7 +18,7 @@ fn page(state: &State) -> String {
 #[test]
 fn promtool_finds_nothing_to_say() {
     let text = page(&state(
-        &service("rr", &[(1, 1), (2, 0)]),
+        &(service("rr", &[(1, 1), (2, 0)]) + &fullnat_service(81, 10)),
         vec![worker(0), worker(1)],
     ));
     let promtool = Command::new("promtool")
@@ -72,10 +72,55 @@ fn what_workers_count_is_summed_and_labelled() {
     }
 }
 
+#[test]
+fn the_busiest_of_two_workers_is_told_against_the_mean() {
+    let workers = [worker(0), worker(1)];
+    let mut state = state("", workers.to_vec());
+    let ratio = |text: &str| -> f64 {
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix("weir_workers_imbalance_ratio "));
+        line.expect("it is told").parse().expect("a number")
+    };
+    assert_eq!(ratio(&page(&state)), 1.0, "nothing came");
+    workers[0].counters().ports[0].packets_received.add(100);
+    workers[0].counters().ports[1].packets_received.add(100);
+    workers[1].counters().ports[0].packets_received.add(50);
+    workers[1].counters().taken_over.add(50);
+    state.estimate(2.0);
+    let text = page(&state);
+    assert_eq!(ratio(&text), 200.0 * 2.0 / 300.0);
+    for line in [
+        "weir_worker_received_packets_total{worker=\"0\"} 200",
+        "weir_worker_received_packets_total{worker=\"1\"} 50",
+        "weir_worker_taken_over_packets_total{worker=\"1\"} 50",
+    ] {
+        assert!(text.lines().any(|is| is == line), "{line}");
+    }
+    // What came before the last look no longer counts.
+    workers[1].counters().ports[0].packets_received.add(10);
+    state.estimate(2.0);
+    assert_eq!(ratio(&page(&state)), 2.0);
+}
+
+#[test]
+fn the_use_of_local_ports_is_told_for_each_worker() {
+    let workers = [worker(0), worker(1)];
+    let state = state(&fullnat_service(80, 10), workers.to_vec());
+    workers[1].counters().servers[0].active.add(4);
+    let text = page(&state);
+    for (worker, ratio) in [(0, "0"), (1, "0.8")] {
+        let end = format!("method=\"fullnat\",worker=\"{worker}\"}} {ratio}");
+        let is_it = |line: &str| {
+            line.starts_with("weir_server_local_ports_used_ratio{") && line.ends_with(&end)
+        };
+        assert!(text.lines().any(is_it), "{end} is not in\n{text}");
+    }
+}
+
 /// The rules that alert name no metric that the page does not have.
 #[test]
 fn the_alerts_name_only_metrics_that_exist() {
-    let text = page(&state(&service("rr", &[(1, 1)]), vec![worker(0)]));
+    let text = page(&state(&fullnat_service(80, 10), vec![worker(0)]));
     let rules = include_str!("../../../../conf/alerts.yml");
     let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let mut seen = 0;

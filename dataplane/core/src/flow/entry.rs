@@ -1,14 +1,18 @@
 //! What is stored of a flow: 32 bytes a direction for IPv4, 64 for IPv6.
 //!
 //! ```text
-//! Entry4  0               8       12      16      20      24      28    30 31
-//!         +---------------+-------+-------+-------+-------+-------+-----+--+--+
-//!         | src, dst      | ports | local |expires|server | link  |lport|st|bi|
-//!         +---------------+-------+-------+-------+-------+-------+-----+--+--+
-//! Entry6  0               16              32      36      48 (as above)       64
-//!         +---------------+---------------+-------+-------+-------------------+
-//!         | src           | dst           | ports | spare | expires ... bits  |
-//!         +---------------+---------------+-------+-------+-------------------+
+//! Entry4  0               8               16      20      24      28      32
+//!         +---------------+---------------+-------+-------+-------+-------+
+//!         | src, dst      | tag           |expires|server | link  | local |
+//!         +---------------+---------------+-------+-------+-------+-------+
+//! Entry6  0               16              32              40              56    64
+//!         +---------------+---------------+---------------+---------------+-----+
+//!         | src           | dst           | tag           | expires ...   |spare|
+//!         +---------------+---------------+---------------+---------------+-----+
+//! tag     0               32     48   52   56     64
+//!         +---------------+------+----+----+------+    what a packet is compared
+//!         | ports         |lport |stat|away| bits |    with: ports and some of bits
+//!         +---------------+------+----+----+------+
 //! ```
 //!
 //! A one-way flow (DR, TUN) is one entry. Where replies pass the director (NAT, FullNAT) a second
@@ -29,115 +33,143 @@ pub(super) const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Head {
+    /// Ports (as the packet has them), FullNAT's local port (likewise), TCP state, the count of
+    /// entries away (see [`Head::away`]), and bits.
+    tag: u64,
     /// When the flow ends if no packet comes; of requests only.
     pub(crate) expires: Tick,
     /// The real server's slot.
     pub(crate) server: u32,
     /// The place of the other direction's entry, [`NONE`] if there is none.
     pub(crate) link: u32,
-    /// FullNAT: the local port, in the packet's byte order.
-    pub(crate) local_port: u16,
-    /// The TCP state in the low four bits. In the first entry of a line, the high four count the
-    /// entries whose home the line is and that found no place in it.
-    state: u8,
-    /// See the constants.
-    bits: u8,
+    /// FullNAT: the local address of IPv4, as the packet has it.
+    pub(crate) local: u32,
 }
 
-const STATE: u8 = 0x0f;
-/// Counted no further: see [`Head::state`].
+const PORTS: u64 = 0xffff_ffff;
+const LOCAL_PORT_SHIFT: u32 = 32;
+const STATE_SHIFT: u32 = 48;
+const STATE: u64 = 0xf << STATE_SHIFT;
+const AWAY_SHIFT: u32 = 52;
+const AWAY: u64 = 0xf << AWAY_SHIFT;
+const LIVE: u64 = 1 << 56;
+const REPLY: u64 = 1 << 57;
+const PROTOCOL_SHIFT: u32 = 58;
+const PROTOCOL: u64 = 0b11 << PROTOCOL_SHIFT;
+const METHOD_SHIFT: u32 = 60;
+const METHOD: u64 = 0b11 << METHOD_SHIFT;
+
+/// Counted no further: see [`Head::away`].
 pub(super) const AWAY_MAX: u8 = 15;
 
-const LIVE: u8 = 1;
-const REPLY: u8 = 1 << 1;
-const PROTOCOL_SHIFT: u8 = 2;
-const PROTOCOL: u8 = 0b11 << PROTOCOL_SHIFT;
-const METHOD_SHIFT: u8 = 4;
-const METHOD: u8 = 0b11 << METHOD_SHIFT;
+/// What of a tag belongs to the key.
+const KEY: u64 = PORTS | LIVE | PROTOCOL;
+
+/// The key's part of the tag: both ports, as the packet has them, and the protocol.
+#[inline(always)]
+pub(crate) const fn key_tag(ports: u32, protocol: Protocol) -> u64 {
+    ports as u64 | LIVE | (protocol as u64) << PROTOCOL_SHIFT
+}
 
 impl Head {
     const FREE: Self = Self {
+        tag: 0,
         expires: Tick(0),
         server: u32::MAX,
         link: NONE,
-        local_port: 0,
-        state: 0,
-        bits: 0,
+        local: 0,
     };
 
-    const fn new(protocol: Protocol, method: Method, is_reply: bool, server: u32) -> Self {
+    const fn new(key: u64, method: Method, is_reply: bool, server: u32) -> Self {
         let reply = if is_reply { REPLY } else { 0 };
         Self {
+            tag: key | reply | (method as u64) << METHOD_SHIFT,
             server,
-            bits: LIVE
-                | reply
-                | (protocol as u8) << PROTOCOL_SHIFT
-                | (method as u8) << METHOD_SHIFT,
             ..Self::FREE
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn is_live(&self) -> bool {
-        self.bits & LIVE != 0
+        self.tag & LIVE != 0
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn is_reply(&self) -> bool {
-        self.bits & REPLY != 0
+        self.tag & REPLY != 0
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn is_request(&self) -> bool {
-        self.bits & (LIVE | REPLY) == LIVE
+        self.tag & (LIVE | REPLY) == LIVE
     }
 
-    #[inline]
+    #[inline(always)]
+    const fn key_tag(&self) -> u64 {
+        self.tag & KEY
+    }
+
+    /// Both ports, as the packet has them.
+    #[inline(always)]
+    pub(crate) const fn ports(&self) -> u32 {
+        self.tag as u32
+    }
+
+    /// FullNAT's local port, as the packet has it.
+    #[inline(always)]
+    pub(crate) const fn local_port(&self) -> u16 {
+        (self.tag >> LOCAL_PORT_SHIFT) as u16
+    }
+
+    const fn set_local_port(&mut self, port: u16) {
+        self.tag = self.tag & !(0xffff << LOCAL_PORT_SHIFT) | (port as u64) << LOCAL_PORT_SHIFT;
+    }
+
+    #[inline(always)]
     pub(crate) const fn protocol(&self) -> Protocol {
-        match (self.bits & PROTOCOL) >> PROTOCOL_SHIFT {
+        match (self.tag & PROTOCOL) >> PROTOCOL_SHIFT {
             0 => Protocol::Tcp,
             _ => Protocol::Udp,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn method(&self) -> Method {
-        match (self.bits & METHOD) >> METHOD_SHIFT {
+        match (self.tag & METHOD) >> METHOD_SHIFT {
             0 => Method::Nat,
             1 => Method::Dr,
-            _ => Method::Tun,
+            2 => Method::Tun,
+            _ => Method::FullNat,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn tcp_state(&self) -> TcpState {
-        TcpState::from_index(self.state & STATE)
+        TcpState::from_index((self.tag >> STATE_SHIFT) as u8 & 0xf)
     }
 
     /// True for established TCP.
     #[inline(always)]
     pub(crate) const fn is_established(&self) -> bool {
-        self.state & STATE == TcpState::Established as u8
-            && self.bits & PROTOCOL == (Protocol::Tcp as u8) << PROTOCOL_SHIFT
+        const OF_TCP: u64 = (TcpState::Established as u64) << STATE_SHIFT
+            | (Protocol::Tcp as u64) << PROTOCOL_SHIFT;
+        self.tag & (STATE | PROTOCOL) == OF_TCP
     }
 
     #[inline]
     pub(crate) const fn set_tcp_state(&mut self, state: TcpState) {
-        self.state = self.state & !STATE | state as u8;
+        self.tag = self.tag & !STATE | (state as u64) << STATE_SHIFT;
     }
 
-    /// True when the protocol is this one and the entry is in use.
-    #[inline]
-    const fn is_of(&self, protocol: Protocol) -> bool {
-        self.bits & (LIVE | PROTOCOL) == LIVE | (protocol as u8) << PROTOCOL_SHIFT
-    }
-
+    /// Of the first entry of a line: how many entries have their home in the line and found no
+    /// place in it.
+    #[inline(always)]
     pub(super) const fn away(&self) -> u8 {
-        self.state >> 4
+        (self.tag >> AWAY_SHIFT) as u8 & 0xf
     }
 
     pub(super) const fn set_away(&mut self, away: u8) {
-        self.state = self.state & STATE | away << 4;
+        self.tag = self.tag & !AWAY | (away as u64) << AWAY_SHIFT;
     }
 }
 
@@ -184,12 +216,8 @@ pub(crate) trait Entry: Copy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(32))]
 pub(crate) struct Entry4 {
-    /// Source and destination address as they stand in the packet.
+    /// Source and destination address, as the packet has them.
     pub(crate) addrs: u64,
-    /// Source and destination port as they stand in the packet.
-    pub(crate) ports: u32,
-    /// FullNAT: the local address, in the packet's byte order.
-    pub(crate) local: u32,
     pub(crate) head: Head,
 }
 
@@ -199,8 +227,8 @@ const _: () = assert!(size_of::<Entry4>() == 32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key4 {
     pub(crate) addrs: u64,
-    pub(crate) ports: u32,
-    pub(crate) protocol: Protocol,
+    /// See [`key_tag`].
+    pub(crate) tag: u64,
 }
 
 impl Entry for Entry4 {
@@ -210,8 +238,6 @@ impl Entry for Entry4 {
     const FULL_PERCENT: usize = 80;
     const FREE: Self = Self {
         addrs: 0,
-        ports: 0,
-        local: 0,
         head: Head::FREE,
     };
 
@@ -221,37 +247,33 @@ impl Entry for Entry4 {
         let [e, f, g, h] = tuple.dst.v4_bytes();
         Key4 {
             addrs: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-            ports: ports_of(tuple),
-            protocol: tuple.protocol,
+            tag: tag_of(tuple),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn hash(key: &Key4, [low, high]: [u64; 2]) -> u64 {
-        let ports = u64::from(key.ports) | (key.protocol as u64) << 32;
-        fold(key.addrs ^ low, ports ^ high)
+        fold(key.addrs ^ low, key.tag ^ high)
     }
 
     fn new(key: Key4, method: Method, is_reply: bool, server: u32) -> Self {
         Self {
             addrs: key.addrs,
-            ports: key.ports,
-            local: 0,
-            head: Head::new(key.protocol, method, is_reply, server),
+            head: Head::new(key.tag, method, is_reply, server),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_under(&self, key: &Key4) -> bool {
-        self.addrs == key.addrs && self.ports == key.ports && self.head.is_of(key.protocol)
+        // Both without a branch in between: one of two entries is the right one, as chance has it.
+        (self.addrs ^ key.addrs) | (self.head.key_tag() ^ key.tag) == 0
     }
 
     #[inline]
     fn own_key(&self) -> Key4 {
         Key4 {
             addrs: self.addrs,
-            ports: self.ports,
-            protocol: self.head.protocol(),
+            tag: self.head.key_tag(),
         }
     }
 
@@ -261,22 +283,21 @@ impl Entry for Entry4 {
         tuple(
             Addr::from_v4_bytes(src),
             Addr::from_v4_bytes(dst),
-            self.ports,
-            self.head.protocol(),
+            &self.head,
         )
     }
 
     fn set_local(&mut self, addr: Addr, port: u16) {
-        self.local = u32::from_ne_bytes(addr.v4_bytes());
-        self.head.local_port = port.to_be();
+        self.head.local = u32::from_ne_bytes(addr.v4_bytes());
+        self.head.set_local_port(port.to_be());
     }
 
-    #[inline]
+    #[inline(always)]
     fn head(&self) -> &Head {
         &self.head
     }
 
-    #[inline]
+    #[inline(always)]
     fn head_mut(&mut self) -> &mut Head {
         &mut self.head
     }
@@ -288,8 +309,6 @@ impl Entry for Entry4 {
 pub(crate) struct Entry6 {
     src: u128,
     dst: u128,
-    ports: u32,
-    spare: [u32; 3],
     head: Head,
 }
 
@@ -300,8 +319,7 @@ const _: () = assert!(size_of::<Entry6>() == 64);
 pub(crate) struct Key6 {
     src: u128,
     dst: u128,
-    ports: u32,
-    protocol: Protocol,
+    tag: u64,
 }
 
 impl Entry for Entry6 {
@@ -312,8 +330,6 @@ impl Entry for Entry6 {
     const FREE: Self = Self {
         src: 0,
         dst: 0,
-        ports: 0,
-        spare: [0; 3],
         head: Head::FREE,
     };
 
@@ -322,18 +338,16 @@ impl Entry for Entry6 {
         Key6 {
             src: tuple.src.0,
             dst: tuple.dst.0,
-            ports: ports_of(tuple),
-            protocol: tuple.protocol,
+            tag: tag_of(tuple),
         }
     }
 
     #[inline]
     fn hash(key: &Key6, [low, high]: [u64; 2]) -> u64 {
-        let ports = u64::from(key.ports) | (key.protocol as u64) << 32;
         let near = fold(key.src as u64 ^ low, key.dst as u64 ^ high);
         let far = fold(
             (key.src >> 64) as u64 ^ high,
-            (key.dst >> 64) as u64 ^ ports ^ low,
+            (key.dst >> 64) as u64 ^ key.tag ^ low,
         );
         fold(near ^ MIX, far ^ near.rotate_left(32))
     }
@@ -342,18 +356,13 @@ impl Entry for Entry6 {
         Self {
             src: key.src,
             dst: key.dst,
-            ports: key.ports,
-            spare: [0; 3],
-            head: Head::new(key.protocol, method, is_reply, server),
+            head: Head::new(key.tag, method, is_reply, server),
         }
     }
 
     #[inline]
     fn is_under(&self, key: &Key6) -> bool {
-        self.ports == key.ports
-            && self.src == key.src
-            && self.dst == key.dst
-            && self.head.is_of(key.protocol)
+        self.head.key_tag() == key.tag && self.src == key.src && self.dst == key.dst
     }
 
     #[inline]
@@ -361,23 +370,17 @@ impl Entry for Entry6 {
         Key6 {
             src: self.src,
             dst: self.dst,
-            ports: self.ports,
-            protocol: self.head.protocol(),
+            tag: self.head.key_tag(),
         }
     }
 
     fn tuple(&self) -> Tuple {
-        tuple(
-            Addr(self.src),
-            Addr(self.dst),
-            self.ports,
-            self.head.protocol(),
-        )
+        tuple(Addr(self.src), Addr(self.dst), &self.head)
     }
 
     fn set_local(&mut self, _: Addr, port: u16) {
         // The address stands in the reply's key.
-        self.head.local_port = port.to_be();
+        self.head.set_local_port(port.to_be());
     }
 
     #[inline]
@@ -391,28 +394,27 @@ impl Entry for Entry6 {
     }
 }
 
-/// Both ports in the order and bytes of the packet.
 #[inline]
-fn ports_of(tuple: &Tuple) -> u32 {
+fn tag_of(tuple: &Tuple) -> u64 {
     let ([a, b], [c, d]) = (tuple.src_port.to_be_bytes(), tuple.dst_port.to_be_bytes());
-    u32::from_ne_bytes([a, b, c, d])
+    key_tag(u32::from_ne_bytes([a, b, c, d]), tuple.protocol)
 }
 
-fn tuple(src: Addr, dst: Addr, ports: u32, protocol: Protocol) -> Tuple {
-    let [a, b, c, d] = ports.to_ne_bytes();
+fn tuple(src: Addr, dst: Addr, head: &Head) -> Tuple {
+    let [a, b, c, d] = head.ports().to_ne_bytes();
     Tuple {
         src,
         dst,
         src_port: u16::from_be_bytes([a, b]),
         dst_port: u16::from_be_bytes([c, d]),
-        protocol,
+        protocol: head.protocol(),
     }
 }
 
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Both halves of a 128-bit product, folded: every input bit reaches every output bit.
-#[inline]
+#[inline(always)]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64

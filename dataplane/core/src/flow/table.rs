@@ -393,7 +393,7 @@ fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, F
     let Some(reply_tuple) = flow.reply else {
         return entries.insert(entry);
     };
-    if reply_tuple.dst != flow.request.src || reply_tuple.dst_port != flow.request.src_port {
+    if flow.method == Method::FullNat {
         entry.set_local(reply_tuple.dst, reply_tuple.dst_port);
     }
     entries.insert(entry)?;
@@ -437,7 +437,7 @@ fn live_flow<E: Entry>(entries: &Family<E>, place: u32) -> Option<Flow> {
 fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
     let entry = entries.get(place);
     let head = entry.head();
-    let has_local = head.local_port != 0 && head.link != NONE;
+    let has_local = matches!(head.method(), Method::FullNat) && head.link != NONE;
     Flow {
         request: entry.tuple(),
         server: ServerId(head.server),

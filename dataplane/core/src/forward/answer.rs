@@ -40,7 +40,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let Err(reason) = given else { return };
         let snapshot = &self.director.snapshot;
         let is_own = snapshot.network.is_local(self.headers.dst)
-            || snapshot.services.is_virtual(self.headers.dst);
+            || snapshot.services.is_virtual(self.headers.dst)
+            || snapshot.services.is_local(self.headers.dst);
         let has_port = self.headers.is_tcp() || self.headers.is_udp();
         if reason == DropReason::NoTwin && is_own && has_port {
             self.refuse(frame, reason);

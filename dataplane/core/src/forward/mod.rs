@@ -55,8 +55,14 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             };
             return self.error(frame, DropReason::TooBig, kind, h.dst);
         }
-        if to.method == Method::Nat {
-            rewrite::set_destination(frame.bytes_mut(), &h, to.addr, to.port);
+        match (to.method, to.local) {
+            (Method::Nat, _) => {
+                rewrite::set_destination(frame.bytes_mut(), &h, to.addr, to.port);
+            }
+            (Method::FullNat, Some(local)) => {
+                rewrite::set_ends(frame.bytes_mut(), &h, local, (to.addr, to.port));
+            }
+            _ => {}
         }
         self.director.counters.forwarded.add(1);
         self.send(frame, usize::from(h.l3), h.family(), hop, next);
@@ -70,7 +76,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             let kind = icmp::ErrorKind::TimeExceeded;
             return self.error(frame, DropReason::TtlExceeded, kind, own);
         }
-        let hop = self.director.hop_to_client(h.dst);
+        let client = from.client.map_or(h.dst, |(addr, _)| addr);
+        let hop = self.director.hop_to_client(client);
         let next = match hop {
             Hop::Ready(next) | Hop::Unresolved { hop: next, .. } => next,
             Hop::Local | Hop::Unreachable => {
@@ -86,7 +93,11 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
         trim(&mut frame, &h);
         rewrite::decrement_ttl(frame.bytes_mut(), &h);
-        rewrite::set_source(frame.bytes_mut(), &h, from.virt, from.virt_port);
+        let virt = (from.virt, from.virt_port);
+        match from.client {
+            None => rewrite::set_source(frame.bytes_mut(), &h, virt.0, virt.1),
+            Some(client) => rewrite::set_ends(frame.bytes_mut(), &h, virt, client),
+        }
         self.director.counters.forwarded.add(1);
         self.send(frame, usize::from(h.l3), h.family(), hop, next);
     }

@@ -21,19 +21,27 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         if !icmp::checksum_ok(frame.bytes(), &self.headers) {
             return self.end(&frame, DropReason::IcmpUnrelated);
         }
-        if to.method == Method::Nat && self.headers.ttl > 1 {
+        if to.method.sees_replies() && self.headers.ttl > 1 {
             let quoted = self.quoted(&frame);
-            rewrite::set_destination(frame.bytes_mut(), &self.headers, to.addr, 0);
+            let (h, bytes) = (&self.headers, frame.bytes_mut());
+            rewrite::set_destination(bytes, h, to.addr, 0);
+            if let Some((local, _)) = to.local {
+                // Whoever spoke, a client or a router, is no more to the server than the client
+                // is: the director's local address, to which its routes lead.
+                rewrite::set_source(bytes, h, local, 0);
+            }
             if let Some(quoted) = quoted {
-                let bytes = frame.bytes_mut();
                 rewrite::set_embedded_source(bytes, &quoted, to.addr, to.port);
-                rewrite::refill_icmp_checksum(bytes, &self.headers);
+                if let Some((local, port)) = to.local {
+                    rewrite::set_embedded_destination(bytes, &quoted, local, port);
+                }
+                rewrite::refill_icmp_checksum(bytes, h);
             }
         }
         let as_sent = ToServer {
             // The addresses are rewritten already; the port in an ICMP header is none.
             method: match to.method {
-                Method::Nat => Method::Dr,
+                Method::Nat | Method::FullNat => Method::Dr,
                 other => other,
             },
             ..to
@@ -52,7 +60,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let Some(quoted) = self.quoted(&frame).filter(|_| h.ttl > 1) else {
             return self.end(&frame, DropReason::IcmpUnrelated);
         };
-        let hop = self.director.hop_to_client(h.dst);
+        let client = from.client.map_or(h.dst, |(addr, _)| addr);
+        let hop = self.director.hop_to_client(client);
         let (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) = hop else {
             return self.end(&frame, DropReason::Unreachable);
         };
@@ -61,6 +70,10 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         rewrite::decrement_ttl(bytes, &h);
         rewrite::set_source(bytes, &h, from.virt, 0);
         rewrite::set_embedded_destination(bytes, &quoted, from.virt, from.virt_port);
+        if let Some((client, port)) = from.client {
+            rewrite::set_destination(bytes, &h, client, 0);
+            rewrite::set_embedded_source(bytes, &quoted, client, port);
+        }
         rewrite::refill_icmp_checksum(bytes, &h);
         self.director.counters.forwarded.add(1);
         self.send(frame, usize::from(h.l3), h.family(), hop, next);

@@ -4,9 +4,8 @@
 //! one enters at the head and moves nobody, and when the last used one is removed its predecessor
 //! takes its place. 0 is the head of the list, otherwise the server's slot plus one.
 
-use core::sync::atomic::Ordering;
-
 use crate::service::{ServerId, Service, Services};
+use crate::sync::Ordering;
 
 pub(super) fn pick(service: &Service, services: &Services) -> Option<ServerId> {
     let mut seen = service.cursor.load(Ordering::Relaxed);

@@ -40,6 +40,8 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         generation: 1,
         servers: candidates.into(),
         departed: [].into(),
+        by_client: false,
+        local: None,
     };
     Services::new(vec![service], slots)
 }

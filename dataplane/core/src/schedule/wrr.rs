@@ -7,9 +7,8 @@
 //! the generation has changed, the walk starts again at the head and `cw` is fitted to the new
 //! weights, as the kernel does on any change of a server.
 
-use core::sync::atomic::Ordering;
-
 use crate::service::{Candidate, ServerId, Service};
+use crate::sync::Ordering;
 
 /// Longest list whose places fit the cursor.
 pub(super) const SERVERS_MAX: usize = (1 << 20) - 1;

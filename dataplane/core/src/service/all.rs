@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 use weir_wire::Addr;
 
 use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
-use super::{Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey};
+use crate::local::LocalPool;
+
+use super::{Protocol, Server, ServerId, Service, ServiceId, ServiceKey};
 
 /// All services and servers.
 ///
@@ -22,11 +24,13 @@ pub struct Services {
     servers: Chunks<Server>,
     server_count: usize,
     virtual_addrs: Counted<Addr>,
-    /// Sources of NAT replies: a packet from one of these that meets no flow here may belong to a
-    /// flow of another worker.
+    /// Sources of replies that pass the director: a packet from one of these that meets no flow
+    /// here may belong to a flow of another worker.
     nat_sources: Counted<Source>,
     /// The addresses among `nat_sources`: fragments from there carry no port to look by.
     nat_addrs: Counted<Addr>,
+    /// The addresses of all local pools.
+    local_addrs: Counted<Addr>,
 }
 
 /// A service and its place.
@@ -103,14 +107,21 @@ impl Services {
         self.virtual_addrs.contains(addr)
     }
 
-    /// True when NAT replies may come from this address.
+    /// True when some service has this address in its pool of local ones.
+    #[inline]
+    #[must_use]
+    pub fn is_local(&self, addr: Addr) -> bool {
+        self.local_addrs.contains(addr)
+    }
+
+    /// True when replies of NAT or FullNAT may come from this address.
     #[inline]
     #[must_use]
     pub fn is_nat_addr(&self, addr: Addr) -> bool {
         self.nat_addrs.contains(addr)
     }
 
-    /// True when packets from here may be NAT replies.
+    /// True when packets from here may be replies of NAT or FullNAT.
     #[inline]
     #[must_use]
     pub fn is_nat_source(&self, protocol: Protocol, addr: Addr, port: u16) -> bool {
@@ -197,7 +208,15 @@ impl Services {
             }
         }
         let service = Arc::new(service);
-        *self.by_id.place(id.0 as usize) = Some(Arc::clone(&service));
+        let before = self
+            .by_id
+            .place(id.0 as usize)
+            .replace(Arc::clone(&service));
+        let before = before.and_then(|service| service.local.clone());
+        if before != service.local {
+            each_local(&service.local, |addr| self.local_addrs.count(addr));
+            each_local(&before, |addr| self.local_addrs.uncount(addr));
+        }
         self.by_key.put(Found { service, id });
         id
     }
@@ -208,6 +227,7 @@ impl Services {
             *self.by_id.place(found.id.0 as usize) = None;
             self.free.push(found.id);
             self.virtual_addrs.uncount(key.addr);
+            each_local(&found.service.local, |addr| self.local_addrs.uncount(addr));
         }
     }
 
@@ -234,9 +254,14 @@ impl Services {
     }
 }
 
+fn each_local(pool: &Option<Arc<LocalPool>>, mut on: impl FnMut(Addr)) {
+    let addrs = pool.iter().flat_map(|pool| pool.addrs());
+    addrs.for_each(|addr| on(*addr));
+}
+
 /// Where the replies of a server come from, if they pass the director.
 fn nat_source(server: Server) -> Option<Source> {
-    (server.method == Method::Nat).then_some(Source {
+    server.method.sees_replies().then_some(Source {
         protocol: server.protocol,
         addr: server.addr,
         port: server.port,

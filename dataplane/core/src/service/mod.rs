@@ -7,11 +7,12 @@ mod shared;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::AtomicU64;
 
 use weir_wire::{Addr, protocol};
 
+use crate::local::LocalPool;
 use crate::schedule::Scheduler;
+use crate::sync::AtomicU64;
 
 pub use all::Services;
 
@@ -58,6 +59,9 @@ pub enum Method {
     Dr = 1,
     /// The packet is wrapped in another IP header (ipvsadm `-i`).
     Tun = 2,
+    /// As NAT, and the client's end too is rewritten to one of the director's own, to which the
+    /// server replies whatever its routes (DPVS `-b`).
+    FullNat = 3,
 }
 
 impl Method {
@@ -65,7 +69,7 @@ impl Method {
     #[inline]
     #[must_use]
     pub const fn sees_replies(self) -> bool {
-        matches!(self, Self::Nat)
+        matches!(self, Self::Nat | Self::FullNat)
     }
 }
 
@@ -138,4 +142,9 @@ pub struct Service {
     /// Servers that left this service while the cursor may stand on them, each with its
     /// predecessor in the list at that time (none: it was the head).
     pub departed: Box<[(ServerId, Option<ServerId>)]>,
+    /// Its flows must be owned by client and port ([`crate::steer`]): it has or had NAT servers,
+    /// whose replies show nothing else.
+    pub by_client: bool,
+    /// What stands for clients at its FullNAT servers; none when it has no such servers.
+    pub local: Option<Arc<LocalPool>>,
 }

@@ -14,6 +14,7 @@ pub(super) fn write_everything(frame: &mut [u8], h: &Headers, quoted: Option<&Em
     let [src, dst] = [h.dst, h.src];
     rewrite::set_destination(frame, h, dst, 1);
     rewrite::set_source(frame, h, src, 1);
+    rewrite::set_ends(frame, h, (src, 2), (dst, 3));
     rewrite::decrement_ttl(frame, h);
     rewrite::set_macs(frame, Mac::ZERO, Mac::BROADCAST);
     if let Some(quoted) = quoted {
@@ -68,6 +69,24 @@ proptest! {
         prop_assert_eq!(check(packet(&frame, &h)), Ok(h.packet_len()));
         prop_assert!(!h.is_sctp() || sctp_ok(h.payload(&frame).expect("in the frame")));
         prop_assert!(!h.is_udp() || transport_check(&frame, &h) != 0);
+    }
+
+    #[test]
+    fn both_ends_at_once_are_one_end_after_the_other(
+        (mut frame, [_, _, src, dst]) in frames(), sport: u16, dport: u16, damage: u8,
+    ) {
+        let h = headers(&frame);
+        let last = usize::from(h.end) - 1;
+        frame[last] ^= damage;
+        // Damage to what is read anew is another matter.
+        if !headers_agree(&frame, &h) {
+            return Ok(());
+        }
+        let mut one_by_one = frame.clone();
+        rewrite::set_source(&mut one_by_one, &h, src, sport);
+        rewrite::set_destination(&mut one_by_one, &h, dst, dport);
+        rewrite::set_ends(&mut frame, &h, (src, sport), (dst, dport));
+        prop_assert_eq!(frame, one_by_one);
     }
 
     #[test]

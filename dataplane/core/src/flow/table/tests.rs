@@ -105,7 +105,7 @@ fn a_local_end_is_remembered_when_the_server_does_not_see_the_client() {
     for family in FAMILIES {
         let mut table = FlowTable::new(4, 4, SEED);
         let request = tuple(family, 1, 4000);
-        let mut new = flow(&request, Method::Nat, Tick(0));
+        let mut new = flow(&request, Method::FullNat, Tick(0));
         let local = (addr(family, 0x0a00_00fe), 1025);
         let reply = new.reply.as_mut().expect("of NAT");
         (reply.dst, reply.dst_port) = local;

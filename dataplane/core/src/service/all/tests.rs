@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec;
 use std::vec::Vec;
 
@@ -9,7 +8,8 @@ use weir_wire::builder::addr;
 
 use super::*;
 use crate::schedule::{Scheduler, SchedulerName};
-use crate::service::Candidate;
+use crate::service::{Candidate, Method};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Some slots, in three chunks.
 const SLOTS: [u32; 6] = [0, 1, 255, 256, 257, 700];
@@ -53,6 +53,12 @@ fn service(key: ServiceKey, slots: &[u32], name: SchedulerName) -> Service {
         generation: 1,
         servers: servers.into(),
         departed: [].into(),
+        by_client: false,
+        local: (slots.len() % 2 == 1).then(|| {
+            let addrs = [addr("10.9.0.1"), addr("10.9.0.2")];
+            let count = usize::from(slots[0] > 200) + 1;
+            Arc::new(LocalPool::new(&addrs[..count], 1..=2))
+        }),
     }
 }
 
@@ -96,6 +102,7 @@ fn answers(all: &Services) -> std::string::String {
         tell(&[Protocol::Tcp, Protocol::Udp].map(|p| all.is_nat_source(p, server.addr, 80)));
         tell(&all.is_nat_source(Protocol::Tcp, server.addr, 81));
     }
+    tell(&["10.9.0.1", "10.9.0.2", "10.9.0.3"].map(|a| all.is_local(addr(a))));
     tell(&(
         all.is_virtual(addr("192.0.2.100")),
         all.is_virtual(addr("192.0.2.101")),

@@ -1,0 +1,146 @@
+//! Every order in which workers may meet at what they share, by the model checker loom
+//! (`tests/sanitize/run loom`). Empty in other builds.
+#![cfg(weir_loom)]
+
+use std::sync::Arc;
+
+use loom::thread;
+use weir_core::counters::Counter;
+use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::service::{
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+};
+use weir_core::sync::{AtomicU64, Ordering};
+use weir_wire::Addr;
+
+/// One service with these servers: slot and weight, in list order.
+fn services(
+    name: SchedulerName,
+    cursor: &Arc<AtomicU64>,
+    generation: u16,
+    servers: &[(u32, u32)],
+) -> Arc<Services> {
+    let mut slots = vec![None; 8];
+    for (slot, weight) in servers {
+        slots[*slot as usize] = Some(Server {
+            addr: Addr::from_v4_bytes([10, 0, 0, *slot as u8]),
+            port: 80,
+            method: Method::Dr,
+            weight: *weight,
+            protocol: Protocol::Tcp,
+            is_available: true,
+            position: 0,
+            service: ServiceId(0),
+        });
+    }
+    let candidates: Vec<Candidate> = servers
+        .iter()
+        .map(|(slot, weight)| Candidate {
+            server: ServerId(*slot),
+            weight: *weight,
+        })
+        .collect();
+    let service = Service {
+        key: ServiceKey {
+            protocol: Protocol::Tcp,
+            addr: Addr::from_v4_bytes([192, 0, 2, 100]),
+            port: 80,
+        },
+        scheduler: Scheduler::build(name, &candidates),
+        cursor: Arc::clone(cursor),
+        generation,
+        servers: candidates.into(),
+        departed: [].into(),
+    };
+    Arc::new(Services::new(vec![service], slots))
+}
+
+fn picks(services: &Services, count: usize) -> Vec<u32> {
+    let service = &services.list()[0];
+    let pick = || Scheduler::pick(service, services).expect("a usable server");
+    (0..count).map(|_| pick().0).collect()
+}
+
+/// `count` picks by each of `threads` workers at once.
+fn picks_at_once(services: &Arc<Services>, threads: usize, count: usize) -> Vec<u32> {
+    let others: Vec<_> = (1..threads)
+        .map(|_| {
+            let services = Arc::clone(services);
+            thread::spawn(move || picks(&services, count))
+        })
+        .collect();
+    let mut all = picks(services, count);
+    for other in others {
+        all.extend(other.join().expect("no panic"));
+    }
+    all
+}
+
+#[test]
+fn workers_together_take_the_sequence_of_one() {
+    for name in SchedulerName::ALL {
+        for (threads, count) in [(2, 3), (3, 1)] {
+            loom::model(move || {
+                let servers = [(3, 3), (2, 1), (1, 2)];
+                let shared = services(*name, &Arc::default(), 1, &servers);
+                let mut all = picks_at_once(&shared, threads, count);
+                let one = services(*name, &Arc::default(), 1, &servers);
+                let mut alone = picks(&one, threads * count);
+                all.sort_unstable();
+                alone.sort_unstable();
+                assert_eq!(all, alone, "{name}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_worker_with_the_older_list_does_not_disturb_the_newer_ones_sequence() {
+    loom::model(|| {
+        let cursor = Arc::default();
+        let older = services(SchedulerName::Wrr, &cursor, 1, &[(3, 3), (2, 1), (1, 2)]);
+        let newer = services(SchedulerName::Wrr, &cursor, 2, &[(2, 2), (1, 1)]);
+        // The cursor is the newer list's from here on.
+        let first = picks(&newer, 1);
+        let late = thread::spawn(move || picks(&older, 2));
+        let rest = picks(&newer, 4);
+        late.join().expect("no panic");
+        assert_eq!(cursor.load(Ordering::Relaxed) >> 52, 2);
+        let taken = [first, rest, picks(&newer, 1)].concat();
+        // Two rounds of the weights 2 and 1, whatever the late worker did.
+        assert_eq!(taken, [2, 1, 2, 2, 1, 2]);
+    });
+}
+
+#[test]
+fn a_worker_with_the_newer_list_takes_the_cursor_over_for_good() {
+    loom::model(|| {
+        let cursor: Arc<AtomicU64> = Arc::default();
+        let older = services(SchedulerName::Wrr, &cursor, 4095, &[(3, 1), (2, 1)]);
+        // Generations are counted modulo 4096.
+        let newer = services(SchedulerName::Wrr, &cursor, 4096, &[(2, 1), (1, 1)]);
+        let late = thread::spawn(move || picks(&older, 2));
+        let taken = picks(&newer, 2);
+        late.join().expect("no panic");
+        assert_eq!(cursor.load(Ordering::Relaxed) >> 52, 0);
+        assert_eq!(taken, [2, 1]);
+    });
+}
+
+#[test]
+fn a_reader_of_a_counter_sees_what_was_written_and_never_less_than_before() {
+    loom::model(|| {
+        let counter = Arc::new(Counter::default());
+        let writer = Arc::clone(&counter);
+        let writer = thread::spawn(move || {
+            for _ in 0..3 {
+                writer.add(1 << 33 | 1);
+            }
+        });
+        let seen = [counter.get(), counter.get()];
+        assert!(seen[0] <= seen[1], "{seen:?}");
+        assert!(seen.iter().all(|n| n >> 33 == n & 3), "half a number");
+        writer.join().expect("no panic");
+        assert_eq!(counter.get(), 3 * (1 << 33 | 1));
+    });
+}
