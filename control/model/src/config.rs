@@ -6,6 +6,7 @@ use crate::fault::{self, Faults, Finding, Places, Problem};
 use crate::limits::{Limits, Settings, Timeouts};
 use crate::network::{Neighbour, Port, Route};
 use crate::operation::{Control, Log, Metrics};
+use crate::pieces;
 use crate::reader::{Placed, Report, Section};
 use crate::runtime::{Eal, Workers};
 use crate::service::{Server, Service, ServiceKey};
@@ -92,6 +93,10 @@ impl ConfigFile {
 /// Every fault of the file, in its order. While the text is not TOML, only the faults of its
 /// syntax are known.
 pub fn parse(text: &str, file_name: &str) -> Result<ConfigFile, Faults> {
+    let report = Report::default();
+    if let Some(config) = pieces::read(&report, text) {
+        return finish(config, report, text, file_name);
+    }
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let places = Places::new(file_name, text);
@@ -103,7 +108,16 @@ pub fn parse(text: &str, file_name: &str) -> Result<ConfigFile, Faults> {
         return Err(Faults(faults.collect()));
     }
     let report = Report::default();
-    let config = read(&report, root.get_ref());
+    let config = read(&report, root.get_ref(), Vec::new());
+    finish(config, report, text, file_name)
+}
+
+fn finish(
+    config: Config,
+    report: Report,
+    text: &str,
+    file_name: &str,
+) -> Result<ConfigFile, Faults> {
     let findings = report.into_findings();
     if !findings.is_empty() {
         return Err(fault::locate(file_name, text, findings));
@@ -115,8 +129,13 @@ pub fn parse(text: &str, file_name: &str) -> Result<ConfigFile, Faults> {
     })
 }
 
-/// Reads the whole file. What could not be built is left out and noted in `report`.
-pub(crate) fn read(report: &Report, root: &DeTable<'_>) -> Config {
+/// Reads the whole file, of which `services` have been read already. What could not be built is
+/// left out and noted in `report`.
+pub(crate) fn read(
+    report: &Report,
+    root: &DeTable<'_>,
+    mut services: Vec<Placed<Service>>,
+) -> Config {
     let s = Section::root(report, root);
     let eal = Eal::read(s.section("eal"));
     let workers = Workers::read(s.section("workers"));
@@ -129,7 +148,7 @@ pub(crate) fn read(report: &Report, root: &DeTable<'_>) -> Config {
     let ports = read_all(&s, "port", Port::read);
     let routes = read_all(&s, "route", Route::read);
     let neighbours = read_all(&s, "neighbour", Neighbour::read);
-    let services = read_all(&s, "service", Service::read);
+    services.extend(read_all(&s, "service", Service::read));
     s.finish();
 
     // A port that is there and faulty is not missing.

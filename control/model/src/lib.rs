@@ -31,6 +31,7 @@ pub mod reload;
 pub mod runtime;
 pub mod service;
 
+mod pieces;
 mod reader;
 mod validate;
 

@@ -104,7 +104,7 @@ impl Port {
         let tx_descriptors = s.number("tx_descriptors", "slots", 1024, 64..=32_768);
         let addresses = read_addresses(&s, mtu);
         let vlans = read_vlans(&s, twin.as_deref(), mtu);
-        let path = s.path().to_owned();
+        let path = s.path().clone();
         s.finish();
         let value = Port {
             name: name?,
@@ -165,7 +165,7 @@ impl Route {
                 Problem::new(problem, "give a next hop of the route's family"),
             );
         }
-        let path = s.path().to_owned();
+        let path = s.path().clone();
         s.finish();
         let value = Route {
             to: to?,
@@ -185,7 +185,7 @@ impl Neighbour {
         let mac = s.required("mac", "its MAC address", unicast_mac);
         let port = s.required("port", "the name of a [[port]]", port_name);
         let vlan = s.optional_number("vlan", "a VLAN", 1..=4094);
-        let path = s.path().to_owned();
+        let path = s.path().clone();
         s.finish();
         let value = Neighbour {
             address: address?,

@@ -5,8 +5,9 @@
 //! its range, and no other list exists. A test holds the shipped `conf/weir.toml` against them.
 
 use std::cell::RefCell;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -21,9 +22,9 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn add(&self, path: impl Into<String>, problem: Problem) {
+    pub(crate) fn add(&self, path: impl Display, problem: Problem) {
         self.findings.borrow_mut().push(Finding {
-            path: path.into(),
+            path: path.to_string(),
             problem,
             at_key: false,
         });
@@ -42,17 +43,62 @@ impl Report {
     }
 }
 
+/// Where a table or an element stands, such as `service[2].server[0]`. It is put in words only when
+/// something is wrong there: a file may have a million keys.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Path(Option<Rc<Step>>);
+
+#[derive(Debug)]
+struct Step {
+    within: Path,
+    name: &'static str,
+    index: Option<usize>,
+}
+
+impl Path {
+    fn to(&self, name: &'static str, index: Option<usize>) -> Self {
+        let within = self.clone();
+        Path(Some(Rc::new(Step {
+            within,
+            name,
+            index,
+        })))
+    }
+
+    /// The path of a key of this table.
+    pub(crate) fn key(&self, name: &str) -> String {
+        match self.0 {
+            None => name.to_owned(),
+            Some(_) => format!("{self}.{name}"),
+        }
+    }
+}
+
+impl Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(step) = &self.0 else { return Ok(()) };
+        if step.within.0.is_some() {
+            write!(f, "{}.", step.within)?;
+        }
+        f.write_str(step.name)?;
+        match step.index {
+            Some(index) => write!(f, "[{index}]"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A value together with the path of the table it was read from, for checks across tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed<T> {
-    pub(crate) path: String,
+    pub(crate) path: Path,
     pub(crate) value: T,
 }
 
 impl<T> Placed<T> {
     /// The path of one of the table's keys.
     pub(crate) fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.path)
+        self.path.key(name)
     }
 }
 
@@ -76,7 +122,7 @@ pub(crate) trait Choice: Copy + PartialEq + 'static {
 #[derive(Debug)]
 pub(crate) struct Section<'d> {
     report: &'d Report,
-    path: String,
+    path: Path,
     table: Option<&'d DeTable<'d>>,
     asked: RefCell<Vec<&'static str>>,
 }
@@ -84,10 +130,10 @@ pub(crate) struct Section<'d> {
 impl<'d> Section<'d> {
     /// The whole file.
     pub(crate) fn root(report: &'d Report, table: &'d DeTable<'d>) -> Self {
-        Section::new(report, String::new(), Some(table))
+        Section::new(report, Path::default(), Some(table))
     }
 
-    fn new(report: &'d Report, path: String, table: Option<&'d DeTable<'d>>) -> Self {
+    fn new(report: &'d Report, path: Path, table: Option<&'d DeTable<'d>>) -> Self {
         Section {
             report,
             path,
@@ -97,17 +143,13 @@ impl<'d> Section<'d> {
     }
 
     /// The section's own path, such as `service[2]`.
-    pub(crate) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The path of one of the section's keys.
     pub(crate) fn key(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        self.path.key(name)
     }
 
     /// Notes a fault at one of the section's keys.
@@ -116,7 +158,7 @@ impl<'d> Section<'d> {
     }
 
     /// Notes a fault at any path.
-    pub(crate) fn fault_at(&self, path: &str, problem: Problem) {
+    pub(crate) fn fault_at(&self, path: impl Display, problem: Problem) {
         self.report.add(path, problem);
     }
 
@@ -132,7 +174,7 @@ impl<'d> Section<'d> {
         Some(self.table?.get(name)?.get_ref())
     }
 
-    fn wrong_type(&self, path: String, value: &DeValue<'_>, wanted: &str) {
+    fn wrong_type(&self, path: impl Display, value: &DeValue<'_>, wanted: &str) {
         let problem = format!("is {} and not {wanted}", describe(value));
         self.report
             .add(path, Problem::new(problem, format!("give {wanted}")));
@@ -165,7 +207,7 @@ impl<'d> Section<'d> {
         range: RangeInclusive<T>,
     ) -> T {
         self.value(name, Some(&default))
-            .and_then(|value| self.to_number(self.key(name), value, noun, &range))
+            .and_then(|value| self.to_number(|| self.key(name), value, noun, &range))
             .unwrap_or(default)
     }
 
@@ -177,7 +219,7 @@ impl<'d> Section<'d> {
         range: RangeInclusive<T>,
     ) -> Option<T> {
         let value = self.value(name, None)?;
-        self.to_number(self.key(name), value, noun, &range)
+        self.to_number(|| self.key(name), value, noun, &range)
     }
 
     /// As [`Section::number`], of a key that must be given.
@@ -191,7 +233,7 @@ impl<'d> Section<'d> {
             self.missing(name, &in_range(noun, &range));
             return None;
         };
-        self.to_number(self.key(name), value, noun, &range)
+        self.to_number(|| self.key(name), value, noun, &range)
     }
 
     /// A list of whole numbers within `range`.
@@ -207,22 +249,22 @@ impl<'d> Section<'d> {
             None => default.to_vec(),
             Some(elements) => elements
                 .into_iter()
-                .filter_map(|(path, value)| self.to_number(path, value, noun, &range))
+                .filter_map(|(path, value)| self.to_number(|| path, value, noun, &range))
                 .collect(),
         }
     }
 
-    fn to_number<T: Number>(
+    fn to_number<T: Number, P: Display>(
         &self,
-        path: String,
+        path: impl FnOnce() -> P,
         value: &DeValue<'_>,
         noun: &str,
         range: &RangeInclusive<T>,
     ) -> Option<T> {
-        let cure = format!("give {}", in_range(noun, range));
+        let cure = || format!("give {}", in_range(noun, range));
         let DeValue::Integer(integer) = value else {
             let problem = format!("is {} and not a whole number", describe(value));
-            self.report.add(path, Problem::new(problem, cure));
+            self.report.add(path(), Problem::new(problem, cure()));
             return None;
         };
         // Out of i128 is also out of every range; the sign tells on which side.
@@ -238,7 +280,7 @@ impl<'d> Section<'d> {
         } else {
             format!("{integer} is more than {}", range.end())
         };
-        self.report.add(path, Problem::new(problem, cure));
+        self.report.add(path(), Problem::new(problem, cure()));
         None
     }
 
@@ -249,7 +291,7 @@ impl<'d> Section<'d> {
         parse: impl Fn(&str) -> Result<T, Problem>,
     ) -> Option<T> {
         let value = self.value(name, None)?;
-        self.to_parsed(self.key(name), value, parse)
+        self.to_parsed(|| self.key(name), value, parse)
     }
 
     /// As [`Section::optional`], with a default.
@@ -260,7 +302,7 @@ impl<'d> Section<'d> {
         parse: impl Fn(&str) -> Result<T, Problem>,
     ) -> T {
         self.value(name, Some(&default))
-            .and_then(|value| self.to_parsed(self.key(name), value, parse))
+            .and_then(|value| self.to_parsed(|| self.key(name), value, parse))
             .unwrap_or(default)
     }
 
@@ -275,7 +317,7 @@ impl<'d> Section<'d> {
             self.missing(name, wanted);
             return None;
         };
-        self.to_parsed(self.key(name), value, parse)
+        self.to_parsed(|| self.key(name), value, parse)
     }
 
     /// Text, or `false` for none. `default` is `None` where it depends on other keys.
@@ -325,39 +367,35 @@ impl<'d> Section<'d> {
             .unwrap_or_default()
             .into_iter()
             .filter_map(|(path, value)| {
-                let value = self.to_parsed(path.clone(), value, &parse)?;
+                let value = self.to_parsed(|| path.clone(), value, &parse)?;
                 Some(Placed { path, value })
             })
             .collect()
     }
 
-    fn to_parsed<T>(
+    fn to_parsed<T, P: Display>(
         &self,
-        path: String,
+        path: impl FnOnce() -> P,
         value: &DeValue<'_>,
         parse: impl Fn(&str) -> Result<T, Problem>,
     ) -> Option<T> {
         let DeValue::String(text) = value else {
-            self.wrong_type(path, value, "text in quotes");
+            self.wrong_type(path(), value, "text in quotes");
             return None;
         };
         parse(text)
-            .map_err(|problem| self.report.add(path, problem))
+            .map_err(|problem| self.report.add(path(), problem))
             .ok()
     }
 
     /// The elements of a list with their paths, or `None` if it is absent or no list.
-    fn elements(
-        &self,
-        name: &'static str,
-        default: &str,
-    ) -> Option<Vec<(String, &'d DeValue<'d>)>> {
+    fn elements(&self, name: &'static str, default: &str) -> Option<Vec<(Path, &'d DeValue<'d>)>> {
         match self.value(name, Some(&default))? {
             DeValue::Array(array) => {
                 let elements = array.iter().enumerate();
                 Some(
                     elements
-                        .map(|(i, e)| (self.key(&format!("{name}[{i}]")), e.get_ref()))
+                        .map(|(i, e)| (self.path.to(name, Some(i)), e.get_ref()))
                         .collect(),
                 )
             }
@@ -371,17 +409,17 @@ impl<'d> Section<'d> {
     /// One of the words of `T`.
     pub(crate) fn choice<T: Choice>(&self, name: &'static str, default: T) -> T {
         self.value(name, Some(&default.word()))
-            .and_then(|value| self.to_parsed(self.key(name), value, parse_choice))
+            .and_then(|value| self.to_parsed(|| self.key(name), value, parse_choice))
             .unwrap_or(default)
     }
 
     /// One of the words of `T`, which must be given.
     pub(crate) fn required_choice<T: Choice>(&self, name: &'static str) -> Option<T> {
-        self.required(
-            name,
-            &format!("a {}: {}", T::NOUN, words::<T>()),
-            parse_choice,
-        )
+        let Some(value) = self.value(name, None) else {
+            self.missing(name, &format!("a {}: {}", T::NOUN, words::<T>()));
+            return None;
+        };
+        self.to_parsed(|| self.key(name), value, parse_choice)
     }
 
     /// A table within this one; all defaults if it is absent.
@@ -394,11 +432,16 @@ impl<'d> Section<'d> {
                 None
             }
         };
-        Section::new(self.report, self.key(name), table)
+        Section::new(self.report, self.path.to(name, None), table)
     }
 
     /// The tables written `[[name]]`, in the order of the file.
     pub(crate) fn sections(&self, name: &'static str) -> Vec<Section<'d>> {
+        self.sections_from(name, 0)
+    }
+
+    /// As [`Section::sections`], of a piece of the file before which there were `first` of them.
+    pub(crate) fn sections_from(&self, name: &'static str, first: usize) -> Vec<Section<'d>> {
         let wanted = || format!("a list of tables, [[{}]]", general(&self.key(name)));
         let array = match self.value(name, None) {
             None => return Vec::new(),
@@ -410,7 +453,7 @@ impl<'d> Section<'d> {
         };
         let mut sections = Vec::with_capacity(array.len());
         for (index, element) in array.iter().enumerate() {
-            let path = self.key(&format!("{name}[{index}]"));
+            let path = self.path.to(name, Some(first + index));
             match element.get_ref() {
                 DeValue::Table(table) => {
                     sections.push(Section::new(self.report, path, Some(table)));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Problem;
 use crate::network::unicast;
-use crate::reader::{Choice, Placed, Section};
+use crate::reader::{Choice, Path, Placed, Section};
 
 /// Most local addresses of a service.
 const LOCAL_ADDRESSES_MAX: usize = 64;
@@ -282,7 +282,7 @@ impl Service {
             .collect();
         check_duplicates(&s, &servers);
         check_local(&s, address, &local, &servers);
-        let path = s.path().to_owned();
+        let path = s.path().clone();
         s.finish();
         let value = Service {
             protocol: protocol?,
@@ -309,7 +309,7 @@ impl Server {
     }
 
     /// Reads a server of the service at `vip` and `vport`, as far as these are known.
-    fn read(s: Section<'_>, vip: Option<IpAddr>, vport: Option<u16>) -> Option<(String, Server)> {
+    fn read(s: Section<'_>, vip: Option<IpAddr>, vport: Option<u16>) -> Option<(Path, Server)> {
         let address = s.required("address", "the real server's address", |text| {
             unicast(text, "a server")
         });
@@ -323,7 +323,7 @@ impl Server {
         if let (Some(vport), Some(port), Some(method)) = (vport, port, method) {
             check_port(&s, vport, port, method);
         }
-        let path = s.path().to_owned();
+        let path = s.path().clone();
         s.finish();
         let server = Server {
             address: address?,
@@ -374,7 +374,7 @@ fn check_port(s: &Section<'_>, vport: u16, port: u16, method: Method) {
     }
 }
 
-fn check_duplicates(s: &Section<'_>, servers: &[(String, Server)]) {
+fn check_duplicates(s: &Section<'_>, servers: &[(Path, Server)]) {
     let mut seen = std::collections::HashMap::new();
     let mut names = std::collections::HashMap::new();
     for (path, server) in servers {
@@ -387,7 +387,7 @@ fn check_duplicates(s: &Section<'_>, servers: &[(String, Server)]) {
         {
             let problem = format!("{name:?} is also the name of {first}");
             s.fault_at(
-                &format!("{path}.name"),
+                path.key("name"),
                 Problem::new(problem, "give it another name"),
             );
         }
@@ -400,7 +400,7 @@ fn check_local(
     s: &Section<'_>,
     vip: Option<IpAddr>,
     local: &[Placed<IpAddr>],
-    servers: &[(String, Server)],
+    servers: &[(Path, Server)],
 ) {
     let by_fullnat = |server: &Server| server.method == Method::FullNat;
     if !s.is_given("local_addresses")

@@ -116,7 +116,7 @@ pub(crate) fn services(report: &Report, limits: &Limits, services: &[Placed<Serv
         if let Some(first) = keys.insert(service.key(), &placed.path) {
             let problem = format!("{} is the same service as {first}", service.key());
             let cure = "give each service once, with all its servers";
-            report.add(placed.path.clone(), Problem::new(problem, cure));
+            report.add(&placed.path, Problem::new(problem, cure));
         }
         if let Some(name) = &service.name {
             names.add(placed.key("name"), name.clone());
@@ -147,7 +147,7 @@ pub(crate) fn local_ends(report: &Report, workers: &Workers, services: &[Placed<
         }
     }
     for placed in services {
-        let path = placed.path.clone();
+        let path = placed.path.to_string();
         others.insert(placed.value.address, ("a service's", path));
     }
     for placed in services {

@@ -1,10 +1,10 @@
 //! From the configuration's services to the workers' ones: the one place where both vocabularies
 //! meet, and where a service's list keeps its order from reload to reload.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hashbrown::{HashMap, HashSet};
 use weir_core::flow::Timeouts;
 use weir_core::local::LocalPool;
 use weir_core::schedule::{Scheduler, SchedulerName};
@@ -12,10 +12,12 @@ use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
 };
 use weir_core::snapshot::Settings;
+use weir_model::ServerKey;
 use weir_model::api::Rates;
 use weir_wire::Addr;
 use weir_worker::Handle;
 
+use crate::difference::{Edit, ServiceStep};
 use crate::slots::{NoSlots, SlotKey, Slots};
 use crate::totals::{Estimator, Totals};
 
@@ -27,6 +29,11 @@ const GENERATIONS: u16 = 1 << 12;
 pub struct Compiler {
     slots: Slots,
     services: HashMap<weir_model::ServiceKey, Held>,
+    /// Services with departed servers.
+    unsettled: HashSet<weir_model::ServiceKey>,
+    /// What the workers are to have next. What they have is a clone of an earlier state of it,
+    /// which shares all that did not change.
+    next: Services,
 }
 
 /// A service as the workers have it.
@@ -39,7 +46,9 @@ struct Held {
     generation: u16,
     /// It has or had NAT servers. Never false again: flows keep to the owner they were made by.
     by_client: bool,
-    /// The last added first, as IPVS lists them.
+    /// What stands for clients at its FullNAT servers.
+    local: Option<Arc<LocalPool>>,
+    /// In the order of their addition: IPVS's list from its end to its head.
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
     departed: Vec<(ServerId, Option<ServerId>)>,
@@ -50,7 +59,7 @@ struct Held {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    key: weir_model::ServerKey,
+    key: ServerKey,
     id: ServerId,
     weight: u16,
 }
@@ -62,6 +71,8 @@ impl Compiler {
         Self {
             slots: Slots::new(servers_max),
             services: HashMap::new(),
+            unsettled: HashSet::new(),
+            next: Services::default(),
         }
     }
 
@@ -71,72 +82,141 @@ impl Compiler {
         &self.slots
     }
 
-    /// Whether all servers of `wanted` could have a slot.
+    /// Whether all servers that come could have a slot.
     ///
     /// # Errors
     /// [`NoSlots`] when there are too few.
-    pub fn check_room(&self, wanted: &[weir_model::Service]) -> Result<(), NoSlots> {
-        let keys = wanted.iter().flat_map(|service| {
-            let key_of = |server: &weir_model::Server| slot_key(service, server);
-            service.servers.iter().map(key_of)
+    pub fn check_room(&self, steps: &[ServiceStep<'_>]) -> Result<(), NoSlots> {
+        let coming = steps.iter().flat_map(|step| {
+            let (service, whole, some) = match step {
+                ServiceStep::Add(service) => (*service, &service.servers[..], &[][..]),
+                ServiceStep::Edit(edit) => (edit.new, &[][..], &edit.added[..]),
+                ServiceStep::Remove(service) => (*service, &[][..], &[][..]),
+            };
+            let servers = whole.iter().chain(some.iter().copied());
+            servers.map(|server| slot_key(service.key(), server.key()))
         });
-        self.slots.check_room(keys)
+        self.slots.check_room(coming)
     }
 
-    /// What the workers are to decide by from `epoch` on. [`check_room`](Self::check_room) comes
-    /// first.
-    pub fn compile(
+    /// What the workers are to decide by.
+    #[must_use]
+    pub fn services(&self) -> Arc<Services> {
+        Arc::new(self.next.clone())
+    }
+
+    /// Takes `steps`, which hold from `epoch` on; [`check_room`](Self::check_room) comes first.
+    /// Takes time in proportion to the services that change. False when the workers need not know.
+    pub fn apply(&mut self, steps: &[ServiceStep<'_>], workers: &[Handle], epoch: u64) -> bool {
+        let mut is_changed = false;
+        for step in steps {
+            is_changed |= match step {
+                ServiceStep::Remove(service) => self.remove(service.key(), epoch),
+                ServiceStep::Add(service) => self.add(service, workers),
+                ServiceStep::Edit(edit) => self.edit(edit, workers, epoch),
+            };
+        }
+        is_changed
+    }
+
+    fn remove(&mut self, key: weir_model::ServiceKey, epoch: u64) -> bool {
+        self.unsettled.remove(&key);
+        self.next.remove(service_key(key));
+        let held = self.services.remove(&key);
+        let held = held.expect("a service of the configuration is held");
+        for entry in &held.list {
+            self.lose(entry.id, epoch);
+        }
+        true
+    }
+
+    fn add(&mut self, service: &weir_model::Service, workers: &[Handle]) -> bool {
+        let mut held = Held::new(service.scheduler);
+        let added = service.servers.iter();
+        let added = added.map(|server| self.gain(service.key(), server, workers));
+        held.list = added.collect();
+        held.see_methods(service);
+        held.advance_generation();
+        self.next.put(held.compile(service.key()));
+        self.services.insert(service.key(), held);
+        true
+    }
+
+    fn edit(&mut self, edit: &Edit<'_>, workers: &[Handle], epoch: u64) -> bool {
+        let key = edit.new.key();
+        let is_other_scheduler = edit.old.scheduler != edit.new.scheduler;
+        let are_other_servers =
+            !(edit.removed.is_empty() && edit.edited.is_empty() && edit.added.is_empty());
+        let is_other_pool = edit.is_other_pool();
+        if !is_other_scheduler && !are_other_servers && !is_other_pool {
+            return false;
+        }
+        let held = self.services.remove(&key);
+        let mut held = held.expect("a service of the configuration is held");
+        if is_other_scheduler {
+            held.start_afresh(edit.new.scheduler);
+        }
+        let keys = edit.removed.iter().map(|server| server.key());
+        for id in held.drop_servers(&keys.collect()) {
+            self.lose(id, epoch);
+        }
+        let edited = edit.edited.iter();
+        let edited = edited.map(|(_, server)| self.gain(key, server, workers));
+        let is_other_weight = held.set_weights(&edited.collect::<Vec<_>>());
+        let added = edit.added.iter();
+        let added = added.map(|server| self.gain(key, server, workers));
+        held.add_servers(added.collect());
+        held.see_methods(edit.new);
+        if is_other_weight || !edit.removed.is_empty() || !edit.added.is_empty() {
+            held.advance_generation();
+        }
+        if !held.departed.is_empty() {
+            self.unsettled.insert(key);
+        }
+        self.next.put(held.compile(key));
+        self.services.insert(key, held);
+        true
+    }
+
+    /// A slot for a server as it is wanted: its own if it has one.
+    fn gain(
         &mut self,
-        wanted: &[weir_model::Service],
+        service: weir_model::ServiceKey,
+        server: &weir_model::Server,
         workers: &[Handle],
-        epoch: u64,
-    ) -> Services {
-        let keys: HashSet<_> = wanted.iter().map(weir_model::Service::key).collect();
-        let slots = &mut self.slots;
-        self.services.retain(|key, held| {
-            let stays = keys.contains(key);
-            if !stays {
-                held.list.iter().for_each(|e| slots.remove(e.id, epoch));
-            }
-            stays
-        });
-        for service in wanted {
-            let held = self
-                .services
-                .entry(service.key())
-                .or_insert_with(|| Held::new(service.scheduler));
-            held.set_scheduler(service.scheduler);
-            held.set_servers(service, &mut self.slots, workers, epoch);
+    ) -> Entry {
+        let key = server.key();
+        let method = method(server.method);
+        let id = self.slots.take(slot_key(service, key), method, workers);
+        let theirs = Server {
+            addr: Addr::from(key.address),
+            port: key.port,
+            method,
+            weight: u32::from(server.weight),
+            protocol: protocol(service.protocol),
+            is_available: true,
+            position: 0,
+            service: ServiceId(0),
+        };
+        self.next.set_server(id, Some(theirs));
+        Entry {
+            key,
+            id,
+            weight: server.weight,
         }
-        let list = wanted.iter().map(|service| {
-            let held = self.services.get(&service.key());
-            held.expect("it was entered above").compile(service)
-        });
-        Services::new(list.collect(), self.servers())
     }
 
-    /// Every slot in use; those of removed servers are not available.
-    fn servers(&self) -> Vec<Option<Server>> {
-        let mut servers = vec![None; self.slots.len()];
-        for (id, slot) in self.slots.iter() {
-            servers[id.0 as usize] = Some(Server {
-                addr: Addr::from(slot.key.server.address),
-                port: slot.key.server.port,
-                method: slot.method,
-                weight: 0,
-                protocol: protocol(slot.key.service.protocol),
-                is_available: !slot.is_removed(),
-                position: 0,
-                service: ServiceId(0),
-            });
-        }
-        let entries = self.services.values().flat_map(|held| &held.list);
-        for entry in entries {
-            if let Some(server) = &mut servers[entry.id.0 as usize] {
-                server.weight = u32::from(entry.weight);
-            }
-        }
-        servers
+    /// The server in `id` leaves from `epoch` on. Flows may remember it, so it keeps its slot.
+    fn lose(&mut self, id: ServerId, epoch: u64) {
+        self.slots.remove(id, epoch);
+        let lingering = self.next.server(id).map(|server| Server {
+            weight: 0,
+            is_available: false,
+            position: 0,
+            service: ServiceId(0),
+            ..*server
+        });
+        self.next.set_server(id, lingering);
     }
 
     /// Forgets removed servers that no flow remembers; `adopted` is the oldest epoch that a worker
@@ -147,9 +227,22 @@ impl Compiler {
             // A worker may still put a cursor on a departed server.
             return false;
         }
-        self.services.values_mut().for_each(Held::settle);
+        for key in self.unsettled.drain() {
+            if let Some(held) = self.services.get_mut(&key) {
+                held.settle();
+            }
+            if let Some((_, service)) = self.next.find(service_key(key)) {
+                let departed = [].into();
+                let service = service.clone();
+                self.next.put(Service {
+                    departed,
+                    ..service
+                });
+            }
+        }
         let freed = self.slots.reap(workers, adopted);
-        for (key, carried) in &freed {
+        for (id, key, carried) in &freed {
+            self.next.set_server(*id, None);
             if let Some(held) = self.services.get_mut(&key.service) {
                 held.retired += *carried;
             }
@@ -160,9 +253,13 @@ impl Compiler {
     /// What each service carried: the sum of its servers, present and former.
     #[must_use]
     pub fn service_totals(&self, workers: &[Handle]) -> HashMap<weir_model::ServiceKey, Totals> {
-        let retired = self.services.iter().map(|(key, held)| (*key, held.retired));
-        let mut sums: HashMap<_, _> = retired.collect();
-        for (id, slot) in self.slots.iter() {
+        let sum = |(key, held): (&weir_model::ServiceKey, &Held)| {
+            let list = held.list.iter();
+            let servers = list.map(|entry| self.slots.totals(workers, entry.id));
+            (*key, servers.fold(held.retired, |sum, one| sum + one))
+        };
+        let mut sums: HashMap<_, _> = self.services.iter().map(sum).collect();
+        for (id, slot) in self.slots.removed() {
             if let Some(sum) = sums.get_mut(&slot.key.service) {
                 *sum += self.slots.totals(workers, id);
             }
@@ -179,11 +276,18 @@ impl Compiler {
 
     /// Lets all rates take the last `seconds` into account.
     pub fn estimate(&mut self, workers: &[Handle], seconds: f64) {
-        self.slots.estimate(workers, seconds);
-        for (key, totals) in self.service_totals(workers) {
-            if let Some(held) = self.services.get_mut(&key) {
-                held.estimator.observe(totals, seconds);
-            }
+        let slots = &mut self.slots;
+        let lingering: Vec<_> = slots.removed().map(|(id, slot)| (id, slot.key)).collect();
+        let mut carried: HashMap<_, Totals> = HashMap::new();
+        for (id, key) in lingering {
+            *carried.entry(key.service).or_default() += slots.observe(workers, id, seconds);
+        }
+        for (key, held) in &mut self.services {
+            let former = carried.get(key).copied().unwrap_or_default();
+            let list = held.list.iter();
+            let servers = list.map(|entry| slots.observe(workers, entry.id, seconds));
+            let totals = servers.fold(held.retired + former, |sum, one| sum + one);
+            held.estimator.observe(totals, seconds);
         }
     }
 }
@@ -196,6 +300,7 @@ impl Held {
             cursor: Arc::default(),
             generation: 1,
             by_client: false,
+            local: None,
             list: Vec::new(),
             departed: Vec::new(),
             retired: Totals::default(),
@@ -204,84 +309,75 @@ impl Held {
     }
 
     /// Another scheduler starts afresh: the old one's cursor means nothing to it.
-    fn set_scheduler(&mut self, scheduler: weir_model::SchedulerName) {
-        if self.scheduler != scheduler {
-            self.scheduler = scheduler;
-            self.is_changed_scheduler = true;
-            self.cursor = Arc::default();
-            self.generation = 1;
-            self.departed.clear();
+    fn start_afresh(&mut self, scheduler: weir_model::SchedulerName) {
+        self.scheduler = scheduler;
+        self.is_changed_scheduler = true;
+        self.cursor = Arc::default();
+        self.generation = 1;
+        self.departed.clear();
+    }
+
+    /// What follows from the methods of all its servers. A pool stays the same one until it differs.
+    fn see_methods(&mut self, wanted: &weir_model::Service) {
+        let mut methods = wanted.servers.iter().map(|server| server.method);
+        self.by_client |= methods.any(|method| method == weir_model::Method::Nat);
+        let pool = local_pool(wanted);
+        if self.local != pool {
+            self.local = pool;
         }
     }
 
-    fn set_servers(
-        &mut self,
-        wanted: &weir_model::Service,
-        slots: &mut Slots,
-        workers: &[Handle],
-        epoch: u64,
-    ) {
-        let mut is_changed = self.drop_unwanted(wanted, slots, epoch);
-        let places = self.list.iter().enumerate().map(|(at, e)| (e.id, at));
-        let places: HashMap<ServerId, usize> = places.collect();
-        let mut added = Vec::new();
-        for server in &wanted.servers {
-            self.by_client |= server.method == weir_model::Method::Nat;
-            let id = slots.take(slot_key(wanted, server), method(server.method), workers);
-            match places.get(&id) {
-                Some(&at) => {
-                    is_changed |= self.list[at].weight != server.weight;
-                    self.list[at].weight = server.weight;
-                }
-                None => added.push(Entry {
-                    key: server.key(),
-                    id,
-                    weight: server.weight,
-                }),
-            }
-        }
-        is_changed |= !added.is_empty();
-        self.add(added);
-        if is_changed {
-            self.generation = (self.generation + 1) % GENERATIONS;
-        }
+    /// Once for all that is published together: the workers see no list in between.
+    fn advance_generation(&mut self) {
+        self.generation = (self.generation + 1) % GENERATIONS;
     }
 
-    /// True when there were any.
-    fn drop_unwanted(
-        &mut self,
-        wanted: &weir_model::Service,
-        slots: &mut Slots,
-        epoch: u64,
-    ) -> bool {
-        let keys = wanted.servers.iter().map(weir_model::Server::key);
-        let keys: HashSet<_> = keys.collect();
-        let before = self.list.len();
+    /// Takes the servers with these keys off the list; returns which they were.
+    fn drop_servers(&mut self, keys: &HashSet<ServerKey>) -> Vec<ServerId> {
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let mut dropped = Vec::with_capacity(keys.len());
         let mut predecessor = None;
+        // From IPVS's head on, so that a predecessor is one that stays.
+        self.list.reverse();
         self.list.retain(|entry| {
-            let stays = keys.contains(&entry.key);
+            let stays = !keys.contains(&entry.key);
             if stays {
                 predecessor = Some(entry.id);
             } else {
                 self.departed.push((entry.id, predecessor));
-                slots.remove(entry.id, epoch);
+                dropped.push(entry.id);
             }
             stays
         });
-        self.list.len() < before
+        self.list.reverse();
+        dropped
     }
 
-    /// Servers enter at the head, one after the other, wherever they stand in the file, as
-    /// `ipvsadm -a` does it; so the first list is the reverse of the file.
-    fn add(&mut self, mut added: Vec<Entry>) {
+    /// True when a weight is another now.
+    fn set_weights(&mut self, edited: &[Entry]) -> bool {
+        let weights: HashMap<_, _> = edited.iter().map(|e| (e.id, e.weight)).collect();
+        let mut is_changed = false;
+        if !weights.is_empty() {
+            for entry in &mut self.list {
+                let weight = weights.get(&entry.id).copied().unwrap_or(entry.weight);
+                is_changed |= weight != entry.weight;
+                entry.weight = weight;
+            }
+        }
+        is_changed
+    }
+
+    /// Servers enter at IPVS's head, one after the other, wherever they stand in the file, as
+    /// `ipvsadm -a` does it.
+    fn add_servers(&mut self, mut added: Vec<Entry>) {
         let has_departed = |id| self.departed.iter().any(|(gone, _)| *gone == id);
         if added.iter().any(|entry| has_departed(entry.id)) {
             // It comes back at another place, where the cursor does not stand.
             self.settle();
         }
-        added.reverse();
-        added.append(&mut self.list);
-        self.list = added;
+        self.list.append(&mut added);
     }
 
     /// Moves the cursor from departed servers to their predecessors, as the kernel does at once;
@@ -301,35 +397,33 @@ impl Held {
         }
     }
 
-    fn compile(&self, wanted: &weir_model::Service) -> Service {
+    /// For the workers. All that they know of a service is put together here.
+    fn compile(&self, key: weir_model::ServiceKey) -> Service {
         let candidate = |entry: &Entry| Candidate {
             server: entry.id,
             weight: u32::from(entry.weight),
         };
-        let servers: Box<[Candidate]> = self.list.iter().map(candidate).collect();
+        let servers: Box<[Candidate]> = self.list.iter().rev().map(candidate).collect();
         let scheduler = Scheduler::build(scheduler_name(self.scheduler), &servers);
         if self.is_changed_scheduler && self.cursor.load(Ordering::Relaxed) == 0 {
             let start = scheduler.cursor_after_change(self.generation);
             self.cursor.store(start, Ordering::Relaxed);
         }
         Service {
-            key: service_key(wanted.key()),
+            key: service_key(key),
             scheduler,
             cursor: Arc::clone(&self.cursor),
             generation: self.generation,
             servers,
             departed: self.departed.clone().into(),
             by_client: self.by_client,
-            local: local_pool(wanted),
+            local: self.local.clone(),
         }
     }
 }
 
-fn slot_key(service: &weir_model::Service, server: &weir_model::Server) -> SlotKey {
-    SlotKey {
-        service: service.key(),
-        server: server.key(),
-    }
+fn slot_key(service: weir_model::ServiceKey, server: ServerKey) -> SlotKey {
+    SlotKey { service, server }
 }
 
 /// What stands for clients at the FullNAT servers of a service.

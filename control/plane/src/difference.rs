@@ -1,151 +1,260 @@
-//! What a reload changes, in words: wanted − held = steps, a sentence each.
+//! What a reload changes: wanted − held = steps, for the workers and in words.
+//!
+//! Of tens of thousands of services mostly a few differ, so equal ones are passed over at the speed
+//! of comparing them, and steps borrow from the two configurations.
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::hash::Hash;
 
-use weir_model::{Config, Neighbour, Route, Server, Service};
+use weir_model::{Config, Neighbour, Route, Server, Service, ServiceKey};
 
-/// What is different in `wanted`.
+/// What is different in the wanted services: first what leaves, then the others as wanted.
+#[derive(Debug)]
+pub enum ServiceStep<'c> {
+    /// The service leaves with all its servers.
+    Remove(&'c Service),
+    /// A service comes.
+    Add(&'c Service),
+    /// A service stays and something of it is different.
+    Edit(Edit<'c>),
+}
+
+/// What is different in one service.
+#[derive(Debug)]
+pub struct Edit<'c> {
+    /// As it was.
+    pub old: &'c Service,
+    /// As it is to be.
+    pub new: &'c Service,
+    /// Servers that leave.
+    pub removed: Vec<&'c Server>,
+    /// Servers that stay and differ, as they were and as they are to be.
+    pub edited: Vec<(&'c Server, &'c Server)>,
+    /// Servers that come, in the order of the file.
+    pub added: Vec<&'c Server>,
+}
+
+/// The steps from the services `held` to those `wanted`. Keys are distinct in both.
+///
+/// Another order of services or servers is no step: IPVS's order is that of their addition.
 #[must_use]
-pub fn steps(held: &Config, wanted: &Config) -> Vec<String> {
-    let mut steps = Vec::new();
-    services(&mut steps, held, wanted);
-    addresses(&mut steps, held, wanted);
-    lists(&mut steps, &held.routes, &wanted.routes, route);
-    lists(&mut steps, &held.neighbours, &wanted.neighbours, neighbour);
-    let (old, new) = (&held.timeouts, &wanted.timeouts);
-    value(&mut steps, "timeouts.tcp", old.tcp, new.tcp);
-    value(&mut steps, "timeouts.tcp_fin", old.tcp_fin, new.tcp_fin);
-    value(&mut steps, "timeouts.udp", old.udp, new.udp);
-    let (old, new) = (held.settings.pmtu_disc, wanted.settings.pmtu_disc);
-    value(&mut steps, "settings.pmtu_disc", old, new);
-    let (old, new) = (held.log.level.name(), wanted.log.level.name());
-    value(&mut steps, "log.level", old, new);
-    steps
-}
-
-fn services(steps: &mut Vec<String>, held: &Config, wanted: &Config) {
-    let (old, new) = (
-        by_key(&held.services, Service::key),
-        by_key(&wanted.services, Service::key),
-    );
-    for service in &held.services {
-        if !new.contains_key(&service.key()) {
-            steps.push(format!("service {}: removed", service.key()));
-        }
-    }
-    for service in &wanted.services {
-        match old.get(&service.key()) {
-            Some(old) => changed_service(steps, old, service),
-            None => {
-                let (key, scheduler) = (service.key(), service.scheduler);
-                steps.push(format!("service {key}: added, scheduler {scheduler}"));
-                let nothing = Service {
-                    servers: Vec::new(),
-                    ..service.clone()
-                };
-                servers(steps, &nothing, service);
-            }
-        }
-    }
-}
-
-fn changed_service(steps: &mut Vec<String>, old: &Service, new: &Service) {
-    let what = format!("service {}", new.key());
-    value(
-        steps,
-        &format!("{what}: scheduler"),
-        old.scheduler,
-        new.scheduler,
-    );
-    value(
-        steps,
-        &format!("{what}: name"),
-        name(&old.name),
-        name(&new.name),
-    );
-    let (old_local, new_local) = (&old.local_addresses, &new.local_addresses);
-    lists(steps, old_local, new_local, |address| {
-        format!("{what}: local address {address}")
+pub fn services<'c>(held: &'c [Service], wanted: &'c [Service]) -> Vec<ServiceStep<'c>> {
+    let (held, wanted) = without_common_ends(held, wanted);
+    let old = by_key(held);
+    let new = by_key(wanted);
+    let leave = held.iter().filter(|old| !new.contains_key(&old.key()));
+    let leave = leave.map(ServiceStep::Remove);
+    let others = wanted.iter().filter_map(|new| match old.get(&new.key()) {
+        None => Some(ServiceStep::Add(new)),
+        Some(old) if *old == new => None,
+        Some(old) => edit(old, new).map(ServiceStep::Edit),
     });
-    value(
-        steps,
-        &format!("{what}: local_ports"),
-        old.local_ports,
-        new.local_ports,
-    );
-    servers(steps, old, new);
+    leave.chain(others).collect()
 }
 
-fn servers(steps: &mut Vec<String>, old: &Service, new: &Service) {
-    let (held, wanted) = (
-        by_key(&old.servers, Server::key),
-        by_key(&new.servers, Server::key),
-    );
-    for server in &old.servers {
-        if !wanted.contains_key(&server.key()) {
-            steps.push(format!(
-                "service {}: server {} removed",
-                new.key(),
-                server.key()
-            ));
+/// What is left of both when equal beginnings and ends are taken off: nothing is hashed of a file
+/// in which one service differs.
+fn without_common_ends<'c, T: PartialEq>(mut old: &'c [T], mut new: &'c [T]) -> (&'c [T], &'c [T]) {
+    while let ([a, old_rest @ ..], [b, new_rest @ ..]) = (old, new)
+        && a == b
+    {
+        (old, new) = (old_rest, new_rest);
+    }
+    while let ([old_rest @ .., a], [new_rest @ .., b]) = (old, new)
+        && a == b
+    {
+        (old, new) = (old_rest, new_rest);
+    }
+    (old, new)
+}
+
+fn by_key(services: &[Service]) -> HashMap<ServiceKey, &Service> {
+    services.iter().map(|s| (s.key(), s)).collect()
+}
+
+/// None when only the order is another.
+fn edit<'c>(old: &'c Service, new: &'c Service) -> Option<Edit<'c>> {
+    let (held, wanted) = without_common_ends(&old.servers, &new.servers);
+    let keys =
+        |servers: &'c [Server]| -> HashMap<_, _> { servers.iter().map(|s| (s.key(), s)).collect() };
+    let (held_by_key, wanted_by_key) = (keys(held), keys(wanted));
+    let removed = held.iter();
+    let removed = removed.filter(|server| !wanted_by_key.contains_key(&server.key()));
+    let mut edit = Edit {
+        old,
+        new,
+        removed: removed.collect(),
+        edited: Vec::new(),
+        added: Vec::new(),
+    };
+    for server in wanted {
+        match held_by_key.get(&server.key()) {
+            None => edit.added.push(server),
+            Some(held) if *held == server => {}
+            Some(held) => edit.edited.push((held, server)),
         }
     }
-    for server in &new.servers {
-        let what = format!("service {}: server {}", new.key(), server.key());
-        match held.get(&server.key()) {
-            Some(old) => {
-                value(steps, &format!("{what} weight"), old.weight, server.weight);
-                value(steps, &format!("{what} method"), old.method, server.method);
-                value(
-                    steps,
-                    &format!("{what} name"),
-                    name(&old.name),
-                    name(&server.name),
-                );
+    (!edit.is_empty()).then_some(edit)
+}
+
+impl Edit<'_> {
+    /// The addresses or ports that stand for clients at FullNAT servers differ.
+    #[must_use]
+    pub fn is_other_pool(&self) -> bool {
+        self.old.local_addresses != self.new.local_addresses
+            || self.old.local_ports != self.new.local_ports
+    }
+
+    fn is_empty(&self) -> bool {
+        self.old.scheduler == self.new.scheduler
+            && self.old.name == self.new.name
+            && !self.is_other_pool()
+            && self.removed.is_empty()
+            && self.edited.is_empty()
+            && self.added.is_empty()
+    }
+}
+
+/// Changes in words, a sentence each. Of very many only the first are kept: nobody reads more.
+#[derive(Debug, Default)]
+pub struct Sentences {
+    kept: Vec<String>,
+    more: usize,
+}
+
+impl Sentences {
+    /// Sentences that are kept.
+    pub const KEPT: usize = 1000;
+
+    fn push(&mut self, sentence: impl FnOnce() -> String) {
+        if self.kept.len() < Self::KEPT {
+            self.kept.push(sentence());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// How many changes there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.kept.len() + self.more
+    }
+
+    /// The sentences; the last one tells how many more there are, if there are.
+    #[must_use]
+    pub fn into_vec(mut self) -> Vec<String> {
+        match self.more {
+            0 => {}
+            1 => self.kept.push("and 1 more change".to_owned()),
+            more => self.kept.push(format!("and {more} more changes")),
+        }
+        self.kept
+    }
+}
+
+/// All that is different in `wanted`, in words. `steps` are those of the services.
+#[must_use]
+pub fn sentences(steps: &[ServiceStep<'_>], held: &Config, wanted: &Config) -> Sentences {
+    let mut told = Sentences::default();
+    for step in steps {
+        match step {
+            ServiceStep::Remove(service) => {
+                told.push(|| format!("service {}: removed", service.key()));
             }
-            None => steps.push(format!(
-                "{what} added, {}, weight {}",
-                server.method, server.weight
-            )),
+            ServiceStep::Add(service) => {
+                let (key, scheduler) = (service.key(), service.scheduler);
+                told.push(|| format!("service {key}: added, scheduler {scheduler}"));
+                service
+                    .servers
+                    .iter()
+                    .for_each(|server| added(&mut told, service, server));
+            }
+            ServiceStep::Edit(edit) => tell(&mut told, edit),
+        }
+    }
+    addresses(&mut told, held, wanted);
+    lists(&mut told, &held.routes, &wanted.routes, route);
+    lists(&mut told, &held.neighbours, &wanted.neighbours, neighbour);
+    let (old, new) = (&held.timeouts, &wanted.timeouts);
+    value(&mut told, || "timeouts.tcp", old.tcp, new.tcp);
+    value(&mut told, || "timeouts.tcp_fin", old.tcp_fin, new.tcp_fin);
+    value(&mut told, || "timeouts.udp", old.udp, new.udp);
+    let (old, new) = (held.settings.pmtu_disc, wanted.settings.pmtu_disc);
+    value(&mut told, || "settings.pmtu_disc", old, new);
+    let (old, new) = (held.log.level.name(), wanted.log.level.name());
+    value(&mut told, || "log.level", old, new);
+    told
+}
+
+fn tell(told: &mut Sentences, edit: &Edit<'_>) {
+    let (old, new) = (edit.old, edit.new);
+    let what = || format!("service {}", new.key());
+    let scheduler = || what() + ": scheduler";
+    value(told, scheduler, old.scheduler, new.scheduler);
+    value(told, || what() + ": name", name(&old.name), name(&new.name));
+    let address = |address: &_| format!("{}: local address {address}", what());
+    lists(told, &old.local_addresses, &new.local_addresses, address);
+    let ports = || what() + ": local_ports";
+    value(told, ports, old.local_ports, new.local_ports);
+    for server in &edit.removed {
+        told.push(|| format!("{}: server {} removed", what(), server.key()));
+    }
+    // As they stand in the file, which comes and stays mixed.
+    let mut edited = edit.edited.iter().peekable();
+    let mut come = edit.added.iter().peekable();
+    for server in &new.servers {
+        if let Some((old, new)) = edited.next_if(|(_, new)| std::ptr::eq(*new, server)) {
+            let what = || format!("{}: server {}", what(), new.key());
+            value(told, || what() + " weight", old.weight, new.weight);
+            value(told, || what() + " method", old.method, new.method);
+            value(told, || what() + " name", name(&old.name), name(&new.name));
+        } else if come.next_if(|new| std::ptr::eq(**new, server)).is_some() {
+            added(told, new, server);
         }
     }
 }
 
-/// There may be tens of thousands.
-fn by_key<T, K: Eq + Hash>(items: &[T], key: fn(&T) -> K) -> HashMap<K, &T> {
-    items.iter().map(|item| (key(item), item)).collect()
+fn added(told: &mut Sentences, service: &Service, server: &Server) {
+    told.push(|| {
+        format!(
+            "service {}: server {} added, {}, weight {}",
+            service.key(),
+            server.key(),
+            server.method,
+            server.weight
+        )
+    });
 }
 
 /// Ports are the same ones: anything else of them needs a restart.
-fn addresses(steps: &mut Vec<String>, held: &Config, wanted: &Config) {
+fn addresses(told: &mut Sentences, held: &Config, wanted: &Config) {
     for (old, new) in held.ports.iter().zip(&wanted.ports) {
         let all = |port: &weir_model::Port| port.all_addresses().collect::<Vec<_>>();
-        lists(steps, &all(old), &all(new), |(vlan, address)| match vlan {
+        lists(told, &all(old), &all(new), |(vlan, address)| match vlan {
             Some(vlan) => format!("port {} vlan {vlan}: address {address}", new.name),
             None => format!("port {}: address {address}", new.name),
         });
     }
 }
 
-fn lists<T: PartialEq>(
-    steps: &mut Vec<String>,
-    old: &[T],
-    new: &[T],
-    words: impl Fn(&T) -> String,
-) {
-    let only_in = |some: &[T], others: &[T], what: &str| -> Vec<String> {
-        let only = some.iter().filter(|item| !others.contains(item));
-        only.map(|item| format!("{} {what}", words(item))).collect()
-    };
-    steps.extend(only_in(old, new, "removed"));
-    steps.extend(only_in(new, old, "added"));
+fn lists<T: PartialEq>(told: &mut Sentences, old: &[T], new: &[T], words: impl Fn(&T) -> String) {
+    let (old, new) = without_common_ends(old, new);
+    for item in old.iter().filter(|item| !new.contains(item)) {
+        told.push(|| format!("{} removed", words(item)));
+    }
+    for item in new.iter().filter(|item| !old.contains(item)) {
+        told.push(|| format!("{} added", words(item)));
+    }
 }
 
-fn value<T: PartialEq + Display>(steps: &mut Vec<String>, what: &str, old: T, new: T) {
+fn value<T: PartialEq + Display, W: Display>(
+    told: &mut Sentences,
+    what: impl Fn() -> W,
+    old: T,
+    new: T,
+) {
     if old != new {
-        steps.push(format!("{what} {old} → {new}"));
+        told.push(|| format!("{} {old} → {new}", what()));
     }
 }
 
@@ -180,6 +289,11 @@ fn place(port: &str, vlan: Option<u16>) -> String {
 mod tests {
     use super::*;
     use crate::testing::{config, fullnat_service, service};
+
+    fn steps(held: &Config, wanted: &Config) -> Vec<String> {
+        let steps = services(&held.services, &wanted.services);
+        sentences(&steps, held, wanted).into_vec()
+    }
 
     #[test]
     fn the_same_file_changes_nothing() {

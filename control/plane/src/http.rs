@@ -4,15 +4,20 @@
 mod flows;
 mod listen;
 
+use std::convert::Infallible;
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::{get, post};
+use futures_util::stream;
 use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_blocking;
 use weir_model::api::{FlowFilter, Problem, path};
 
 use crate::door::{Door, Stopping};
@@ -21,6 +26,12 @@ use crate::state::State;
 
 pub use listen::{ControlSocket, ListenError, MetricsListener};
 
+/// Scrapes at a time: each keeps readings and a thread until its client has taken the page.
+const SCRAPES_MAX: usize = 4;
+
+/// Pieces of a page that wait for its client.
+const PIECES_WAITING: usize = 4;
+
 /// The local API.
 pub(crate) fn api(door: Door) -> Router {
     Router::new()
@@ -28,10 +39,7 @@ pub(crate) fn api(door: Door) -> Router {
             path::STATUS,
             get(async |Shared(door)| view(door, |s| s.status()).await),
         )
-        .route(
-            path::SERVICES,
-            get(async |Shared(door)| view(door, |s| s.services()).await),
-        )
+        .route(path::SERVICES, get(services))
         .route(
             path::PORTS,
             get(async |Shared(door)| view(door, |s| s.ports()).await),
@@ -99,9 +107,31 @@ async fn list_flows(
     Ok(Json(flows).into_response())
 }
 
+async fn services(Shared(door): Shared<Door>) -> Result<Response, Failure> {
+    let services = door.ask(|state| state.services()).await?;
+    // Of tens of thousands of servers the text alone takes a while, in which control has to do.
+    let response = spawn_blocking(move || Json(services).into_response()).await;
+    response.map_err(|_| Failure::from(Stopping))
+}
+
 async fn scrape(Shared(door): Shared<Door>) -> Result<Response, Failure> {
-    let page = door.ask(|state| state.metrics()).await?;
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
+    static SCRAPES: Semaphore = Semaphore::const_new(SCRAPES_MAX);
+    let permit = SCRAPES.try_acquire().map_err(|_| {
+        let detail = "too many scrapes are under way; try again in a moment";
+        Failure(Problem::new(503, "Busy", detail))
+    })?;
+    let readings = door.ask(|state| state.metrics()).await?;
+    let (sender, receiver) = mpsc::channel(PIECES_WAITING);
+    spawn_blocking(move || {
+        readings.page(|piece| sender.blocking_send(piece).is_ok());
+        drop(permit);
+    });
+    let pieces = stream::unfold(receiver, async |mut receiver| {
+        let piece = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(piece), receiver))
+    });
+    let kind = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
+    Ok((kind, Body::from_stream(pieces)).into_response())
 }
 
 async fn no_such_path(uri: Uri) -> Failure {

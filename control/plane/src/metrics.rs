@@ -1,204 +1,271 @@
 //! The page that Prometheus reads: names, units and help texts by its conventions, made anew at
 //! each scrape from what workers and devices have counted.
+//!
+//! Control only takes the readings; another thread makes the page of them, which takes longer.
 
 mod page;
 
+use std::fmt::{Result, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_core::counters::{DropReason, WorkerCounters};
-use weir_model::api::{ServerState, ServerView, ServiceView, Stats};
+use weir_model::api::{ServerState, ServerView, ServiceView, Services, Stats};
 use weir_worker::Handle;
 
-use crate::devices::PortReport;
+use crate::devices::{Buffers, PortReport};
+use crate::drops;
 use crate::host::TwinCounters;
 use crate::slots::SlotKey;
-use crate::state::{BusyMeter, State};
-use page::{Labels, Page};
+use crate::state::{About, BusyMeter, LastReload, State};
+use page::{InPieces, Labels, Page};
 
 /// The content type of the page: Prometheus's text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What the page is made of.
+#[derive(Debug)]
+pub struct Readings {
+    about: About,
+    started: SystemTime,
+    last_reload: LastReload,
+    epoch: u64,
+    services: Services,
+    workers: Vec<Handle>,
+    /// By worker.
+    busy_ratios: Vec<f64>,
+    imbalance_ratio: f64,
+    /// By worker, of the servers that have any; the number of a server among all.
+    local_ratios: Vec<(usize, Vec<f64>)>,
+    /// With their names.
+    ports: Vec<(String, PortReport)>,
+    buffers: Buffers,
+    /// With their ports' names.
+    twins: Vec<(String, Arc<TwinCounters>)>,
+}
+
 impl State {
-    /// The page.
+    /// Takes the readings.
     #[must_use]
-    pub fn metrics(&self) -> String {
-        let mut page = Page::default();
-        self.about_metrics(&mut page);
-        self.service_metrics(&mut page);
-        self.worker_metrics(&mut page);
-        self.port_metrics(&mut page);
-        self.twin_metrics(&mut page);
-        page.text()
+    pub fn metrics(&self) -> Readings {
+        let names = self.config().ports.iter().map(|port| port.name.clone());
+        let twins = self.twins.iter().filter_map(|(id, counters)| {
+            let port = self.config().ports.get(usize::from(id.0))?;
+            Some((port.name.clone(), Arc::clone(counters)))
+        });
+        let services = self.services();
+        Readings {
+            about: self.about.clone(),
+            started: self.started,
+            last_reload: self.last_reload,
+            epoch: self.epoch(),
+            local_ratios: self.local_ratios(&services),
+            services,
+            workers: self.workers().to_vec(),
+            busy_ratios: self.busy.iter().map(|meter| meter.ratio).collect(),
+            imbalance_ratio: BusyMeter::imbalance(&self.busy),
+            ports: names.zip(self.devices.ports()).collect(),
+            buffers: self.devices.buffers(),
+            twins: twins.collect(),
+        }
+    }
+}
+
+impl State {
+    fn local_ratios(&self, services: &Services) -> Vec<(usize, Vec<f64>)> {
+        let local_use = self.local_use();
+        let keys = services.services.iter().flat_map(|service| {
+            let servers = service.servers.iter();
+            servers.map(move |server| slot_key(service, server))
+        });
+        let ratios = keys.map(|key| local_use.ratios(key)).enumerate();
+        ratios.filter(|(_, ratios)| !ratios.is_empty()).collect()
+    }
+}
+
+impl Readings {
+    /// The page, given away in pieces until `give` returns false.
+    pub fn page(&self, give: impl FnMut(String) -> bool) {
+        let mut pieces = InPieces::new(give);
+        if self.write(&mut pieces).is_ok() {
+            pieces.finish();
+        }
     }
 
-    fn about_metrics(&self, page: &mut Page) {
+    fn write(&self, to: &mut impl Write) -> Result {
+        let page = &mut Page::new(to);
+        self.about_metrics(page)?;
+        self.service_metrics(page)?;
+        self.worker_metrics(page)?;
+        self.port_metrics(page)?;
+        self.twin_metrics(page)
+    }
+
+    fn about_metrics(&self, page: &mut Page<impl Write>) -> Result {
         let about = Labels::new()
             .with("version", &self.about.version)
             .with("dpdk", &self.about.dpdk_version);
         page.gauge("weir_build_info", "Always 1; the labels tell the versions.")
-            .set(about, 1.0);
+            .set(&about, 1.0)?;
         page.gauge(
             "weir_start_time_seconds",
             "When the director started, in seconds since 1970.",
         )
-        .set(Labels::new(), unix_seconds(self.started));
+        .set(&Labels::new(), unix_seconds(self.started))?;
         page.gauge(
             "weir_config_last_reload_successful",
             "1 when the last reload was applied, 0 when it was refused.",
         )
-        .set(Labels::new(), f64::from(u8::from(self.last_reload.is_ok)));
+        .set(&Labels::new(), f64::from(u8::from(self.last_reload.is_ok)))?;
         page.gauge(
             "weir_config_last_reload_success_timestamp_seconds",
             "When the configuration in use was taken, in seconds since 1970.",
         )
-        .set(Labels::new(), unix_seconds(self.last_reload.succeeded));
+        .set(&Labels::new(), unix_seconds(self.last_reload.succeeded))?;
         page.gauge(
             "weir_epoch",
             "Raised with every change that was published to the workers.",
         )
-        .set(Labels::new(), self.epoch() as f64);
-        let drops = page.counter(
+        .set(&Labels::new(), self.epoch as f64)?;
+        let mut drops = page.counter(
             "weir_dropped_packets_total",
             "Packets that were not forwarded, by reason; GET /v1/drops explains each.",
         );
         for reason in DropReason::ALL {
             let labels = Labels::new().with("reason", reason.label());
-            drops.set(labels, self.dropped(*reason) as f64);
+            let count = drops::count(&self.workers, *reason);
+            drops.set(&labels, count as f64)?;
         }
+        Ok(())
     }
 
-    fn service_metrics(&self, page: &mut Page) {
-        let services = self.services().services;
-        let all = services.iter().map(|s| (service_labels(s), &s.stats));
-        traffic(page, "weir_service", "the service", all);
-        let servers = || {
-            services.iter().flat_map(|service| {
-                let labels = service_labels(service);
-                let server = move |server| (server_labels(&labels, server), server);
-                service.servers.iter().map(server)
-            })
-        };
-        let all = servers().map(|(labels, server)| (labels, &server.stats));
-        traffic(page, "weir_server", "the real server", all);
+    fn service_metrics(&self, page: &mut Page<impl Write>) -> Result {
+        let services = &self.services.services;
+        let labels: Vec<Labels> = services.iter().map(service_labels).collect();
+        let all = labels.iter().zip(services.iter().map(|s| &s.stats));
+        traffic(page, "weir_service", "the service", all)?;
+        let labelled = labels.iter().zip(services);
+        let server_labels: Vec<Labels> = labelled
+            .flat_map(|(labels, s)| s.servers.iter().map(move |s| server_labels(labels, s)))
+            .collect();
+        let servers = services.iter().flat_map(|service| &service.servers);
+        let servers = server_labels.iter().zip(servers);
+        let all = servers
+            .clone()
+            .map(|(labels, server)| (labels, &server.stats));
+        traffic(page, "weir_server", "the real server", all)?;
         let mut gauge = |name, help, value: fn(&ServerView) -> f64| {
-            let family = page.gauge(name, help);
-            for (labels, server) in servers() {
-                family.set(labels, value(server));
+            let mut family = page.gauge(name, help);
+            for (labels, server) in servers.clone() {
+                family.set(labels, value(server))?;
             }
+            Ok(())
         };
         gauge(
             "weir_server_connections_active",
             "Flows that IPVS counts as active: opening and established TCP.",
             |server| server.active as f64,
-        );
+        )?;
         gauge(
             "weir_server_connections_inactive",
             "All other flows: closing TCP, and UDP.",
             |server| server.inactive as f64,
-        );
+        )?;
         gauge(
             "weir_server_weight",
             "Its share of new flows; 0 drains.",
             |server| f64::from(server.weight),
-        );
+        )?;
         gauge(
             "weir_server_up",
             "1 when it gets new flows, 0 when it is drained or removed.",
             |server| f64::from(u8::from(server.state == ServerState::Up)),
-        );
-        let family = page.gauge(
+        )?;
+        let mut family = page.gauge(
             "weir_server_local_ports_used_ratio",
             "Share of the local ports towards the server (FullNAT) that flows of the worker have.",
         );
-        let local_use = self.local_use();
-        for service in &services {
-            let labels = service_labels(service);
-            for server in &service.servers {
-                let ratios = local_use.ratios(slot_key(service, server));
-                for (worker, ratio) in self.workers().iter().zip(ratios) {
-                    let labels = server_labels(&labels, server).with("worker", worker.id().0);
-                    family.set(labels, ratio);
-                }
+        for (at, ratios) in &self.local_ratios {
+            for (worker, ratio) in self.workers.iter().zip(ratios) {
+                let labels = server_labels[*at].clone();
+                family.set(&labels.with("worker", worker.id().0), *ratio)?;
             }
         }
+        Ok(())
     }
 
-    fn worker_metrics(&self, page: &mut Page) {
+    fn worker_metrics(&self, page: &mut Page<impl Write>) -> Result {
         for (name, help, value) in WORKER_COUNTERS {
-            let family = page.counter(name, help);
-            for worker in self.workers() {
-                family.set(worker_labels(worker), value(worker.counters()));
+            let mut family = page.counter(name, help);
+            for worker in &self.workers {
+                family.set(&worker_labels(worker), value(worker.counters()))?;
             }
         }
         for (name, help, value) in WORKER_GAUGES {
-            let family = page.gauge(name, help);
-            for worker in self.workers() {
-                family.set(worker_labels(worker), value(worker));
+            let mut family = page.gauge(name, help);
+            for worker in &self.workers {
+                family.set(&worker_labels(worker), value(worker))?;
             }
         }
-        let family = page.gauge(
+        let mut family = page.gauge(
             "weir_worker_busy_ratio",
             "Share of turns in the last seconds that found a packet.",
         );
-        for (worker, busy) in self.workers().iter().zip(&self.busy) {
-            family.set(worker_labels(worker), busy.ratio);
+        for (worker, ratio) in self.workers.iter().zip(&self.busy_ratios) {
+            family.set(&worker_labels(worker), *ratio)?;
         }
         page.gauge(
             "weir_workers_imbalance_ratio",
             "Packets of the busiest worker in the last seconds, received or taken over, to the mean of all.",
         )
-        .set(Labels::new(), BusyMeter::imbalance(&self.busy));
+        .set(&Labels::new(), self.imbalance_ratio)
     }
 
-    fn port_metrics(&self, page: &mut Page) {
-        let ports = self.config().ports.iter().zip(self.devices.ports());
-        let ports: Vec<_> = ports.collect();
+    fn port_metrics(&self, page: &mut Page<impl Write>) -> Result {
         for (name, help, value) in PORT_COUNTERS {
-            let family = page.counter(name, help);
-            for (port, report) in &ports {
-                family.set(Labels::new().with("port", &port.name), value(report) as f64);
+            let mut family = page.counter(name, help);
+            for (port, report) in &self.ports {
+                family.set(&Labels::new().with("port", port), value(report) as f64)?;
             }
         }
-        let family = page.gauge("weir_port_up", "1 when the port's link carries packets.");
-        for (port, report) in &ports {
-            let labels = Labels::new().with("port", &port.name);
-            family.set(labels, f64::from(u8::from(report.link.up)));
+        let mut family = page.gauge("weir_port_up", "1 when the port's link carries packets.");
+        for (port, report) in &self.ports {
+            let labels = Labels::new().with("port", port);
+            family.set(&labels, f64::from(u8::from(report.link.up)))?;
         }
-        let family = page.gauge(
+        let mut family = page.gauge(
             "weir_port_speed_bytes",
             "Speed of the port's link in bytes a second, where the device knows it.",
         );
-        for (port, report) in &ports {
+        for (port, report) in &self.ports {
             if let Some(mbps) = report.link.speed_mbps {
-                let labels = Labels::new().with("port", &port.name);
-                family.set(labels, f64::from(mbps) * 125_000.0);
+                let labels = Labels::new().with("port", port);
+                family.set(&labels, f64::from(mbps) * 125_000.0)?;
             }
         }
-        let buffers = self.devices.buffers();
+        let buffers = &self.buffers;
         page.gauge("weir_packet_buffers", "Packet buffers of all ports.")
-            .set(Labels::new(), buffers.all as f64);
+            .set(&Labels::new(), buffers.all as f64)?;
         page.gauge("weir_packet_buffers_free", "Packet buffers in no use.")
-            .set(Labels::new(), buffers.free as f64);
+            .set(&Labels::new(), buffers.free as f64)
     }
 
-    fn twin_metrics(&self, page: &mut Page) {
+    fn twin_metrics(&self, page: &mut Page<impl Write>) -> Result {
         for (name, help, to_linux, from_linux) in TWIN_COUNTERS {
-            let family = page.counter(name, help);
-            for (id, counters) in &self.twins {
-                let Some(port) = self.config().ports.get(usize::from(id.0)) else {
-                    continue;
-                };
-                let labels = Labels::new().with("port", &port.name);
-                for (direction, counter) in [
+            let mut family = page.counter(name, help);
+            for (port, counters) in &self.twins {
+                let labels = Labels::new().with("port", port);
+                for (way, counter) in [
                     ("to_linux", to_linux(counters)),
                     ("from_linux", from_linux(counters)),
                 ] {
                     let value = counter.load(Ordering::Relaxed) as f64;
-                    family.set(labels.clone().with("direction", direction), value);
+                    family.set_direction(&labels, way, value)?;
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -379,40 +446,33 @@ const TWIN_COUNTERS: &[TwinCounter] = &[
 
 /// What services and servers both count.
 fn traffic<'a>(
-    page: &mut Page,
+    page: &mut Page<impl Write>,
     prefix: &str,
     whose: &str,
-    all: impl Iterator<Item = (Labels, &'a Stats)> + Clone,
-) {
-    let family = page.counter(
-        &format!("{prefix}_connections_total"),
-        &format!("Flows scheduled to {whose}."),
-    );
+    all: impl Iterator<Item = (&'a Labels, &'a Stats)> + Clone,
+) -> Result {
+    let name = format!("{prefix}_connections_total");
+    let help = format!("Flows scheduled to {whose}.");
+    let mut family = page.counter(&name, &help);
     for (labels, stats) in all.clone() {
-        family.set(labels, stats.connections as f64);
+        family.set(labels, stats.connections as f64)?;
     }
-    let family = page.counter(
-        &format!("{prefix}_packets_total"),
-        &format!("Packets of {whose}: in from clients, out to them (where replies pass Weir)."),
-    );
+    let name = format!("{prefix}_packets_total");
+    let help =
+        format!("Packets of {whose}: in from clients, out to them (where replies pass Weir).");
+    let mut family = page.counter(&name, &help);
     for (labels, stats) in all.clone() {
-        family.set(
-            labels.clone().with("direction", "in"),
-            stats.packets_in as f64,
-        );
-        family.set(labels.with("direction", "out"), stats.packets_out as f64);
+        family.set_direction(labels, "in", stats.packets_in as f64)?;
+        family.set_direction(labels, "out", stats.packets_out as f64)?;
     }
-    let family = page.counter(
-        &format!("{prefix}_bytes_total"),
-        &format!("Bytes of those packets of {whose}, from the IP header on."),
-    );
+    let name = format!("{prefix}_bytes_total");
+    let help = format!("Bytes of those packets of {whose}, from the IP header on.");
+    let mut family = page.counter(&name, &help);
     for (labels, stats) in all {
-        family.set(
-            labels.clone().with("direction", "in"),
-            stats.bytes_in as f64,
-        );
-        family.set(labels.with("direction", "out"), stats.bytes_out as f64);
+        family.set_direction(labels, "in", stats.bytes_in as f64)?;
+        family.set_direction(labels, "out", stats.bytes_out as f64)?;
     }
+    Ok(())
 }
 
 fn service_key(service: &ServiceView) -> weir_model::ServiceKey {

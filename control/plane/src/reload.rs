@@ -8,7 +8,7 @@ use weir_model::api::{Problem, Reloaded};
 use weir_model::{Faults, parse};
 
 use crate::slots::NoSlots;
-use crate::state::State;
+use crate::state::{Applied, State};
 
 /// Why a configuration was not taken. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -54,29 +54,32 @@ impl State {
     pub fn reload(&mut self) -> Result<Reloaded, Refused> {
         let result = self.read_and_apply();
         self.last_reload.is_ok = result.is_ok();
-        match &result {
-            Ok(reloaded) => {
+        match result {
+            Ok(applied) => {
                 self.last_reload.succeeded = SystemTime::now();
-                for change in &reloaded.changes {
-                    info!("reload: {change}");
-                }
-                let count = match reloaded.changes.len() {
+                let count = match applied.changes.count() {
                     1 => "1 change".to_owned(),
                     count => format!("{count} changes"),
                 };
+                let changes = applied.changes.into_vec();
+                for change in &changes {
+                    info!("reload: {change}");
+                }
                 info!("reloaded {}: {count}", self.file_name());
+                let epoch = applied.epoch;
+                Ok(Reloaded { epoch, changes })
             }
             Err(refused) => {
                 for line in refused.to_string().lines() {
                     error!("reload: {line}");
                 }
                 error!("not reloaded: nothing was changed");
+                Err(refused)
             }
         }
-        result
     }
 
-    fn read_and_apply(&mut self) -> Result<Reloaded, Refused> {
+    fn read_and_apply(&mut self) -> Result<Applied, Refused> {
         let name = self.file_name().to_owned();
         let text = match std::fs::read_to_string(&name) {
             Ok(text) => text,

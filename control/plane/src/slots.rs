@@ -4,14 +4,19 @@
 //! A worker never resets a counter, so a slot that is used again remembers what had been counted
 //! before (its base), and a service remembers what its former servers carried.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
+use hashbrown::HashMap;
 use weir_core::service::{Method, ServerId};
 use weir_model::api::Rates;
 use weir_model::{ServerKey, ServiceKey};
 use weir_worker::Handle;
 
 use crate::totals::{Estimator, FlowCounts, Totals};
+
+/// Slots freed at once at most: control has other things to do than to free 200 000 in a row, which
+/// takes a tenth of a second.
+const REAPED_AT_ONCE: usize = 16_384;
 
 /// Whose a slot is: a real server of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +86,8 @@ pub struct Slots {
     slots: Vec<Option<Slot>>,
     by_key: HashMap<SlotKey, ServerId>,
     free: Vec<ServerId>,
+    /// Slots of removed servers.
+    removed: BTreeSet<ServerId>,
 }
 
 impl Slots {
@@ -92,10 +99,11 @@ impl Slots {
             slots: Vec::new(),
             by_key: HashMap::new(),
             free: Vec::new(),
+            removed: BTreeSet::new(),
         }
     }
 
-    /// Whether all of `keys` could have a slot.
+    /// Whether all of `keys`, which are distinct, could have a slot besides those in use.
     ///
     /// # Errors
     /// [`NoSlots`] when there are too few.
@@ -105,12 +113,11 @@ impl Slots {
         if wanted <= free {
             return Ok(());
         }
-        let lingering = self.iter().filter(|(_, slot)| slot.is_removed()).count();
         Err(NoSlots {
             wanted,
             free,
             capacity: self.capacity,
-            lingering,
+            lingering: self.removed().count(),
         })
     }
 
@@ -122,8 +129,10 @@ impl Slots {
         if let Some(&id) = self.by_key.get(&key) {
             let slot = self.slots[id.0 as usize].as_mut();
             let slot = slot.expect("a known key has its slot");
-            slot.removal = None;
             slot.method = method;
+            if slot.removal.take().is_some() {
+                self.removed.remove(&id);
+            }
             return id;
         }
         let id = self.free.pop().unwrap_or_else(|| {
@@ -147,6 +156,7 @@ impl Slots {
     /// remember it.
     pub fn remove(&mut self, id: ServerId, epoch: u64) {
         if let Some(slot) = &mut self.slots[id.0 as usize] {
+            self.removed.insert(id);
             slot.removal = Some(Removal {
                 epoch,
                 was_unused: false,
@@ -154,29 +164,35 @@ impl Slots {
         }
     }
 
-    /// Frees the slots of removed servers that no worker remembers. `adopted` is the oldest epoch
-    /// that a worker still decides by. Returns whose they were, and what they had carried.
-    pub fn reap(&mut self, workers: &[Handle], adopted: u64) -> Vec<(SlotKey, Totals)> {
+    /// Frees the slots of removed servers that no worker remembers, some at a time. `adopted` is the
+    /// oldest epoch that a worker still decides by. Returns which, whose they were, and what they
+    /// had carried.
+    pub fn reap(&mut self, workers: &[Handle], adopted: u64) -> Vec<(ServerId, SlotKey, Totals)> {
         let mut freed = Vec::new();
-        for at in 0..self.slots.len() {
-            let id = ServerId(at as u32);
-            let place = &mut self.slots[at];
-            let Some(slot) = place else { continue };
-            let Some(removal) = &mut slot.removal else {
-                continue;
-            };
+        self.removed.retain(|&id| {
+            let place = &mut self.slots[id.0 as usize];
+            let removal = place.as_mut().and_then(|slot| slot.removal.as_mut());
+            let removal = removal.expect("the slot of a removed server knows it");
             let is_unused = adopted >= removal.epoch && FlowCounts::of_slot(workers, id).is_none();
-            if !is_unused || !removal.was_unused {
+            if !is_unused || !removal.was_unused || freed.len() == REAPED_AT_ONCE {
                 removal.was_unused = is_unused;
-                continue;
+                return true;
             }
-            let carried = Totals::of_slot(workers, id) - slot.base;
-            freed.push((slot.key, carried));
-            self.by_key.remove(&slot.key);
-            self.free.push(id);
-            *place = None;
-        }
+            if let Some(slot) = place.take() {
+                let carried = Totals::of_slot(workers, id) - slot.base;
+                self.by_key.remove(&slot.key);
+                self.free.push(id);
+                freed.push((id, slot.key, carried));
+            }
+            false
+        });
         freed
+    }
+
+    /// The slots of removed servers.
+    pub fn removed(&self) -> impl Iterator<Item = (ServerId, &Slot)> {
+        let slots = self.removed.iter();
+        slots.filter_map(|&id| Some((id, self.get(id)?)))
     }
 
     /// The slots in use.
@@ -217,13 +233,13 @@ impl Slots {
         Totals::of_slot(workers, id) - base
     }
 
-    /// Lets every slot's rates take the last `seconds` into account.
-    pub fn estimate(&mut self, workers: &[Handle], seconds: f64) {
-        for (at, slot) in self.slots.iter_mut().enumerate() {
-            if let Some(slot) = slot {
-                let totals = Totals::of_slot(workers, ServerId(at as u32)) - slot.base;
-                slot.estimator.observe(totals, seconds);
-            }
-        }
+    /// Lets the rates of `id` take the last `seconds` into account. Returns what it carried.
+    pub fn observe(&mut self, workers: &[Handle], id: ServerId, seconds: f64) -> Totals {
+        let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) else {
+            return Totals::default();
+        };
+        let totals = Totals::of_slot(workers, id) - slot.base;
+        slot.estimator.observe(totals, seconds);
+        totals
     }
 }

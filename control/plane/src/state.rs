@@ -6,14 +6,14 @@ use std::time::{Instant, SystemTime};
 
 use weir_core::io::PortId;
 use weir_core::next_hop::Network;
-use weir_model::api::{NeighbourView, Reloaded, RouteView};
+use weir_model::api::{NeighbourView, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel};
 use weir_worker::Handle;
 use weir_worker::publish::Publisher;
 
 use crate::compile::{self, Compiler};
 use crate::devices::Devices;
-use crate::difference;
+use crate::difference::{self, Sentences};
 use crate::drops::Samples;
 use crate::host::TwinCounters;
 use crate::local::{LocalUse, Watch};
@@ -64,6 +64,15 @@ pub struct Ways {
     pub neighbours: Vec<NeighbourView>,
     /// For people.
     pub routes: Vec<RouteView>,
+}
+
+/// What applying a configuration did.
+#[derive(Debug)]
+pub struct Applied {
+    /// The epoch in which the workers now work, or soon will.
+    pub epoch: u64,
+    /// What changed.
+    pub changes: Sentences,
 }
 
 /// How the last reload went.
@@ -166,8 +175,14 @@ impl State {
             replaced: None,
             file: parts.file,
         };
-        state.compiler.check_room(&state.file.config.services)?;
-        let (services, settings) = (state.compile(), compile::settings(state.config()));
+        let steps = difference::services(&[], &state.file.config.services);
+        state.compiler.check_room(&steps)?;
+        let epoch = state.publisher.next_epoch();
+        state
+            .compiler
+            .apply(&steps, state.publisher.workers(), epoch);
+        let services = state.compiler.services();
+        let settings = compile::settings(state.config());
         state.publisher.publish(|snapshot| {
             snapshot.services = services;
             snapshot.settings = settings;
@@ -201,22 +216,26 @@ impl State {
     }
 
     /// Puts `file` in the place of the configuration in use: what differs is published, the rest
-    /// stays as it is. Returns what changed, in words.
+    /// stays as it is. Takes time in proportion to what differs, but for comparing the two.
     ///
     /// # Errors
     /// What speaks against it; nothing was changed then.
-    pub fn apply(&mut self, file: ConfigFile) -> Result<Reloaded, Refused> {
-        file.check_reload(self.config())?;
-        self.compiler.check_room(&file.config.services)?;
-        let changes = difference::steps(self.config(), &file.config);
-        let held = std::mem::replace(&mut self.file, file).config;
-
-        let wanted = self.config();
+    pub fn apply(&mut self, file: ConfigFile) -> Result<Applied, Refused> {
+        let (held, wanted) = (&self.file.config, &file.config);
+        file.check_reload(held)?;
+        let steps = difference::services(&held.services, &wanted.services);
+        self.compiler.check_room(&steps)?;
+        let changes = difference::sentences(&steps, held, wanted);
         if held.log != wanted.log {
             (self.set_log_level)(wanted.log.level);
         }
         let settings = compile::settings(wanted);
-        let services = (held.services != wanted.services).then(|| self.compile());
+        let epoch = self.publisher.next_epoch();
+        let workers = self.publisher.workers();
+        let services = self
+            .compiler
+            .apply(&steps, workers, epoch)
+            .then(|| self.compiler.services());
         if services.is_some() || settings != self.publisher.newest().settings {
             self.publisher.publish(|snapshot| {
                 snapshot.settings = settings;
@@ -225,13 +244,15 @@ impl State {
                 }
             });
         }
+        let mut held = std::mem::replace(&mut self.file, file).config;
+        free_elsewhere(std::mem::take(&mut held.services));
         self.replaced = Some(held);
         let epoch = self.epoch();
-        Ok(Reloaded { epoch, changes })
+        Ok(Applied { epoch, changes })
     }
 
-    /// The configuration before the one in use, once after a reload: its addresses and static
-    /// routes are still those of the network.
+    /// The configuration before the one in use, without its services, once after a reload: its
+    /// addresses and static routes are still those of the network.
     pub(crate) fn take_replaced(&mut self) -> Option<Config> {
         self.replaced.take()
     }
@@ -266,7 +287,7 @@ impl State {
             .compiler
             .reap(self.publisher.workers(), adopted, newest)
         {
-            let services = self.compile();
+            let services = self.compiler.services();
             self.publisher
                 .publish(|snapshot| snapshot.services = services);
         }
@@ -280,15 +301,20 @@ impl State {
             meter.observe(worker);
         }
     }
+}
 
-    fn compile(&mut self) -> Arc<weir_core::service::Services> {
-        Arc::new(self.compiler.compile(
-            &self.file.config.services,
-            self.publisher.workers(),
-            self.publisher.next_epoch(),
-        ))
+/// Frees what is big on a thread that has the time: 200 000 servers take as long to be freed as to
+/// be compared.
+fn free_elsewhere(services: Vec<weir_model::Service>) {
+    if services.len() > SERVICES_FREED_HERE {
+        // Where there is no thread to be had they are freed here all the same.
+        let freeing = std::thread::Builder::new().name("free".to_owned());
+        let _ = freeing.spawn(move || drop(services));
     }
 }
+
+/// So few are freed sooner than a thread is made.
+const SERVICES_FREED_HERE: usize = 1000;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@ use weir_model::api::{
 use weir_model::{ServerKey, Service, ServiceKey};
 
 use crate::compile::model_method;
-use crate::drops;
 use crate::local::LocalUse;
 use crate::slots::SlotKey;
 use crate::state::{BusyMeter, State};
@@ -61,11 +60,9 @@ impl State {
     /// Those that left the configuration and are remembered by flows.
     fn removed_servers(&self) -> HashMap<ServiceKey, Vec<ServerKey>> {
         let mut removed: HashMap<_, Vec<_>> = HashMap::new();
-        for (_, slot) in self.compiler.slots().iter() {
-            if slot.is_removed() {
-                let of_service = removed.entry(slot.key.service).or_default();
-                of_service.push(slot.key.server);
-            }
+        for (_, slot) in self.compiler.slots().removed() {
+            let of_service = removed.entry(slot.key.service).or_default();
+            of_service.push(slot.key.server);
         }
         removed
     }
@@ -216,10 +213,5 @@ impl State {
             port.map(|port| port.name.clone()).unwrap_or_default()
         };
         self.samples.view(self.workers(), now, port_name)
-    }
-
-    /// Packets of all workers dropped for `reason`.
-    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
-        drops::count(self.workers(), reason)
     }
 }

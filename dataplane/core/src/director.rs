@@ -378,7 +378,7 @@ impl<F: Frame> Director<F> {
         outlet: &mut O,
     ) -> Arc<Snapshot> {
         let before = core::mem::replace(&mut self.snapshot, snapshot);
-        self.has_many_servers = self.snapshot.services.servers().len() > MANY_SERVERS;
+        self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {

@@ -123,8 +123,9 @@ fn lookup(flows: u32, meter: &mut Meter, ns: u64) -> Result<f64> {
 
 fn schedule(snapshot: &Arc<Snapshot>, meter: &mut Meter, ns: u64) -> f64 {
     let services = &snapshot.services;
+    let list: Vec<_> = services.iter().map(|(_, service)| service).collect();
     meter.slices_for(ns, || {
-        for service in services.list().iter().cycle().take(BATCH as usize) {
+        for service in list.iter().cycle().take(BATCH as usize) {
             black_box(Scheduler::pick(service, services));
         }
         Some(BATCH)

@@ -107,6 +107,7 @@ pub struct DropSampleView {
 pub struct Reloaded {
     /// The epoch in which the workers now work, or soon will.
     pub epoch: u64,
-    /// What changed, a sentence each; empty: the file says what was so already.
+    /// What changed, a sentence each; empty: the file says what was so already. After 1000 one more
+    /// tells how many are left out.
     pub changes: Vec<String>,
 }

@@ -29,7 +29,7 @@ fn uncommented(text: &str) -> String {
 fn keys_asked(text: &str) -> BTreeMap<String, Option<String>> {
     let root = DeTable::parse(text).expect("TOML");
     let report = Report::default();
-    read(&report, root.get_ref());
+    read(&report, root.get_ref(), Vec::new());
     report.keys.into_inner()
 }
 

@@ -1,9 +1,14 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
 use weir_core::schedule::Scheduler;
 use weir_core::service::{ServerId, Services};
+use weir_model::Service;
 use weir_worker::Handle;
 
 use super::Compiler;
-use crate::testing::{SERVERS, service, services, worker};
+use crate::difference;
+use crate::testing::{SERVERS, services, worker};
 use crate::totals::Totals;
 
 /// A director's control, and a worker's side of it.
@@ -11,7 +16,8 @@ struct World {
     compiler: Compiler,
     workers: [Handle; 1],
     epoch: u64,
-    now: Services,
+    wanted: Vec<Service>,
+    now: Arc<Services>,
 }
 
 impl World {
@@ -20,26 +26,42 @@ impl World {
             compiler: Compiler::new(SERVERS),
             workers: [worker(0)],
             epoch: 0,
-            now: Services::default(),
+            wanted: Vec::new(),
+            now: Arc::default(),
         };
         world.reload(scheduler, servers);
         world
     }
 
     fn reload(&mut self, scheduler: &str, servers: &[(u8, u16)]) {
+        self.want(services(scheduler, servers));
+    }
+
+    fn want(&mut self, wanted: Vec<Service>) {
         self.epoch += 1;
-        let wanted = services(scheduler, servers);
-        self.now = self.compiler.compile(&wanted, &self.workers, self.epoch);
+        let steps = difference::services(&self.wanted, &wanted);
+        self.compiler.check_room(&steps).expect("there is room");
+        self.compiler.apply(&steps, &self.workers, self.epoch);
+        self.now = self.compiler.services();
+        self.wanted = wanted;
+    }
+
+    fn service(&self) -> &weir_core::service::Service {
+        self.now.iter().next().expect("there is a service").1
     }
 
     fn reap(&mut self) -> bool {
         let epoch = self.epoch;
-        self.compiler.reap(&self.workers, epoch, epoch)
+        let has_freed = self.compiler.reap(&self.workers, epoch, epoch);
+        if has_freed {
+            self.now = self.compiler.services();
+        }
+        has_freed
     }
 
     /// The last bytes of the addresses of the next servers.
     fn pick(&self, n: usize) -> Vec<u8> {
-        let service = &self.now.list()[0];
+        let service = self.service();
         let picks = (0..n).map(|_| Scheduler::pick(service, &self.now));
         picks
             .map(|id| self.number(id.expect("one is usable")))
@@ -53,7 +75,7 @@ impl World {
 
     /// The list, by the last bytes of the addresses.
     fn list(&self) -> Vec<u8> {
-        let servers = self.now.list()[0].servers.iter();
+        let servers = self.service().servers.iter();
         servers
             .map(|candidate| self.number(candidate.server))
             .collect()
@@ -132,19 +154,16 @@ fn a_server_that_comes_back_is_not_taken_for_the_last_used_one() {
 #[test]
 fn another_scheduler_starts_afresh_and_the_same_goes_on() {
     let mut world = World::new("wrr", &[(1, 1), (2, 2)]);
-    let cursor = world.now.list()[0].cursor.clone();
-    let generation = world.now.list()[0].generation;
+    let cursor = world.service().cursor.clone();
+    let generation = world.service().generation;
     assert_eq!(world.pick(3), [2, 1, 2]);
     world.reload("wrr", &[(1, 1), (2, 2)]);
-    assert_eq!(world.now.list()[0].generation, generation);
-    assert!(std::sync::Arc::ptr_eq(&cursor, &world.now.list()[0].cursor));
+    assert_eq!(world.service().generation, generation);
+    assert!(Arc::ptr_eq(&cursor, &world.service().cursor));
     world.reload("wrr", &[(1, 1), (2, 3)]);
-    assert_eq!(world.now.list()[0].generation, generation + 1);
+    assert_eq!(world.service().generation, generation + 1);
     world.reload("rr", &[(1, 1), (2, 3)]);
-    assert!(!std::sync::Arc::ptr_eq(
-        &cursor,
-        &world.now.list()[0].cursor
-    ));
+    assert!(!Arc::ptr_eq(&cursor, &world.service().cursor));
     assert_eq!(world.pick(2), [2, 1]);
     world.reload("wrr", &[(1, 1), (2, 3)]);
     assert_eq!(world.pick(4), [2, 2, 2, 1]);
@@ -229,49 +248,117 @@ fn servers_that_linger_leave_less_room() {
     let world_full: Vec<(u8, u16)> = (1..=SERVERS as u8).map(|n| (n, 1)).collect();
     let mut world = World::new("rr", &world_full);
     world.reload("rr", &[(1, 1)]);
+    let wanted = services("rr", &[(1, 1), (99, 1)]);
     let error = world
         .compiler
-        .check_room(&services("rr", &[(1, 1), (99, 1)]));
+        .check_room(&difference::services(&world.wanted, &wanted));
     let sentence = error.expect_err("all places are kept").to_string();
     assert!(sentence.contains("raise limits.servers"), "{sentence}");
     // Those that come back need none.
-    assert_eq!(
-        world.compiler.check_room(&services("rr", &world_full)),
-        Ok(())
-    );
+    let wanted = services("rr", &world_full);
+    let steps = difference::services(&world.wanted, &wanted);
+    assert_eq!(world.compiler.check_room(&steps), Ok(()));
 }
 
 #[test]
 fn a_service_that_left_is_unknown_and_its_servers_linger() {
     let mut world = World::new("rr", &[(1, 1)]);
-    world.epoch += 1;
-    let none = crate::testing::config("").services;
-    let now = world.compiler.compile(&none, &world.workers, world.epoch);
-    assert!(now.list().is_empty());
-    assert_eq!(now.servers().iter().flatten().count(), 1);
-    let again = crate::testing::config(&service("rr", &[(1, 1)])).services;
-    world.epoch += 1;
-    let now = world.compiler.compile(&again, &world.workers, world.epoch);
-    assert_eq!(now.list()[0].servers.len(), 1);
+    world.want(Vec::new());
+    assert!(world.now.is_empty());
+    assert_eq!(world.now.servers().count(), 1);
+    world.reload("rr", &[(1, 1)]);
+    assert_eq!(world.service().servers.len(), 1);
+    assert_eq!(world.now.servers().count(), 1);
+}
+
+/// The kernel's list and where its `rr` stands.
+#[derive(Default)]
+struct Kernel {
+    /// The head first.
+    list: Vec<(u8, u16)>,
+    last: Option<u8>,
+}
+
+impl Kernel {
+    fn reload(&mut self, wanted: &[(u8, u16)]) {
+        while let Some(at) = self
+            .list
+            .iter()
+            .position(|(held, _)| wanted.iter().all(|(n, _)| n != held))
+        {
+            if self.last == Some(self.list[at].0) {
+                self.last = at.checked_sub(1).map(|before| self.list[before].0);
+            }
+            self.list.remove(at);
+        }
+        for &(n, weight) in wanted {
+            match self.list.iter_mut().find(|(held, _)| *held == n) {
+                Some(held) => held.1 = weight,
+                None => self.list.insert(0, (n, weight)),
+            }
+        }
+    }
+
+    fn pick(&mut self) -> Option<u8> {
+        let at = self.list.iter().position(|(n, _)| Some(*n) == self.last);
+        let (before, behind) = self.list.split_at(at.map_or(0, |at| at + 1));
+        let mut all = behind.iter().chain(before);
+        let chosen = all.find(|(_, weight)| *weight > 0)?.0;
+        self.last = Some(chosen);
+        Some(chosen)
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_reloaded_the_list_and_the_turn_are_the_kernels(
+        reloads in proptest::collection::vec(
+            (proptest::sample::subsequence((1..=SERVERS as u8).collect::<Vec<_>>(), 0..6),
+             proptest::collection::vec(0..3u16, 6), any::<bool>(), 0..5usize, any::<bool>()),
+            1..25,
+        )
+    ) {
+        let mut kernel = Kernel::default();
+        let mut world = World::new("rr", &[]);
+        for (numbers, weights, is_reversed, picks, is_reaped) in reloads {
+            let mut wanted: Vec<(u8, u16)> = numbers.into_iter().zip(weights).collect();
+            if is_reversed {
+                wanted.reverse();
+            }
+            let (list, generation) = (world.service().servers.clone(), world.service().generation);
+            kernel.reload(&wanted);
+            world.reload("rr", &wanted);
+            let is_other = list != world.service().servers;
+            prop_assert_eq!(world.service().generation, generation + u16::from(is_other));
+            let numbers = kernel.list.iter().map(|(n, _)| *n);
+            prop_assert_eq!(world.list(), numbers.collect::<Vec<_>>());
+            if is_reaped {
+                world.reap();
+            }
+            for _ in 0..picks {
+                let picked = Scheduler::pick(world.service(), &world.now);
+                prop_assert_eq!(picked.map(|id| world.number(id)), kernel.pick());
+            }
+        }
+    }
 }
 
 /// Replies of NAT servers show the client only, and flows keep to the owner they were made by.
 #[test]
 fn a_service_that_ever_had_a_nat_server_is_owned_by_client() {
-    let mut compiler = Compiler::new(SERVERS);
-    let workers = [worker(0)];
-    let mut is_by_client = |methods: &[weir_model::Method], epoch| {
+    let mut world = World::new("rr", &[]);
+    let mut is_by_client = |methods: &[weir_model::Method]| {
         let mut wanted = services("rr", &[(1, 1), (2, 1)]);
         wanted[0].servers.truncate(methods.len());
         for (server, method) in wanted[0].servers.iter_mut().zip(methods) {
             server.method = *method;
         }
-        let services = compiler.compile(&wanted, &workers, epoch);
-        services.list()[0].by_client
+        world.want(wanted);
+        world.service().by_client
     };
     use weir_model::Method::{Dr, Nat, Tun};
-    assert!(!is_by_client(&[], 1));
-    assert!(!is_by_client(&[Dr, Tun], 2));
-    assert!(is_by_client(&[Dr, Nat], 3));
-    assert!(is_by_client(&[Dr], 4));
+    assert!(!is_by_client(&[]));
+    assert!(!is_by_client(&[Dr, Tun]));
+    assert!(is_by_client(&[Dr, Nat]));
+    assert!(is_by_client(&[Dr]));
 }

@@ -1,17 +1,20 @@
-//! Services and real servers as the workers see them: dense, indexed, immutable.
+//! Services and real servers as the workers see them: dense, indexed, immutable once published.
 //!
 //! Control builds these from the configuration and publishes them in a [`crate::snapshot::Snapshot`].
 
+mod all;
+mod shared;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use hashbrown::{HashMap, HashSet};
 use weir_wire::{Addr, protocol};
 
 use crate::local::LocalPool;
 use crate::schedule::Scheduler;
 use crate::sync::AtomicU64;
+
+pub use all::Services;
 
 /// A transport protocol that services exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,12 +84,13 @@ pub struct ServiceKey {
     pub port: u16,
 }
 
-/// The slot of a real server: its place in [`Services::servers`] and in every worker's counters.
+/// The slot of a real server: its place in [`Services::server`] and in every worker's counters.
 /// It stays the same while the server, or a flow that remembers it, lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub u32);
 
-/// The place of a service in [`Services::list`].
+/// The place of a service in [`Services::service`]. It stays the same while the service is
+/// configured; one that comes later may get the place of one that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u32);
 
@@ -120,7 +124,7 @@ pub struct Candidate {
     pub weight: u32,
 }
 
-/// One service as described by control; input of [`Services::new`].
+/// One service. Built anew by control when it changes, shared by all snapshots until then.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// What names it.
@@ -143,126 +147,4 @@ pub struct Service {
     pub by_client: bool,
     /// What stands for clients at its FullNAT servers; none when it has no such servers.
     pub local: Option<Arc<LocalPool>>,
-}
-
-/// All services and servers.
-#[derive(Debug, Default)]
-pub struct Services {
-    list: Vec<Service>,
-    by_key: HashMap<ServiceKey, ServiceId>,
-    servers: Vec<Option<Server>>,
-    virtual_addrs: HashSet<Addr>,
-    /// Sources of replies that pass the director: a packet from one of these that meets no flow
-    /// here may belong to a flow of another worker.
-    nat_sources: HashSet<(Protocol, Addr, u16)>,
-    /// The addresses among `nat_sources`: fragments from there carry no port to look by.
-    nat_addrs: HashSet<Addr>,
-    /// The addresses of all local pools.
-    local_addrs: HashSet<Addr>,
-}
-
-impl Services {
-    /// Indexes `list`. `servers` holds every slot that a candidate or a live flow refers to; the
-    /// `position` and `service` of the available ones are filled in here.
-    ///
-    /// # Panics
-    /// When a candidate refers to a slot that is empty: control's mistake, found before publishing.
-    #[must_use]
-    pub fn new(list: Vec<Service>, mut servers: Vec<Option<Server>>) -> Self {
-        let mut by_key = HashMap::with_capacity(list.len());
-        let mut virtual_addrs = HashSet::with_capacity(list.len());
-        for (at, service) in list.iter().enumerate() {
-            let id = ServiceId(at as u32);
-            by_key.insert(service.key, id);
-            virtual_addrs.insert(service.key.addr);
-            for (position, candidate) in service.servers.iter().enumerate() {
-                let slot = servers
-                    .get_mut(candidate.server.0 as usize)
-                    .and_then(Option::as_mut);
-                let server = slot.expect("a candidate's slot holds its server");
-                server.position = position as u32;
-                server.service = id;
-            }
-        }
-        let nat_sources: HashSet<_> = servers
-            .iter()
-            .flatten()
-            .filter(|server| server.method.sees_replies())
-            .map(|server| (server.protocol, server.addr, server.port))
-            .collect();
-        let nat_addrs = nat_sources.iter().map(|(_, addr, _)| *addr).collect();
-        let pools = list.iter().filter_map(|service| service.local.as_deref());
-        let local_addrs = pools.flat_map(LocalPool::addrs).copied().collect();
-        Self {
-            list,
-            by_key,
-            servers,
-            virtual_addrs,
-            nat_sources,
-            nat_addrs,
-            local_addrs,
-        }
-    }
-
-    /// The service that packets to this address and port belong to.
-    #[inline]
-    #[must_use]
-    pub fn find(&self, key: ServiceKey) -> Option<(ServiceId, &Service)> {
-        let id = *self.by_key.get(&key)?;
-        Some((id, self.list.get(id.0 as usize)?))
-    }
-
-    /// The service at `id`.
-    #[inline]
-    #[must_use]
-    pub fn service(&self, id: ServiceId) -> Option<&Service> {
-        self.list.get(id.0 as usize)
-    }
-
-    /// The real server in slot `id`.
-    #[inline]
-    #[must_use]
-    pub fn server(&self, id: ServerId) -> Option<&Server> {
-        self.servers.get(id.0 as usize)?.as_ref()
-    }
-
-    /// All services, in the order of the configuration.
-    #[must_use]
-    pub fn list(&self) -> &[Service] {
-        &self.list
-    }
-
-    /// All server slots.
-    #[must_use]
-    pub fn servers(&self) -> &[Option<Server>] {
-        &self.servers
-    }
-
-    /// True when some service has this virtual address.
-    #[inline]
-    #[must_use]
-    pub fn is_virtual(&self, addr: Addr) -> bool {
-        self.virtual_addrs.contains(&addr)
-    }
-
-    /// True when some service has this address in its pool of local ones.
-    #[inline]
-    #[must_use]
-    pub fn is_local(&self, addr: Addr) -> bool {
-        self.local_addrs.contains(&addr)
-    }
-
-    /// True when replies of NAT or FullNAT may come from this address.
-    #[inline]
-    #[must_use]
-    pub fn is_nat_addr(&self, addr: Addr) -> bool {
-        self.nat_addrs.contains(&addr)
-    }
-
-    /// True when packets from here may be replies of NAT or FullNAT.
-    #[inline]
-    #[must_use]
-    pub fn is_nat_source(&self, protocol: Protocol, addr: Addr, port: u16) -> bool {
-        self.nat_sources.contains(&(protocol, addr, port))
-    }
 }

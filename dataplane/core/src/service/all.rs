@@ -1,0 +1,272 @@
+//! All services and servers, and how they are found.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use weir_wire::Addr;
+
+use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
+use crate::local::LocalPool;
+
+use super::{Protocol, Server, ServerId, Service, ServiceId, ServiceKey};
+
+/// All services and servers.
+///
+/// A clone shares everything with its original, and a change to it copies only what it touches:
+/// control keeps one, changes it and publishes clones.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    by_key: Shards<Found>,
+    by_id: Chunks<Arc<Service>>,
+    /// Places that a service left, to be used again.
+    free: Vec<ServiceId>,
+    len: u32,
+    servers: Chunks<Server>,
+    server_count: usize,
+    virtual_addrs: Counted<Addr>,
+    /// Sources of replies that pass the director: a packet from one of these that meets no flow
+    /// here may belong to a flow of another worker.
+    nat_sources: Counted<Source>,
+    /// The addresses among `nat_sources`: fragments from there carry no port to look by.
+    nat_addrs: Counted<Addr>,
+    /// The addresses of all local pools.
+    local_addrs: Counted<Addr>,
+}
+
+/// A service and its place.
+#[derive(Clone, Debug)]
+struct Found {
+    service: Arc<Service>,
+    id: ServiceId,
+}
+
+impl Keyed for Found {
+    type Key = ServiceKey;
+
+    #[inline]
+    fn key(&self) -> ServiceKey {
+        self.service.key
+    }
+}
+
+/// Where a packet comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Source {
+    protocol: Protocol,
+    addr: Addr,
+    port: u16,
+}
+
+impl Mix for Source {
+    #[inline]
+    fn mix(&self) -> u64 {
+        mix_end(self.protocol, self.addr, self.port)
+    }
+}
+
+impl Mix for ServiceKey {
+    #[inline]
+    fn mix(&self) -> u64 {
+        mix_end(self.protocol, self.addr, self.port)
+    }
+}
+
+#[inline]
+fn mix_end(protocol: Protocol, addr: Addr, port: u16) -> u64 {
+    mix(addr, u64::from(port) << 8 | protocol as u64)
+}
+
+/// By packets.
+impl Services {
+    /// The service that packets to this address and port belong to.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, key: ServiceKey) -> Option<(ServiceId, &Service)> {
+        let found = self.by_key.find(key)?;
+        Some((found.id, &found.service))
+    }
+
+    /// The service at `id`.
+    #[inline]
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> Option<&Service> {
+        self.by_id.get(id.0 as usize).map(Arc::as_ref)
+    }
+
+    /// The real server in slot `id`.
+    #[inline]
+    #[must_use]
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.get(id.0 as usize)
+    }
+
+    /// True when some service has this virtual address.
+    #[inline]
+    #[must_use]
+    pub fn is_virtual(&self, addr: Addr) -> bool {
+        self.virtual_addrs.contains(addr)
+    }
+
+    /// True when some service has this address in its pool of local ones.
+    #[inline]
+    #[must_use]
+    pub fn is_local(&self, addr: Addr) -> bool {
+        self.local_addrs.contains(addr)
+    }
+
+    /// True when replies of NAT or FullNAT may come from this address.
+    #[inline]
+    #[must_use]
+    pub fn is_nat_addr(&self, addr: Addr) -> bool {
+        self.nat_addrs.contains(addr)
+    }
+
+    /// True when packets from here may be replies of NAT or FullNAT.
+    #[inline]
+    #[must_use]
+    pub fn is_nat_source(&self, protocol: Protocol, addr: Addr, port: u16) -> bool {
+        self.nat_sources.contains(Source {
+            protocol,
+            addr,
+            port,
+        })
+    }
+}
+
+/// By control.
+impl Services {
+    /// These services. `servers` holds every slot that a candidate or a live flow refers to.
+    ///
+    /// # Panics
+    /// As [`put`](Self::put).
+    #[must_use]
+    pub fn new(services: Vec<Service>, servers: Vec<Option<Server>>) -> Self {
+        let mut all = Self::default();
+        for (slot, server) in (0..).map(ServerId).zip(servers) {
+            all.set_server(slot, server);
+        }
+        for service in services {
+            all.put(service);
+        }
+        all
+    }
+
+    /// All services, by their place.
+    pub fn iter(&self) -> impl Iterator<Item = (ServiceId, &Service)> {
+        let services = self.by_id.iter();
+        services.map(|(at, service)| (ServiceId(at as u32), service.as_ref()))
+    }
+
+    /// All servers, by their slot.
+    pub fn servers(&self) -> impl Iterator<Item = (ServerId, &Server)> {
+        let servers = self.servers.iter();
+        servers.map(|(at, server)| (ServerId(at as u32), server))
+    }
+
+    /// How many servers there are, with those that were removed and are remembered by flows.
+    #[must_use]
+    pub fn server_count(&self) -> usize {
+        self.server_count
+    }
+
+    /// How many services there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len as usize - self.free.len()
+    }
+
+    /// True when there is no service.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds `service`, or puts it in the place of the one with its key, and fills in `position`
+    /// and `service` of its servers, whose slots are set.
+    ///
+    /// # Panics
+    /// When a candidate refers to a slot that is empty: control's mistake, found before publishing.
+    pub fn put(&mut self, service: Service) -> ServiceId {
+        let held = self.by_key.find(service.key).map(|found| found.id);
+        let id = held.unwrap_or_else(|| {
+            self.virtual_addrs.count(service.key.addr);
+            self.free.pop().unwrap_or_else(|| {
+                self.len += 1;
+                ServiceId(self.len - 1)
+            })
+        });
+        for (position, candidate) in (0..).zip(&service.servers) {
+            let slot = self.servers.get(candidate.server.0 as usize);
+            let server = slot.expect("a candidate's slot holds its server");
+            if (server.position, server.service) != (position, id) {
+                let server = Server {
+                    position,
+                    service: id,
+                    ..*server
+                };
+                *self.servers.place(candidate.server.0 as usize) = Some(server);
+            }
+        }
+        let service = Arc::new(service);
+        let before = self
+            .by_id
+            .place(id.0 as usize)
+            .replace(Arc::clone(&service));
+        let before = before.and_then(|service| service.local.clone());
+        if before != service.local {
+            each_local(&service.local, |addr| self.local_addrs.count(addr));
+            each_local(&before, |addr| self.local_addrs.uncount(addr));
+        }
+        self.by_key.put(Found { service, id });
+        id
+    }
+
+    /// Takes the service with this key out. Its servers keep their slots.
+    pub fn remove(&mut self, key: ServiceKey) {
+        if let Some(found) = self.by_key.remove(key) {
+            *self.by_id.place(found.id.0 as usize) = None;
+            self.free.push(found.id);
+            self.virtual_addrs.uncount(key.addr);
+            each_local(&found.service.local, |addr| self.local_addrs.uncount(addr));
+        }
+    }
+
+    /// Fills or empties the slot `id`.
+    pub fn set_server(&mut self, id: ServerId, server: Option<Server>) {
+        if self.server(id) == server.as_ref() {
+            return;
+        }
+        let before = core::mem::replace(self.servers.place(id.0 as usize), server);
+        self.server_count += usize::from(server.is_some());
+        self.server_count -= usize::from(before.is_some());
+        let (old, new) = (before.and_then(nat_source), server.and_then(nat_source));
+        if old == new {
+            return;
+        }
+        if let Some(source) = new {
+            self.nat_sources.count(source);
+            self.nat_addrs.count(source.addr);
+        }
+        if let Some(source) = old {
+            self.nat_sources.uncount(source);
+            self.nat_addrs.uncount(source.addr);
+        }
+    }
+}
+
+fn each_local(pool: &Option<Arc<LocalPool>>, mut on: impl FnMut(Addr)) {
+    let addrs = pool.iter().flat_map(|pool| pool.addrs());
+    addrs.for_each(|addr| on(*addr));
+}
+
+/// Where the replies of a server come from, if they pass the director.
+fn nat_source(server: Server) -> Option<Source> {
+    server.method.sees_replies().then_some(Source {
+        protocol: server.protocol,
+        addr: server.addr,
+        port: server.port,
+    })
+}
+
+#[cfg(test)]
+mod tests;
