@@ -4,11 +4,13 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
 use weir_dpdk::{Eal, EalConfig};
 
 const NR_HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
 
-/// Huge pages that are reserved while this lives; afterwards as many as before.
+/// Huge pages that are reserved while this lives; afterwards as many as before, also when a signal
+/// ends the process.
 #[derive(Debug)]
 pub(crate) struct HugePages {
     before: Option<u64>,
@@ -18,16 +20,17 @@ pub(crate) struct HugePages {
 
 impl HugePages {
     /// Reserves `count` more when this user may; else takes what there is.
-    pub(crate) fn reserve(count: u64) -> Self {
+    pub(crate) fn reserve(count: u64) -> Result<Self> {
         let before = fs::read_to_string(NR_HUGE_PAGES).ok();
         let before = before.and_then(|text| text.trim().parse::<u64>().ok());
-        let before = before.filter(|before| {
-            count > 0 && fs::write(NR_HUGE_PAGES, (before + count).to_string()).is_ok()
-        });
-        Self {
+        if let Some(before) = before {
+            at_a_signal(move || set_huge_pages(before))?;
+        }
+        let before = before.filter(|before| set_huge_pages(before + count));
+        Ok(Self {
             before,
             free: meminfo("HugePages_Free:").unwrap_or(0),
-        }
+        })
     }
 }
 
@@ -35,9 +38,36 @@ impl Drop for HugePages {
     fn drop(&mut self) {
         if let Some(before) = self.before {
             // Nothing can be done when it fails.
-            let _ = fs::write(NR_HUGE_PAGES, before.to_string());
+            set_huge_pages(before);
         }
     }
+}
+
+/// True when it could be written.
+fn set_huge_pages(count: u64) -> bool {
+    fs::write(NR_HUGE_PAGES, count.to_string()).is_ok()
+}
+
+/// Does `last` and ends the process at SIGINT or SIGTERM.
+fn at_a_signal(last: impl FnOnce() -> bool + Send + 'static) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut interrupt, mut terminate) = runtime.block_on(async {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok::<_, std::io::Error>((interrupt, signal(SignalKind::terminate())?))
+    })?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => (),
+                _ = terminate.recv() => (),
+            }
+        });
+        last();
+        std::process::exit(130);
+    });
+    Ok(())
 }
 
 /// Starts DPDK without any device; on huge pages, and says so, when there are enough of 2 MB for

@@ -176,7 +176,7 @@ fn measure(mut args: Measure) -> Result<()> {
         }
         is_there
     });
-    let pages = machine::HugePages::reserve(machine::FRAME_PAGES * 2 + args.huge_pages);
+    let pages = machine::HugePages::reserve(machine::FRAME_PAGES * 2 + args.huge_pages)?;
     let report = run(&args, &pages, CHURN_FLOWS.min(flows_max) as usize)?;
     println!("{}", report.tables()?);
     if let Some(file) = &args.json {

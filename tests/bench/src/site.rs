@@ -155,6 +155,7 @@ impl<S: Supply> Site<S> {
 
     /// All flows must be open, evenly; their clients answer the SYN ACK.
     fn establish(&mut self) -> Result<()> {
+        self.all_came_through()?;
         let (flows, open) = (
             self.desk.flows(),
             self.handle.counters().flows_created.get(),

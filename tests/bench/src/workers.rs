@@ -3,7 +3,7 @@
 //! `own` sends each worker what it owns, as RSS does where the device can; `mixed` sends each
 //! what comes, so that with two workers half of the packets have to be handed over.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,26 @@ struct Together {
     arrived: AtomicU64,
     /// Flows that were opened, by all.
     opened: AtomicU64,
+    /// By worker.
+    under_way: Vec<UnderWay>,
 }
+
+/// Frames that a worker's source gave, less those that its sink took back or that were lost: below
+/// nothing where it has finished others' frames. The sum over all workers is in hand-off rings.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct UnderWay(AtomicI64);
+
+/// Turns between two looks at what is under way.
+const TURNS_BETWEEN: u64 = 8;
+
+/// So many frames under way make a worker wait: with those of the turns until it looks again they
+/// still fit into a hand-off ring.
+const UNDER_WAY_MAX: i64 = 384;
+
+/// How long it sleeps then at a time. Asleep it takes no CPU time, so that a peer that Linux does not
+/// run just now costs it nothing.
+const SLEEP: Duration = Duration::from_micros(100);
 
 fn measure(
     mode: Mode,
@@ -115,6 +134,7 @@ fn measure(
         barrier: Barrier::new(workers.into()),
         arrived: AtomicU64::new(0),
         opened: AtomicU64::new(0),
+        under_way: (0..workers).map(|_| UnderWay::default()).collect(),
     };
     let places = mesh::<Mbuf>(workers.into()).into_iter().enumerate();
     let runs: Vec<Result<Run>> = std::thread::scope(|scope| {
@@ -217,12 +237,12 @@ fn one(
     site.visit_at_random();
     let start = Instant::now();
     while start.elapsed() < time / 5 {
-        meter.slice(|| Some(site.turn_out()));
+        meter.slice(|| Some(together.turns(&mut site)));
     }
     meter.forget();
     let (given, lost) = (site.desk.given.get(), site.hand_offs_lost());
     while start.elapsed() < time {
-        meter.slice(|| Some(site.turn_out()));
+        meter.slice(|| Some(together.turns(&mut site)));
     }
     let given = site.desk.given.get() - given;
     let lost = site.hand_offs_lost() - lost;
@@ -243,6 +263,32 @@ fn one(
 const TURNS_TO_EMPTY: u32 = 256;
 
 impl Together {
+    /// Some turns; waits when hand-off rings fill because a peer does not run. Frames sent.
+    fn turns(&self, site: &mut Site<Frames>) -> u64 {
+        let mut sent = (0..TURNS_BETWEEN).map(|_| site.turn_out()).sum();
+        if self.workers == 1 || self.tell(site) < UNDER_WAY_MAX {
+            return sent;
+        }
+        site.desk.phase.set(Phase::Rest);
+        while self.tell(site) >= UNDER_WAY_MAX {
+            std::thread::sleep(SLEEP);
+            sent += site.turn_out();
+        }
+        site.visit_at_random();
+        sent
+    }
+
+    /// Tells the others what this worker has under way; returns what all have.
+    fn tell(&self, site: &Site<Frames>) -> i64 {
+        let own = site.desk.given.get() as i64
+            - site.desk.returned.get() as i64
+            - site.hand_offs_lost() as i64;
+        let id = usize::from(site.handle.id().0);
+        self.under_way[id].0.store(own, Ordering::Relaxed);
+        let all = self.under_way.iter().map(|of| of.0.load(Ordering::Relaxed));
+        all.sum()
+    }
+
     /// Ends a step: sends nothing more, and turns until no worker has anything under way.
     fn settle(&self, site: &mut Site<Frames>, steps: &mut u64) {
         site.desk.phase.set(Phase::Rest);
@@ -250,6 +296,8 @@ impl Together {
         self.arrived.fetch_add(1, Ordering::AcqRel);
         while self.arrived.load(Ordering::Acquire) < *steps {
             site.turn();
+            // A peer may still wait for this worker to finish its frames.
+            self.tell(site);
         }
         for _ in 0..TURNS_TO_EMPTY {
             site.turn();
