@@ -1,14 +1,15 @@
 //! FullNAT: both ends are rewritten, and the server needs no route to the client.
 
-use weir_core::io::{Frame as _, PortId};
+use weir_core::flow::Tuple;
+use weir_core::io::PortId;
 use weir_core::service::{Method, Protocol};
+use weir_core::steer::Steering;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
 use weir_wire::{Addr, Headers, Mac, Parsed};
 
-use crate::world::{
-    Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, limits, server_mac,
-};
+use crate::several_workers::{by_device, deliver, workers};
+use crate::world::{Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, server_mac};
 
 fn web(net: &Net) -> Described {
     Described::web(net, Method::FullNat)
@@ -398,30 +399,6 @@ fn an_error_about_a_local_end_of_no_flow_is_linuxs() {
     world.assert_moved(&[("punted", 1)]);
 }
 
-fn workers(count: u16, services: &[Described]) -> Vec<World> {
-    let mut worlds: Vec<World> = Vec::new();
-    for id in 0..count {
-        let mut world = World::worker(id, count, limits(), services);
-        if let Some(first) = worlds.first() {
-            world.share_cursor(first, services);
-        }
-        worlds.push(world);
-    }
-    worlds
-}
-
-/// Lets every handed-off frame reach its owner; gives how many there were.
-fn deliver(worlds: &mut [World]) -> usize {
-    let mut count = 0;
-    for from in 0..worlds.len() {
-        for (to, port, frame) in std::mem::take(&mut worlds[from].out.handed_off) {
-            worlds[usize::from(to.0)].take(port, true, &[frame.bytes().to_vec()]);
-            count += 1;
-        }
-    }
-    count
-}
-
 /// The one packet that any of the workers sent.
 fn only_sent(worlds: &mut [World]) -> (PortId, Vec<u8>) {
     let mut sent: Vec<_> = worlds.iter_mut().flat_map(World::sent).collect();
@@ -431,14 +408,14 @@ fn only_sent(worlds: &mut [World]) -> (PortId, Vec<u8>) {
 
 #[test]
 fn replies_and_errors_at_any_worker_find_the_flow_and_no_local_end_is_taken_twice() {
-    for (count, net) in [2, 3, 8]
-        .into_iter()
-        .flat_map(|n| Net::both().map(|net| (n, net)))
-    {
+    let counts = [2, 3, 8].into_iter();
+    let all = counts.flat_map(|n| [Steering::from(n), by_device(n)]);
+    for (steering, net) in all.flat_map(|s| Net::both().map(|net| (s.clone(), net))) {
+        let count = steering.workers();
         let mut service = web(&net);
         service.servers = vec![(1, 80, 1)];
         service.local = (1, 5000, 5079);
-        let mut worlds = workers(count, &[service]);
+        let mut worlds = workers(steering, &[service]);
         let mut locals = std::collections::BTreeSet::new();
         let mut handed = 0;
         for n in 0..20 {
@@ -474,6 +451,37 @@ fn replies_and_errors_at_any_worker_find_the_flow_and_no_local_end_is_taken_twic
             assert_eq!((h.src, h.dst), (local.0, net.server(1)));
         }
         assert!(handed > 0, "nothing came to the wrong worker");
+    }
+}
+
+/// The director chooses local ends so that the device brings replies to the worker that has the flow.
+#[test]
+fn where_the_devices_spread_is_known_no_packet_is_handed_over() {
+    for net in Net::both() {
+        let steering = by_device(3);
+        let mut worlds = workers(steering.clone(), &[web(&net)]);
+        let mut busy = std::collections::BTreeSet::new();
+        for port in 4000..4030 {
+            let at = usize::from(steering.owner_of_request(&net.tuple(port), false).0);
+            busy.insert(at);
+            worlds[at].receive(WAN, &[net.syn(port)]);
+            let h = headers(&only_sent(&mut worlds).1);
+            let reply = Tuple {
+                src: h.dst,
+                dst: h.src,
+                src_port: h.dst_port,
+                dst_port: h.src_port,
+                protocol: Protocol::Tcp,
+            };
+            let queue = usize::from(steering.owner_of_reply_to_local(&reply).0);
+            let frame = PacketBuilder::eth(server_mac(3), LAN_MAC).ip(reply.src, reply.dst);
+            let frame = frame.tcp(80, reply.dst_port).flags(SYN | ACK);
+            worlds[queue].receive(LAN, &[frame.build()]);
+            assert_eq!(queue, at);
+            let expected = to_client(&net, port).flags(SYN | ACK);
+            assert_eq!(only_sent(&mut worlds), (WAN, expected.build()));
+        }
+        assert_eq!((deliver(&mut worlds), busy.len()), (0, 3));
     }
 }
 

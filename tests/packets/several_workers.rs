@@ -15,7 +15,8 @@ use crate::world::{Described, LAN, Net, ROUTER_MAC, WAN, WAN_MAC, World, limits}
 
 const METHODS: [Method; 3] = [Method::Nat, Method::Dr, Method::Tun];
 
-fn workers(steering: impl Into<Steering>, services: &[Described]) -> Vec<World> {
+/// The workers of one director.
+pub(crate) fn workers(steering: impl Into<Steering>, services: &[Described]) -> Vec<World> {
     let steering: Steering = steering.into();
     let mut worlds: Vec<World> = Vec::new();
     for id in 0..steering.workers() {
@@ -29,7 +30,7 @@ fn workers(steering: impl Into<Steering>, services: &[Described]) -> Vec<World> 
 }
 
 /// Workers on devices whose RSS is known.
-fn by_device(workers: u16) -> Steering {
+pub(crate) fn by_device(workers: u16) -> Steering {
     let hashed = Hashed {
         tcp_v4: Fields::AddressesAndPorts,
         tcp_v6: Fields::AddressesAndPorts,
@@ -47,14 +48,17 @@ fn by_device(workers: u16) -> Steering {
     steering
 }
 
-/// Lets every handed-off frame reach its owner.
-fn deliver(worlds: &mut [World]) {
+/// Lets every handed-off frame reach its owner; gives how many there were.
+pub(crate) fn deliver(worlds: &mut [World]) -> usize {
+    let mut count = 0;
     for from in 0..worlds.len() {
         for (to, port, frame) in std::mem::take(&mut worlds[from].out.handed_off) {
             let frame: MemFrame = frame;
             worlds[usize::from(to.0)].take(port, true, &[frame.bytes().to_vec()]);
+            count += 1;
         }
     }
+    count
 }
 
 fn owner_of(net: &Net, port: u16, count: u16) -> usize {

@@ -181,9 +181,13 @@ impl<F: Frame> Director<F> {
     }
 
     /// How a request of `flow` goes on; none when its server's slot is empty, which control sees to
-    /// that it is not while a flow remembers it.
+    /// that it is not while a flow remembers it, or when it has lost its local end, which only a
+    /// client that took this end for its own address could do.
     fn to_server(&self, flow: &Flow) -> Option<ToServer> {
         let server = self.snapshot.services.server(flow.server())?;
+        if flow.method() == Method::FullNat && flow.local().is_none() {
+            return None;
+        }
         Some(ToServer {
             server: flow.server(),
             method: flow.method(),

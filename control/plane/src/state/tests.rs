@@ -4,7 +4,7 @@ use weir_core::service::ServerId;
 use weir_model::api::ServerState;
 
 use crate::reload::Refused;
-use crate::testing::{SERVERS, config_file, service, state, worker};
+use crate::testing::{SERVERS, config_file, fullnat_service, service, state, worker};
 
 #[test]
 fn the_first_publication_has_the_services() {
@@ -14,6 +14,21 @@ fn the_first_publication_has_the_services() {
     assert_eq!(snapshot.epoch, 1);
     assert_eq!(snapshot.services.len(), 1);
     assert_eq!(state.status().epoch, 1);
+}
+
+#[test]
+fn a_fullnat_service_is_published_with_its_local_ends_and_a_reload_changes_them() {
+    let worker = worker(0);
+    let mut state = state(&fullnat_service(80, 10), vec![worker.clone()]);
+    let ports = || {
+        let snapshot = worker.adopt_newest().expect("one was published");
+        let service = &snapshot.services.list()[0];
+        service.local.as_ref().expect("it has some").ports()
+    };
+    assert_eq!(ports(), 10);
+    let wanted = config_file(&fullnat_service(80, 20));
+    state.apply(wanted).expect("it is valid");
+    assert_eq!(ports(), 20);
 }
 
 #[test]
