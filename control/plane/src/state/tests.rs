@@ -22,7 +22,7 @@ fn a_fullnat_service_is_published_with_its_local_ends_and_a_reload_changes_them(
     let mut state = state(&fullnat_service(80, 10), vec![worker.clone()]);
     let ports = || {
         let snapshot = worker.adopt_newest().expect("one was published");
-        let service = &snapshot.services.list()[0];
+        let (_, service) = snapshot.services.iter().next().expect("one");
         service.local.as_ref().expect("it has some").ports()
     };
     assert_eq!(ports(), 10);
