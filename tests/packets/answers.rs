@@ -111,23 +111,6 @@ fn an_exhausted_pool_costs_the_answer_only() {
 }
 
 #[test]
-fn a_full_table_refuses_new_flows_and_keeps_the_old() {
-    let net = Net::v4();
-    let mut limits = crate::world::limits();
-    limits.flows = 2;
-    let mut world = World::worker(0, 1, limits, &[Described::web(&net, Method::Dr)]);
-    world.receive(WAN, &[net.syn(1), net.syn(2), net.syn(3)]);
-    assert_eq!(world.sent().len(), 2);
-    world.receive(WAN, &[net.segment(1, ACK)]);
-    assert_eq!(world.sent().len(), 1);
-    assert!(
-        world
-            .moved()
-            .contains(&("drop.flow_table_full".to_owned(), 1))
-    );
-}
-
-#[test]
 fn udp_services_do_not_take_tcp() {
     let net = Net::v4();
     let mut service = Described::web(&net, Method::Dr);

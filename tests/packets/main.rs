@@ -8,6 +8,7 @@ mod errors;
 mod fullnat;
 mod nat;
 mod neighbours;
+mod overflow;
 mod several_workers;
 mod states;
 mod tun;

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use weir_core::counters::{Counter, DropReason, WorkerCounters};
+use weir_core::counters::{Counter, DropReason, Overflow, WorkerCounters};
 use weir_core::director::{Director, Limits};
 use weir_core::flow::{Timeouts, Tuple};
 use weir_core::io::{Burst, PortId, WorkerId};
 use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
+use weir_core::schedule::consistent::Consistent;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
@@ -121,6 +122,8 @@ pub(crate) struct Described {
     pub(crate) servers: Vec<(u8, u16, u32)>,
     /// How many local addresses FullNAT has, and the first and last port of each.
     pub(crate) local: (u8, u16, u16),
+    /// New flows a second, 0 for as many as come.
+    pub(crate) new_flows_max: u32,
 }
 
 impl Described {
@@ -136,6 +139,7 @@ impl Described {
             method,
             servers: vec![(1, 80, 1), (2, 80, 1), (3, 80, 1)],
             local: (2, 1024, 65535),
+            new_flows_max: 0,
         }
     }
 }
@@ -162,6 +166,8 @@ pub(crate) fn limits() -> Limits {
     Limits {
         flows: 1000,
         flows_v6: 1000,
+        half_open: 1000,
+        services: 32,
         servers: 32,
         punt_per_second: 1000,
         punt_reserved_percent: 25,
@@ -250,6 +256,7 @@ impl World {
         let is_v4 = described.key.addr.is_v4();
         let net = if is_v4 { Net::v4() } else { Net::v6() };
         let mut candidates = Vec::new();
+        let mut ends = Vec::new();
         // IPVS's list: the server added last comes first.
         for &(n, port, weight) in described.servers.iter().rev() {
             let is_available = !removed.contains(&n);
@@ -268,6 +275,7 @@ impl World {
                     server: ServerId(n.into()),
                     weight,
                 });
+                ends.push((net.server(n), port, weight));
             }
         }
         Service {
@@ -278,6 +286,8 @@ impl World {
             servers: candidates.into(),
             departed: [].into(),
             by_client: described.method == Method::Nat,
+            consistent: Arc::new(Consistent::new(&ends)),
+            new_flows_max: described.new_flows_max,
             local: (described.method == Method::FullNat).then(|| {
                 let (count, first, last) = described.local;
                 let addrs: Vec<Addr> = (0..count).map(|n| net.local(n)).collect();
@@ -423,6 +433,10 @@ fn names(counters: &WorkerCounters) -> BTreeMap<String, u64> {
     for reason in DropReason::ALL {
         all.insert(format!("drop.{}", reason.label()), counters.drops(*reason));
     }
+    for cause in Overflow::ALL {
+        let name = format!("not_kept.{}", cause.label());
+        all.insert(name, counters.not_kept(cause));
+    }
     let mut add = |name: &str, counter: &Counter| {
         all.insert(name.to_owned(), counter.get());
     };
@@ -436,6 +450,8 @@ fn names(counters: &WorkerCounters) -> BTreeMap<String, u64> {
     add("fragments_sent", &counters.fragments_sent);
     add("flows_created", &counters.flows_created);
     add("flows_expired", &counters.flows_expired);
+    add("stateless", &counters.stateless);
+    add("adopted", &counters.adopted);
     for (n, server) in counters.servers.iter().enumerate() {
         add(&format!("rs{n}.connections"), &server.connections);
         add(&format!("rs{n}.packets_in"), &server.packets_in);

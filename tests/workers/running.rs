@@ -110,6 +110,8 @@ fn limits() -> Limits {
     Limits {
         flows: 100_000,
         flows_v6: 16,
+        half_open: 100_000,
+        services: 1,
         servers: SLOTS.into(),
         punt_per_second: 10_000_000,
         punt_reserved_percent: 0,
@@ -199,6 +201,8 @@ impl Running {
             servers: candidates.into(),
             departed: [].into(),
             by_client: self.method == Method::Nat,
+            consistent: Arc::default(),
+            new_flows_max: 0,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())

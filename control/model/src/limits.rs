@@ -10,6 +10,10 @@ pub struct Limits {
     /// IPv6 flows one worker can hold besides, 183 bytes each; 1 024 to 67 108 864, default a
     /// quarter of `flows_per_worker`.
     pub flows_v6_per_worker: u32,
+    /// TCP flows whose handshake is not complete that one worker keeps; 1 to 67 108 864, default a
+    /// quarter of `flows_per_worker`. More of them are forwarded and not kept. When raised, a SYN
+    /// flood takes more of the table.
+    pub half_open_per_worker: u32,
     /// Services; 1 to 65 535, default 4 096.
     pub services: u32,
     /// Real servers of all services together; 1 to 1 048 576, default 65 536.
@@ -63,6 +67,12 @@ impl Limits {
         let limits = Limits {
             flows_per_worker: flows_v4,
             flows_v6_per_worker: s.number("flows_v6_per_worker", "flows", quarter, flows),
+            half_open_per_worker: s.number(
+                "half_open_per_worker",
+                "flows",
+                quarter,
+                1..=67_108_864,
+            ),
             services: s.number("services", "services", 4096, 1..=65_535),
             servers: s.number("servers", "real servers", 65_536, 1..=1_048_576),
             punt_packets_per_second: s.number(

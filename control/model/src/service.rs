@@ -86,6 +86,9 @@ pub struct Service {
     pub local_addresses: Vec<IpAddr>,
     /// The ports of each of these addresses that are used; default 1024 to 65 535.
     pub local_ports: PortRange,
+    /// New flows a second that each worker keeps, 0 to 100 000 000; default 0: as many as come. More
+    /// of them are forwarded to a server chosen by consistent hash and not kept.
+    pub new_flows_per_second_max: u32,
     /// Its servers in the order of the file, which is the order in which they are added: the
     /// schedulers of LVS begin with the newest, that is the last one.
     pub servers: Vec<Server>,
@@ -275,6 +278,12 @@ impl Service {
         let name = s.optional("name", label);
         let local = s.placed_texts("local_addresses", |text| unicast(text, "a local end"));
         let local_ports = s.text("local_ports", PortRange::LOCAL_DEFAULT, port_range);
+        let new_flows = s.number(
+            "new_flows_per_second_max",
+            "new flows a second",
+            0,
+            0..=100_000_000,
+        );
         let servers: Vec<_> = s
             .sections("server")
             .into_iter()
@@ -292,6 +301,7 @@ impl Service {
             name,
             local_addresses: local.into_iter().map(|placed| placed.value).collect(),
             local_ports,
+            new_flows_per_second_max: new_flows,
             servers: servers.into_iter().map(|(_, server)| server).collect(),
         };
         Some(Placed { path, value })

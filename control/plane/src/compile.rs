@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::{HashMap, HashSet};
 use weir_core::flow::Timeouts;
 use weir_core::local::LocalPool;
+use weir_core::schedule::consistent::Consistent;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
@@ -48,6 +49,8 @@ struct Held {
     by_client: bool,
     /// What stands for clients at its FullNAT servers.
     local: Option<Arc<LocalPool>>,
+    /// As the configuration has it.
+    new_flows_max: u32,
     /// In the order of their addition: IPVS's list from its end to its head.
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
@@ -301,6 +304,7 @@ impl Held {
             generation: 1,
             by_client: false,
             local: None,
+            new_flows_max: 0,
             list: Vec::new(),
             departed: Vec::new(),
             retired: Totals::default(),
@@ -321,6 +325,7 @@ impl Held {
     fn see_methods(&mut self, wanted: &weir_model::Service) {
         let mut methods = wanted.servers.iter().map(|server| server.method);
         self.by_client |= methods.any(|method| method == weir_model::Method::Nat);
+        self.new_flows_max = wanted.new_flows_per_second_max;
         let pool = local_pool(wanted);
         if self.local != pool {
             self.local = pool;
@@ -418,7 +423,18 @@ impl Held {
             departed: self.departed.clone().into(),
             by_client: self.by_client,
             local: self.local.clone(),
+            consistent: Arc::new(self.consistent()),
+            new_flows_max: self.new_flows_max,
         }
+    }
+
+    /// In the order of the workers' list.
+    fn consistent(&self) -> Consistent {
+        let servers = self.list.iter().rev().map(|entry| {
+            let ServerKey { address, port } = entry.key;
+            (Addr::from(address), port, u32::from(entry.weight))
+        });
+        Consistent::new(&servers.collect::<Vec<_>>())
     }
 }
 

@@ -109,6 +109,7 @@ impl Edit<'_> {
         self.old.scheduler == self.new.scheduler
             && self.old.name == self.new.name
             && !self.is_other_pool()
+            && self.old.new_flows_per_second_max == self.new.new_flows_per_second_max
             && self.removed.is_empty()
             && self.edited.is_empty()
             && self.added.is_empty()
@@ -196,6 +197,8 @@ fn tell(told: &mut Sentences, edit: &Edit<'_>) {
     lists(told, &old.local_addresses, &new.local_addresses, address);
     let ports = || what() + ": local_ports";
     value(told, ports, old.local_ports, new.local_ports);
+    let (was, is) = (old.new_flows_per_second_max, new.new_flows_per_second_max);
+    value(told, || what() + ": new_flows_per_second_max", was, is);
     for server in &edit.removed {
         told.push(|| format!("{}: server {} removed", what(), server.key()));
     }

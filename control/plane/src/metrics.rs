@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use weir_core::counters::{DropReason, WorkerCounters};
+use weir_core::counters::{DropReason, Overflow, WorkerCounters};
 use weir_model::api::{ServerState, ServerView, ServiceView, Services, Stats};
 use weir_worker::Handle;
 
@@ -128,6 +128,15 @@ impl Readings {
             "Raised with every change that was published to the workers.",
         )
         .set(&Labels::new(), self.epoch as f64)?;
+        let mut not_kept = page.counter(
+            "weir_flows_not_kept_total",
+            "New flows that were forwarded without being kept, by cause: table_full, half_open, rate.",
+        );
+        for cause in Overflow::ALL {
+            let labels = Labels::new().with("cause", cause.label());
+            let counts = self.workers.iter().map(|w| w.counters().not_kept(cause));
+            not_kept.set(&labels, counts.sum::<u64>() as f64)?;
+        }
         let mut drops = page.counter(
             "weir_dropped_packets_total",
             "Packets that were not forwarded, by reason; GET /v1/drops explains each.",
@@ -332,6 +341,16 @@ const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
         c.flows_expired.get() as f64
     }),
     (
+        "weir_flows_adopted_total",
+        "Flows made of connections that began while flows were not kept.",
+        |c| c.adopted.get() as f64,
+    ),
+    (
+        "weir_worker_stateless_packets_total",
+        "Packets forwarded without a flow, to a server chosen by consistent hash.",
+        |c| c.stateless.get() as f64,
+    ),
+    (
         "weir_worker_turns_total",
         "Turns of the worker's loop.",
         |c| c.turns.get() as f64,
@@ -358,6 +377,11 @@ const WORKER_GAUGES: &[CounterOf<Handle>] = &[
         "weir_flow_table_capacity",
         "Flows that the worker can hold.",
         |worker| worker.flows_max() as f64,
+    ),
+    (
+        "weir_flows_half_open",
+        "TCP flows now whose handshake is not complete; compare limits.half_open_per_worker.",
+        |worker| worker.counters().half_open.get() as f64,
     ),
     (
         "weir_worker_longest_turn_seconds",

@@ -171,6 +171,8 @@ fn worker(went: Arc<Went>) -> Worker<Clients> {
         limits: Limits {
             flows: 4096,
             flows_v6: 1024,
+            half_open: 1024,
+            services: 32_768,
             servers: SLOTS,
             punt_per_second: 1000,
             punt_reserved_percent: 25,

@@ -47,6 +47,8 @@ fn worker(
         limits: Limits {
             flows: limits.flows_per_worker as usize,
             flows_v6: limits.flows_v6_per_worker as usize,
+            half_open: limits.half_open_per_worker as usize,
+            services: limits.services as usize,
             servers: limits.servers as usize,
             punt_per_second: limits.punt_packets_per_second,
             punt_reserved_percent: limits.punt_reserved_percent,

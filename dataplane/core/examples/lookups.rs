@@ -117,6 +117,8 @@ fn all(services: u32) -> Services {
             servers: servers.into(),
             departed: [].into(),
             by_client: true,
+            consistent: Arc::default(),
+            new_flows_max: 0,
             local: None,
         }
     });

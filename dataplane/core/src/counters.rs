@@ -84,7 +84,7 @@ drop_reasons! {
     NoServer = "no_server", "The service has no usable real server; the client was told.";
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
-    FlowTableFull = "flow_table_full", "No room for another flow: raise limits.flows_per_worker.";
+    FlowTableFull = "flow_table_full", "A new flow was not kept (weir_flows_not_kept_total tells why), and FullNAT cannot forward without one.";
     LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
     NeighbourQueueFull = "neighbour_queue_full", "Too many packets waited for the same neighbour; the oldest is given up.";
@@ -97,6 +97,34 @@ drop_reasons! {
     NoBuffer = "no_buffer", "No packet buffer or no headroom to build a packet: raise limits.packet_buffers.";
     TransmitFull = "transmit_full", "The port's transmit queue was full.";
     PortGone = "port_gone", "The packet should leave by a port that does not exist.";
+}
+
+/// Why a new flow was not kept. Its packets are forwarded all the same, to a server chosen by
+/// consistent hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Overflow {
+    /// The flow table has no room.
+    Table,
+    /// So many handshakes are open as `limits.half_open_per_worker` allows: a SYN flood.
+    HalfOpen,
+    /// The service's `new_flows_per_second_max` is used up.
+    Rate,
+}
+
+impl Overflow {
+    /// All of them, in the order of their counters.
+    pub const ALL: [Self; 3] = [Self::Table, Self::HalfOpen, Self::Rate];
+
+    /// The value of the `cause` label in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Table => "table_full",
+            Self::HalfOpen => "half_open",
+            Self::Rate => "rate",
+        }
+    }
 }
 
 /// Counters of one real server on one worker.
@@ -164,6 +192,14 @@ pub struct WorkerCounters {
     pub flows_created: Counter,
     /// Flows that timed out since start.
     pub flows_expired: Counter,
+    /// New flows that were not kept, by [`Overflow`].
+    not_kept: [Counter; Overflow::ALL.len()],
+    /// Packets that were forwarded without a flow.
+    pub stateless: Counter,
+    /// Flows made of connections that began while flows were not kept.
+    pub adopted: Counter,
+    /// TCP flows now whose handshake is not complete.
+    pub half_open: Counter,
     /// Turns of the worker loop.
     pub turns: Counter,
     /// Turns in which there was a packet.
@@ -197,6 +233,10 @@ impl WorkerCounters {
             flows: Counter::default(),
             flows_created: Counter::default(),
             flows_expired: Counter::default(),
+            not_kept: core::array::from_fn(|_| Counter::default()),
+            stateless: Counter::default(),
+            adopted: Counter::default(),
+            half_open: Counter::default(),
             turns: Counter::default(),
             turns_busy: Counter::default(),
             turn_longest_ns: Counter::default(),
@@ -223,6 +263,18 @@ impl WorkerCounters {
     pub fn packets_received(&self) -> u64 {
         let ports = self.ports.iter();
         ports.map(|port| port.packets_received.get()).sum()
+    }
+
+    /// Counts one new flow that was not kept.
+    #[inline]
+    pub(crate) fn count_not_kept(&self, cause: Overflow) {
+        self.not_kept[cause as usize].add(1);
+    }
+
+    /// New flows that were not kept for this cause so far.
+    #[must_use]
+    pub fn not_kept(&self, cause: Overflow) -> u64 {
+        self.not_kept[cause as usize].get()
     }
 
     /// The counters of `port`, if there is such a port.

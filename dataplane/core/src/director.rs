@@ -21,6 +21,7 @@ use crate::local::LocalEnds;
 use crate::next_hop::park::Park;
 use crate::next_hop::{Hop, NextHop};
 use crate::note::{Note, PuntClass, Verdict};
+use crate::overflow::Overflowing;
 use crate::plain::{Found, Target};
 use crate::service::ServerId;
 use crate::snapshot::Snapshot;
@@ -35,6 +36,10 @@ pub struct Limits {
     pub flows: usize,
     /// IPv6 flows in the table.
     pub flows_v6: usize,
+    /// TCP flows whose handshake is not complete.
+    pub half_open: usize,
+    /// Services.
+    pub services: usize,
     /// Real-server slots.
     pub servers: usize,
     /// Packets a second for Linux.
@@ -69,6 +74,7 @@ pub struct Director<F> {
     /// Identification of the next outer header that may be fragmented.
     pub(crate) next_ip_id: u16,
     punts: Limiter,
+    pub(crate) overflow: Overflowing,
     /// By server.
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
@@ -142,6 +148,7 @@ impl<F: Frame> Director<F> {
             errors: Limiter::new(limits.icmp_per_second, 0),
             next_ip_id: seed[0] as u16,
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
+            overflow: Overflowing::new(limits.half_open, limits.services),
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
@@ -186,7 +193,7 @@ impl<F: Frame> Director<F> {
                 self.pass_other(now, port, is_handed_off, found, note, frame, outlet);
             }
         }
-        self.settle();
+        self.settle(now);
         self.counters
             .forwarded
             .add(core::mem::take(&mut self.passed));
@@ -312,6 +319,14 @@ impl<F: Frame> Director<F> {
                 self.make_target(now, to.server);
             }
             Verdict::Reply(from) => way.reply(frame, from),
+            Verdict::StatelessRequest(to) => {
+                way.count_stateless(to.server);
+                way.request(frame, to);
+            }
+            Verdict::StatelessReply(from) => {
+                way.director.counters.stateless.add(1);
+                way.reply(frame, from);
+            }
             Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
             Verdict::ErrorToClient(from) => way.error_to_client(frame, from),
             Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
@@ -403,7 +418,9 @@ impl<F: Frame> Director<F> {
             counters.flows_expired.add(1);
             crate::track::uncount(counters, &ended.0);
         });
+        self.overflow.keep_house(now);
         self.counters.flows.set(self.flows.len() as u64);
+        self.counters.half_open.set(self.flows.half_open() as u64);
         self.park.expire(now, |port, frame| {
             counters.count_drop(DropReason::NeighbourTimeout);
             outlet.dropped(DropReason::NeighbourTimeout, port, &frame);

@@ -28,6 +28,7 @@ pub mod local;
 pub mod next_hop;
 mod note;
 mod open;
+mod overflow;
 mod plain;
 pub mod schedule;
 pub mod service;

@@ -33,6 +33,10 @@ pub(crate) enum Verdict {
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
     Reply(FromServer),
+    /// As a request, without a flow.
+    StatelessRequest(ToServer),
+    /// As a reply, without a flow.
+    StatelessReply(FromServer),
     /// An ICMP error about a packet that went to the client: on to the real server.
     ErrorToServer(ToServer),
     /// An ICMP error about a packet that went to the real server: on to the client.

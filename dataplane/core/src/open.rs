@@ -2,8 +2,9 @@
 
 use weir_wire::{Addr, tcp_flag};
 
-use crate::counters::DropReason;
+use crate::counters::{DropReason, Overflow};
 use crate::director::Director;
+use crate::flow::table::Full;
 use crate::flow::{FlowId, NewFlow, Tuple};
 use crate::io::{Frame, WorkerId};
 use crate::note::{PuntClass, Verdict};
@@ -37,20 +38,14 @@ impl<F: Frame> Director<F> {
         is_handed_off: bool,
     ) -> Result<FlowId, Verdict> {
         let services = &self.snapshot.services;
-        let Some((_, service)) = services.find(tuple.service_key()) else {
-            let is_reply = services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port);
-            let owner = self.owner_of_reply(tuple);
-            return Err(if is_reply && owner != self.id && !is_handed_off {
-                Verdict::HandOff(owner)
-            } else {
-                Verdict::Punt(punt_class(tuple))
-            });
+        let Some((service_id, service)) = services.find(tuple.service_key()) else {
+            return Err(self.of_no_service(now, tuple, is_handed_off));
         };
         let owner = self.steering.owner_of_request(tuple, service.by_client);
         if owner != self.id && !is_handed_off {
             return Err(Verdict::HandOff(owner));
         }
-        if !starts {
+        if !starts && !self.overflow.is_on(now) {
             return Err(Verdict::Refuse(DropReason::NoFlow));
         }
         // Linux takes no packet from its own address off a wire either (RFC 1812 §5.3.8). From a
@@ -58,7 +53,16 @@ impl<F: Frame> Director<F> {
         if self.snapshot.network.is_local(tuple.src) || services.is_local(tuple.src) {
             return Err(Verdict::Drop(DropReason::Martian));
         }
-        let picked = Scheduler::pick(service, services);
+        if !starts {
+            return self.adopt_flow(now, tuple, service_id);
+        }
+        let new_flows_max = service.new_flows_max;
+        if let Some(cause) = self.has_no_room(now, tuple, service_id, new_flows_max) {
+            return Err(self.not_kept(now, tuple, service_id, cause));
+        }
+        let services = &self.snapshot.services;
+        let service = services.service(service_id);
+        let picked = service.and_then(|service| Scheduler::pick(service, services));
         let picked = picked.and_then(|id| Some((id, *services.server(id)?)));
         let Some((id, server)) = picked else {
             return Err(Verdict::Refuse(DropReason::NoServer));
@@ -70,7 +74,24 @@ impl<F: Frame> Director<F> {
                 .ok_or(Verdict::Drop(DropReason::LocalPortsExhausted))?,
             _ => client,
         };
-        self.keep(now, tuple, id, &server, reply_to)
+        let kept = self.keep(now, tuple, id, &server, reply_to);
+        kept.map_err(|Full| self.not_kept(now, tuple, service_id, Overflow::Table))
+    }
+
+    /// What becomes of a packet that is for no service: a reply whose flow another worker has, one
+    /// without a flow, or Linux's business.
+    fn of_no_service(&self, now: Tick, tuple: &Tuple, is_handed_off: bool) -> Verdict {
+        let services = &self.snapshot.services;
+        if services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port) {
+            let owner = self.owner_of_reply(tuple);
+            if owner != self.id && !is_handed_off {
+                return Verdict::HandOff(owner);
+            }
+            if let Some(from) = self.stateless_reply(now, tuple) {
+                return Verdict::StatelessReply(from);
+            }
+        }
+        Verdict::Punt(punt_class(tuple))
     }
 
     /// A free local end for a new flow to a FullNAT server.
@@ -91,14 +112,14 @@ impl<F: Frame> Director<F> {
     }
 
     /// Keeps a flow to a server that replies, if replies pass, to `reply_to`.
-    fn keep(
+    pub(crate) fn keep(
         &mut self,
         now: Tick,
         tuple: &Tuple,
         id: ServerId,
         server: &Server,
         reply_to: (Addr, u16),
-    ) -> Result<FlowId, Verdict> {
+    ) -> Result<FlowId, Full> {
         let sees_replies = server.method.sees_replies();
         let flow = NewFlow {
             request: *tuple,
@@ -107,12 +128,11 @@ impl<F: Frame> Director<F> {
             method: server.method,
             expires: now.after(self.snapshot.settings.timeouts.new),
         };
-        let inserted = match server.method {
+        let kept = match server.method {
             // The next new flow asks the table which local ends are taken.
-            Method::FullNat => self.flows.insert(&flow),
-            _ => self.flows.insert_unsettled(&flow),
+            Method::FullNat => self.flows.insert(&flow)?,
+            _ => self.flows.insert_unsettled(&flow)?,
         };
-        let kept = inserted.map_err(|_| Verdict::Drop(DropReason::FlowTableFull))?;
         self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {
             counters.connections.add(1);
@@ -121,13 +141,15 @@ impl<F: Frame> Director<F> {
         Ok(kept)
     }
 
-    /// Gives the flows that began in this burst their replies' entries. Whose reply finds no place
-    /// is forgotten.
-    pub(crate) fn settle(&mut self) {
-        let counters = &self.counters;
+    /// Gives the flows that began in this burst their replies' entries. A flow whose reply finds no
+    /// place is forgotten: it goes on as one that was not kept.
+    pub(crate) fn settle(&mut self, now: Tick) {
+        let (counters, overflow) = (&self.counters, &mut self.overflow);
+        let lifetime = self.snapshot.settings.timeouts.longest();
         self.flows.settle(|flow| {
             crate::track::uncount(counters, flow);
-            counters.count_drop(DropReason::FlowTableFull);
+            counters.count_not_kept(Overflow::Table);
+            overflow.turn_on(now.after(lifetime));
         });
     }
 

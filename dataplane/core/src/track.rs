@@ -28,7 +28,7 @@ impl<F: Frame> Director<F> {
                 return Verdict::Drop(DropReason::ServerRemoved);
             }
             if flow.may_be_reused() && starts_flow(&tuple, headers.tcp_flags) {
-                self.settle();
+                self.settle(now);
                 // That may have pushed the flow to another place.
                 if let Some((id, _)) = self.flows.find(&tuple, self.flows.hash(&tuple)) {
                     let ended = self.flows.remove(id);

@@ -115,6 +115,8 @@ pub(crate) fn limits(flows: usize) -> Limits {
     Limits {
         flows,
         flows_v6: 1024,
+        half_open: flows,
+        services: 1,
         servers: usize::from(SERVERS),
         punt_per_second: 1000,
         punt_reserved_percent: 25,
@@ -183,6 +185,8 @@ fn service(method: Method) -> Service {
         servers: candidates.into(),
         departed: [].into(),
         by_client: true,
+        consistent: Arc::default(),
+        new_flows_max: 0,
         local: (method == Method::FullNat).then(local_pool),
     }
 }

@@ -30,6 +30,12 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
+    /// How long a connection of which nothing is known may still be alive.
+    #[must_use]
+    pub fn longest(&self) -> u32 {
+        self.tcp.iter().copied().fold(self.udp, u32::max)
+    }
+
     /// With the three that `ipvsadm --set` changes, in seconds: `tcp` is ESTABLISHED only and
     /// `tcp_fin` FIN_WAIT only, as in the kernel.
     #[must_use]

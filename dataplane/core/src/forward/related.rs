@@ -137,6 +137,12 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         parse_embedded(frame.bytes(), at, usize::from(self.headers.end))
     }
 
+    /// A packet that is forwarded without a flow.
+    pub(crate) fn count_stateless(&mut self, server: ServerId) {
+        self.director.counters.stateless.add(1);
+        self.count(server);
+    }
+
     /// A relayed error counts as a packet of its server, as in the kernel.
     fn count(&self, server: ServerId) {
         if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {

@@ -4,6 +4,7 @@
 //! server added last. A scheduler keeps where it stands in one atomic word shared by all workers,
 //! so that the sequence is the kernel's whichever worker a flow meets.
 
+pub mod consistent;
 mod rr;
 mod wrr;
 

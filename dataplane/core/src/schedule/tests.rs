@@ -41,6 +41,8 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         servers: candidates.into(),
         departed: [].into(),
         by_client: false,
+        consistent: Arc::default(),
+        new_flows_max: 0,
         local: None,
     };
     Services::new(vec![service], slots)

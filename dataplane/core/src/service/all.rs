@@ -26,7 +26,7 @@ pub struct Services {
     virtual_addrs: Counted<Addr>,
     /// Sources of replies that pass the director: a packet from one of these that meets no flow
     /// here may belong to a flow of another worker.
-    nat_sources: Counted<Source>,
+    nat_sources: Shards<NatSource>,
     /// The addresses among `nat_sources`: fragments from there carry no port to look by.
     nat_addrs: Counted<Addr>,
     /// The addresses of all local pools.
@@ -46,6 +46,43 @@ impl Keyed for Found {
     #[inline]
     fn key(&self) -> ServiceKey {
         self.service.key
+    }
+}
+
+/// Where replies come from, and of which servers.
+#[derive(Clone, Copy, Debug)]
+struct NatSource {
+    source: Source,
+    servers: u32,
+    /// Their slots, XORed: of a single server its slot.
+    slots: u32,
+}
+
+impl Keyed for NatSource {
+    type Key = Source;
+
+    #[inline]
+    fn key(&self) -> Source {
+        self.source
+    }
+}
+
+impl NatSource {
+    fn with(self, id: ServerId) -> Self {
+        Self {
+            servers: self.servers + 1,
+            slots: self.slots ^ id.0,
+            ..self
+        }
+    }
+
+    fn without(self, id: ServerId) -> Option<Self> {
+        let servers = self.servers - 1;
+        (servers > 0).then_some(Self {
+            servers,
+            slots: self.slots ^ id.0,
+            ..self
+        })
     }
 }
 
@@ -125,11 +162,26 @@ impl Services {
     #[inline]
     #[must_use]
     pub fn is_nat_source(&self, protocol: Protocol, addr: Addr, port: u16) -> bool {
-        self.nat_sources.contains(Source {
+        let source = Source {
             protocol,
             addr,
             port,
-        })
+        };
+        self.nat_sources.find(source).is_some()
+    }
+
+    /// The server whose packets come from here; none when it is a server of several services, or of
+    /// none whose replies pass the director.
+    #[must_use]
+    pub fn nat_server(&self, protocol: Protocol, addr: Addr, port: u16) -> Option<&Server> {
+        let source = Source {
+            protocol,
+            addr,
+            port,
+        };
+        let found = self.nat_sources.find(source)?;
+        let only = (found.servers == 1).then_some(ServerId(found.slots))?;
+        self.server(only)
     }
 }
 
@@ -244,11 +296,20 @@ impl Services {
             return;
         }
         if let Some(source) = new {
-            self.nat_sources.count(source);
+            let none = NatSource {
+                source,
+                servers: 0,
+                slots: 0,
+            };
+            let held = self.nat_sources.find(source).copied().unwrap_or(none);
+            self.nat_sources.put(held.with(id));
             self.nat_addrs.count(source.addr);
         }
         if let Some(source) = old {
-            self.nat_sources.uncount(source);
+            let held = self.nat_sources.remove(source);
+            if let Some(left) = held.and_then(|held| held.without(id)) {
+                self.nat_sources.put(left);
+            }
             self.nat_addrs.uncount(source.addr);
         }
     }

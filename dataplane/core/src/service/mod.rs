@@ -12,6 +12,7 @@ use weir_wire::{Addr, protocol};
 
 use crate::local::LocalPool;
 use crate::schedule::Scheduler;
+use crate::schedule::consistent::Consistent;
 use crate::sync::AtomicU64;
 
 pub use all::Services;
@@ -147,4 +148,8 @@ pub struct Service {
     pub by_client: bool,
     /// What stands for clients at its FullNAT servers; none when it has no such servers.
     pub local: Option<Arc<LocalPool>>,
+    /// Which server a packet goes to whose flow finds no place.
+    pub consistent: Arc<Consistent>,
+    /// New flows a second that each worker keeps; 0: as many as come.
+    pub new_flows_max: u32,
 }
