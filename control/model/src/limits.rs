@@ -5,7 +5,7 @@ use crate::reader::Section;
 /// `[limits]`: every table is allocated at start, so none of it changes on a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// IPv4 flows one worker can hold, 80 bytes each; 1 024 to 67 108 864, default 1 000 000.
+    /// IPv4 flows one worker can hold, 100 bytes each; 1 024 to 67 108 864, default 1 000 000.
     pub flows_per_worker: u32,
     /// IPv6 flows one worker can hold besides, 183 bytes each; 1 024 to 67 108 864, default a
     /// quarter of `flows_per_worker`.

@@ -184,8 +184,12 @@ impl<F: Frame> Director<F> {
             counters.bytes_received.add(bytes as u64);
         }
         // 2. Keys to flows.
+        let mut all_at_home = true;
         for found in &mut *found {
-            self.find_plain(found);
+            all_at_home &= self.find_plain(found);
+        }
+        if !all_at_home {
+            self.find_away(found);
         }
         // 3. In the order of arrival: flows begin, move on and end; packets are rewritten and leave.
         for (frame, (found, note)) in burst.drain(..).zip(found.iter().zip(notes)) {

@@ -133,28 +133,52 @@ impl<F: Frame> Director<F> {
         }
     }
 
-    /// Stage 2: looks into the line, and asks for what the flow leads to.
+    /// Stage 2: looks into the line, and asks for what the flow leads to. False when the flow may
+    /// be away from home: its other lines are asked for.
     #[inline(always)]
-    pub(crate) fn find_plain(&self, found: &mut Found) {
+    pub(crate) fn find_plain(&self, found: &mut Found) -> bool {
         if found.is_general() {
-            return;
+            return true;
         }
         let Some((place, entry)) = self.flows.v4.at_home(found.place, &found.key) else {
-            self.flows.v4.prefetch_others(&found.key);
+            let is_absent = self.flows.v4.is_absent(found.place);
+            if !is_absent {
+                self.flows.v4.prefetch_others(&found.key);
+            }
             found.place = NOWHERE;
-            return;
+            return is_absent;
         };
         found.place = place;
-        if entry.head.is_reply() {
-            self.flows.v4.prefetch_place(entry.head.link);
+        self.prefetch_of(&entry.head);
+        true
+    }
+
+    /// What the flow of an entry leads to.
+    #[inline(always)]
+    fn prefetch_of(&self, entry: &Head) {
+        if entry.is_reply() {
+            self.flows.v4.prefetch_place(entry.link);
         }
         if self.has_many_servers {
-            let server = entry.head.server as usize;
+            let server = entry.server as usize;
             if let (Some(target), Some(counters)) =
                 (self.targets.get(server), self.counters.servers.get(server))
             {
                 prefetch(target);
                 prefetch(counters);
+            }
+        }
+    }
+
+    /// Stage 2 once more for those that may be away from home.
+    #[inline(never)]
+    pub(crate) fn find_away(&self, found: &mut [Found]) {
+        for found in found.iter_mut().filter(|found| found.is_nowhere()) {
+            if let Some(again) = self.find_again(found) {
+                *found = again;
+                if let Some(entry) = self.flows.v4.at(again.place) {
+                    self.prefetch_of(&entry.head);
+                }
             }
         }
     }
@@ -219,7 +243,6 @@ impl<F: Frame> Director<F> {
     }
 
     /// The place of a plain packet's flow that was not at home when the burst was looked up.
-    #[inline(never)]
     pub(crate) fn find_again(&self, found: &Found) -> Option<Found> {
         let hash = self.flows.v4.hash(&found.key);
         let place = self.flows.v4.find(&found.key, hash)?;

@@ -180,8 +180,9 @@ pub(crate) trait Entry: Copy {
 
     /// Entries in a cache line.
     const PER_LINE: usize;
-    /// How full a table of them may be, in percent: with more, some would find no place. Tried
-    /// with the tests of `table.rs`.
+    /// How full a table of them is when it holds all it may and each flow has two entries, in
+    /// percent. Higher: more entries are away from home, and each of those costs a line more; much
+    /// higher, and some would find no place.
     const FULL_PERCENT: usize;
     /// The content of a free place.
     const FREE: Self;
@@ -241,7 +242,7 @@ impl Entry for Entry4 {
     type Key = Key4;
 
     const PER_LINE: usize = 2;
-    const FULL_PERCENT: usize = 80;
+    const FULL_PERCENT: usize = 64;
     const FREE: Self = Self {
         addrs: 0,
         head: Head::FREE,

@@ -113,12 +113,17 @@ impl<E: Entry> Family<E> {
     /// Asks for the other lines in which the entry may be that is not at home.
     #[inline(never)]
     pub(crate) fn prefetch_others(&self, key: &E::Key) {
-        let [home, others @ ..] = self.candidates(self.hash(key));
-        if self.away(home) > 0 {
-            for line in others {
-                self.prefetch_place((line * E::PER_LINE) as u32);
-            }
+        let [_, others @ ..] = self.candidates(self.hash(key));
+        for line in others {
+            self.prefetch_place((line * E::PER_LINE) as u32);
         }
+    }
+
+    /// True when no entry whose home is this line is away from it.
+    #[inline(always)]
+    pub(crate) fn is_absent(&self, home: u32) -> bool {
+        let first = self.entries.get(home as usize * E::PER_LINE);
+        first.is_none_or(|entry| entry.head().away() == 0)
     }
 
     /// The entry under `key`, with its place, if it stands in its home line.

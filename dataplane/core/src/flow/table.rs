@@ -108,7 +108,7 @@ macro_rules! in_family {
 
 impl FlowTable {
     /// A table for so many IPv4 and IPv6 flows. `seed` keeps strangers from choosing colliding
-    /// addresses. Takes 80 bytes for each IPv4 flow and 183 for each IPv6 flow, all of it touched
+    /// addresses. Takes 100 bytes for each IPv4 flow and 183 for each IPv6 flow, all of it touched
     /// here: a one-way flow uses 32 or 64 of them, one whose replies pass twice that.
     #[must_use]
     pub fn new(flows_v4: usize, flows_v6: usize, seed: [u64; 2]) -> Self {
