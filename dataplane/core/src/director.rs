@@ -79,6 +79,8 @@ pub struct Director<F> {
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
     pub(crate) has_many_servers: bool,
+    /// The version of the flow table's entries that the burst under way was looked up in.
+    pub(crate) looked_up: u32,
     /// Plain packets sent in the burst under way.
     pub(crate) passed: u64,
     server_hops: Vec<ServerHop>,
@@ -153,6 +155,7 @@ impl<F: Frame> Director<F> {
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
             has_many_servers: false,
+            looked_up: 0,
             passed: 0,
             stages: Some(Box::new(Stages {
                 found: [Found::GENERAL; BURST_MAX],
@@ -184,6 +187,7 @@ impl<F: Frame> Director<F> {
             counters.bytes_received.add(bytes as u64);
         }
         // 2. Keys to flows.
+        self.looked_up = self.flows.v4.version();
         let mut all_at_home = true;
         for found in &mut *found {
             all_at_home &= self.find_plain(found);

@@ -10,7 +10,7 @@ use weir_memory::prefetch;
 use weir_wire::plain::{self, Plain};
 use weir_wire::{protocol, tcp_flag};
 
-use crate::counters::{ServerCounters, WorkerCounters};
+use crate::counters::WorkerCounters;
 use crate::director::Director;
 use crate::flow::entry::{Entry, Entry4, Head, Key4, key_tag};
 use crate::flow::tcp::Seen;
@@ -196,50 +196,32 @@ impl<F: Frame> Director<F> {
         if found.place >= GENERAL {
             return Err(frame);
         }
-        let Self {
-            flows,
-            targets,
-            counters,
-            snapshot,
-            passed,
-            next_ip_id,
-            ..
-        } = self;
-        let Some(entry) = flows.v4.at(found.place) else {
-            return Err(frame);
-        };
         // An earlier packet of this burst may have put another flow in this place.
-        if !entry.is_under(&found.key) {
+        if self.flows.v4.version() != self.looked_up && !self.is_still_there(found) {
             return Err(frame);
         }
-        let is_reply = entry.head.is_reply();
-        let place = if is_reply {
-            entry.head.link
-        } else {
-            found.place
-        };
         let mut way = Way {
             now,
-            place,
             len: found.len,
             tcp_flags: found.tcp_flags,
-            flows,
-            counters,
-            snapshot,
-            next_ip_id,
+            flows: &mut self.flows,
+            counters: &self.counters,
+            snapshot: &self.snapshot,
+            next_ip_id: &mut self.next_ip_id,
         };
-        let left = if is_reply {
-            way.reply(&mut frame)
-        } else {
-            way.request(targets, &mut frame)
-        };
-        let Some((out, len)) = left else {
+        let Some((out, len)) = way.pass(found.place, &self.targets, &mut frame) else {
             return Err(frame);
         };
         frame.truncate(plain::ETHERNET_LEN + usize::from(len));
-        *passed += 1;
+        self.passed += 1;
         outlet.transmit(out, frame);
         Ok(())
+    }
+
+    #[inline(never)]
+    fn is_still_there(&self, found: &Found) -> bool {
+        let entry = self.flows.v4.at(found.place);
+        entry.is_some_and(|entry| entry.is_under(&found.key))
     }
 
     /// The place of a plain packet's flow that was not at home when the burst was looked up.
@@ -302,10 +284,9 @@ impl<F: Frame> Director<F> {
     }
 }
 
-/// A packet whose flow's own entry is at `place`.
+/// A packet whose flow is known.
 struct Way<'a> {
     now: Tick,
-    place: u32,
     len: u16,
     tcp_flags: u8,
     flows: &'a mut FlowTable,
@@ -315,28 +296,49 @@ struct Way<'a> {
     next_ip_id: &'a mut u16,
 }
 
-impl<'a> Way<'a> {
-    /// From a client: rewrites it and returns the port to leave by and its new length; none, and
-    /// nothing has changed, when the general way has to see to it.
+impl Way<'_> {
+    /// Rewrites the packet whose entry is at `place`, and returns the port to leave by and its new
+    /// length; none, and nothing has changed, when the general way has to see to it.
     #[inline(always)]
-    fn request<F: Frame>(&mut self, targets: &[Target], frame: &mut F) -> Option<(PortId, u16)> {
-        let mut len = self.len;
-        let flow = &self.flows.v4.at(self.place)?.head;
-        let (server, method) = (flow.server, flow.method());
-        let (local, local_port) = (flow.local, flow.local_port());
+    fn pass<F: Frame>(
+        &mut self,
+        place: u32,
+        targets: &[Target],
+        frame: &mut F,
+    ) -> Option<(PortId, u16)> {
+        let head = &self.flows.v4.at(place)?.head;
+        if head.is_reply() {
+            let place = head.link;
+            self.reply(place, frame)
+        } else {
+            self.request(place, targets, frame)
+        }
+    }
+
+    /// From a client; the flow is at `place`.
+    #[inline(always)]
+    fn request<F: Frame>(
+        &mut self,
+        place: u32,
+        targets: &[Target],
+        frame: &mut F,
+    ) -> Option<(PortId, u16)> {
+        let flow = &self.flows.v4.at(place)?.head;
+        let server = flow.server;
         let target = targets.get(server as usize)?;
         let moved = self.move_on(flow, Direction::Request)?;
         let head = frame.bytes_mut().first_chunk_mut()?;
         if target.ready != self.snapshot.epoch || self.len > target.hop.mtu {
             return None;
         }
-        match method {
+        let mut len = self.len;
+        match flow.method() {
             Method::Dr => plain::pass_on(head, &target.hop.link),
             Method::Nat | Method::FullNat if plain::lacks_checksum(head) => return None,
             Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, target.port),
             Method::FullNat => {
-                let addrs = both_addrs(local, target.addr);
-                let ports = both_ports(local_port, target.port);
+                let addrs = both_addrs(flow.local, target.addr);
+                let ports = both_ports(flow.local_port(), target.port);
                 plain::pass_between(head, &target.hop.link, addrs, ports);
             }
             Method::Tun => {
@@ -348,7 +350,8 @@ impl<'a> Way<'a> {
                 len += plain::OUTER_LEN as u16;
             }
         }
-        if let Some(counters) = self.keep(server, moved) {
+        self.keep(place, server, moved);
+        if let Some(counters) = self.counters.servers.get(server as usize) {
             counters.packets_in.add(1);
             counters.bytes_in.add(u64::from(self.len));
         }
@@ -373,11 +376,11 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// From a real server; as [`request`](Self::request).
+    /// From a real server; the flow is at `place`.
     #[inline(always)]
-    fn reply<F: Frame>(&mut self, frame: &mut F) -> Option<(PortId, u16)> {
-        let Entry4 { addrs, head: flow } = self.flows.v4.at(self.place)?;
-        let (server, method, ports) = (flow.server, flow.method(), flow.ports());
+    fn reply<F: Frame>(&mut self, place: u32, frame: &mut F) -> Option<(PortId, u16)> {
+        let Entry4 { addrs, head: flow } = self.flows.v4.at(place)?;
+        let server = flow.server;
         let moved = self.move_on(flow, Direction::Reply)?;
         // The client comes first in both of the request's words.
         let [client, virt] = halves(*addrs);
@@ -386,8 +389,8 @@ impl<'a> Way<'a> {
         if self.len > hop.mtu || plain::lacks_checksum(head) {
             return None;
         }
-        let [client_port, virt_port] = port_halves(ports);
-        match method {
+        let [client_port, virt_port] = port_halves(flow.ports());
+        match flow.method() {
             Method::Nat => plain::pass_from(head, &hop.link, virt, virt_port),
             Method::FullNat => {
                 let (addrs, ports) = (both_addrs(virt, client), both_ports(virt_port, client_port));
@@ -396,7 +399,8 @@ impl<'a> Way<'a> {
             Method::Dr | Method::Tun => return None,
         }
         let out = hop.port;
-        if let Some(counters) = self.keep(server, moved) {
+        self.keep(place, server, moved);
+        if let Some(counters) = self.counters.servers.get(server as usize) {
             counters.packets_out.add(1);
             counters.bytes_out.add(u64::from(self.len));
         }
@@ -419,13 +423,13 @@ impl<'a> Way<'a> {
         move_on_in_general(flow, direction, self.tcp_flags, timeouts)
     }
 
-    /// Writes it to the flow and to the counts of its server, which it returns.
+    /// Writes it to the flow at `place`, and to the counts of its server when it changes state.
     #[inline(always)]
-    fn keep(&mut self, server: u32, moved: Moved) -> Option<&'a ServerCounters> {
+    fn keep(&mut self, place: u32, server: u32, moved: Moved) {
         let expires = self.now.after(moved.lifetime);
-        self.flows.v4.keep_until(self.place, expires);
+        self.flows.v4.keep_until(place, expires);
         if let Some((was, is)) = moved.state {
-            self.flows.change_state(self.place, was, is);
+            self.flows.change_state(place, was, is);
             count_activity(
                 self.counters,
                 ServerId(server),
@@ -433,7 +437,6 @@ impl<'a> Way<'a> {
                 is.is_active(),
             );
         }
-        self.counters.servers.get(server as usize)
     }
 }
 

@@ -197,8 +197,14 @@ pub(crate) trait Entry: Copy {
     /// request.
     fn new(key: Self::Key, method: Method, is_reply: bool, server: u32) -> Self;
 
+    /// 0 when a packet of this key belongs to it.
+    fn differs(&self, key: &Self::Key) -> u64;
+
     /// True when a packet of this key belongs to it.
-    fn is_under(&self, key: &Self::Key) -> bool;
+    #[inline(always)]
+    fn is_under(&self, key: &Self::Key) -> bool {
+        self.differs(key) == 0
+    }
 
     /// What it is found by.
     fn own_key(&self) -> Self::Key;
@@ -271,9 +277,8 @@ impl Entry for Entry4 {
     }
 
     #[inline(always)]
-    fn is_under(&self, key: &Key4) -> bool {
-        // Both without a branch in between: one of two entries is the right one, as chance has it.
-        (self.addrs ^ key.addrs) | (self.head.key_tag() ^ key.tag) == 0
+    fn differs(&self, key: &Key4) -> u64 {
+        (self.addrs ^ key.addrs) | (self.head.key_tag() ^ key.tag)
     }
 
     #[inline]
@@ -368,8 +373,9 @@ impl Entry for Entry6 {
     }
 
     #[inline]
-    fn is_under(&self, key: &Key6) -> bool {
-        self.head.key_tag() == key.tag && self.src == key.src && self.dst == key.dst
+    fn differs(&self, key: &Key6) -> u64 {
+        let addrs = (self.src ^ key.src) | (self.dst ^ key.dst);
+        addrs as u64 | (addrs >> 64) as u64 | (self.head.key_tag() ^ key.tag)
     }
 
     #[inline]

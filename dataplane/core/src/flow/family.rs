@@ -34,6 +34,7 @@ pub(crate) struct Family<E: Entry> {
     /// By group of lines: no flow in it ends before.
     due: Vec<Tick>,
     seed: [u64; 2],
+    version: u32,
     /// Replies whose entries are still to be made.
     pub(super) awaited: ArrayVec<Awaited<E>, AWAITED>,
 }
@@ -75,6 +76,7 @@ impl<E: Entry> Family<E> {
             lines: lines as u32,
             due: vec![Tick(0).after(FAR); lines / GROUP],
             seed,
+            version: 0,
             awaited: ArrayVec::new(),
         }
     }
@@ -131,18 +133,28 @@ impl<E: Entry> Family<E> {
     pub(crate) fn at_home(&self, home: u32, key: &E::Key) -> Option<(u32, &E)> {
         let first = home as usize * E::PER_LINE;
         let line = self.entries.get(first..first + E::PER_LINE)?;
+        // Which of two entries is the right one is as chance has it: no branch may depend on it.
+        let (mut at, mut least) = (0, u64::MAX);
         for (way, entry) in line.iter().enumerate() {
-            if entry.is_under(key) {
-                return Some(((first + way) as u32, entry));
-            }
+            let differs = entry.differs(key);
+            at = if differs == 0 { way } else { at };
+            least = least.min(differs);
         }
-        None
+        let entry = line.get(at).filter(|_| least == 0)?;
+        Some(((first + at) as u32, entry))
     }
 
     /// The entry at `place`, in use or not.
     #[inline(always)]
     pub(crate) fn at(&self, place: u32) -> Option<&E> {
         self.entries.get(place as usize)
+    }
+
+
+    /// Raised whenever an entry comes, goes or moves.
+    #[inline(always)]
+    pub(crate) fn version(&self) -> u32 {
+        self.version
     }
 
     /// The place of the entry under `key`.
@@ -189,7 +201,7 @@ impl<E: Entry> Family<E> {
 
     /// Sees to it that the sweep looks at the group of `place` at `expires`.
     #[inline(never)]
-    fn bring_forward(&mut self, place: u32, expires: Tick) {
+    pub(crate) fn bring_forward(&mut self, place: u32, expires: Tick) {
         let due = &mut self.due[place as usize / E::PER_LINE / GROUP];
         if !expires.has_reached(*due) {
             *due = expires;
@@ -275,6 +287,7 @@ impl<E: Entry> Family<E> {
         if place as usize / E::PER_LINE != home {
             self.count_away(home, 1);
         }
+        self.version = self.version.wrapping_add(1);
         let at = &mut self.entries[place as usize];
         entry.head_mut().set_away(at.head().away());
         *at = entry;
@@ -284,6 +297,7 @@ impl<E: Entry> Family<E> {
     }
 
     fn clear(&mut self, place: u32, home: usize) {
+        self.version = self.version.wrapping_add(1);
         let at = &mut self.entries[place as usize];
         let mut free = E::FREE;
         free.head_mut().set_away(at.head().away());
