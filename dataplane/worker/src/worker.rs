@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::{Director, Limits};
+use weir_core::flow::FlowTable;
 use weir_core::io::{BURST_MAX, Burst, Frame, PacketIo, PortId, WorkerId};
 use weir_core::steer::Steering;
 use weir_core::time::{TICKS_PER_SECOND, Tick};
@@ -185,6 +186,12 @@ impl<IO: PacketIo> Worker<IO> {
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// The flow table, to be looked at between turns.
+    #[must_use]
+    pub fn flows(&self) -> &FlowTable {
+        self.director.flows()
     }
 
     /// Turns until control says stop.

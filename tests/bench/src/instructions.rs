@@ -22,13 +22,17 @@ const FILE: &str = "tests/bench/instructions.toml";
 /// What counts as a change, in percent.
 const TOLERANCE: f64 = 5.0;
 
-const FLOWS: u32 = 8192;
+const FLOWS: u32 = 16_384;
 
 /// Turns before the counted ones.
 const TURNS_TO_WARM_UP: u32 = 128;
 
 /// Turns that are counted in two runs. What differs between them is what the second has more.
-const TURNS: [u32; 2] = [64, 192];
+const TURNS: [u32; 2] = [64, 448];
+
+/// Runs of each, of which the one with the fewest instructions counts: a worker keeps house by the
+/// clock, so a run that Linux lets wait does more of it.
+const RUNS: usize = 3;
 
 /// A way of a packet through the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -74,7 +78,8 @@ pub(crate) fn take(path: Path, turns: u32) -> Result<u64> {
         .method()
         .context("the director has not got this method yet")?;
     let place = Place::alone(method, Timeouts::default());
-    let capacity = FLOWS as usize;
+    // Half full, so that it matters little which seed the table drew.
+    let capacity = 2 * FLOWS as usize;
     let mut site = Site::new(
         mode,
         Flows::Below(FLOWS),
@@ -125,7 +130,15 @@ const TOGGLES: [&str; 3] = [
 
 /// Counts one path; instructions per packet.
 fn count(path: Path) -> Result<f64> {
-    let [few, many] = TURNS.map(|turns| count_turns(path, turns));
+    let fewest = |turns| {
+        let mut fewest = count_turns(path, turns)?;
+        for _ in 1..RUNS {
+            let run = count_turns(path, turns)?;
+            fewest.0 = run.0.min(fewest.0);
+        }
+        Ok::<_, anyhow::Error>(fewest)
+    };
+    let [few, many] = TURNS.map(fewest);
     let ((few, few_packets), (many, many_packets)) = (few?, many?);
     Ok((many - few) / (many_packets - few_packets))
 }
@@ -193,7 +206,7 @@ fn verdict(kept: Option<f64>, now: f64) -> &'static str {
 }
 
 const HEAD: &str = "\
-# Instructions of the worker per packet, by callgrind: bursts of 32, 8192 flows, release profile.
+# Instructions of the worker per packet, by callgrind: bursts of 32, 16384 flows, release profile.
 # Written by `./x bench instructions --update`; `./x test bench` fails when one differs by 5 %.
 ";
 

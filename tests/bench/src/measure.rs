@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 /// How long a slice should take, in nanoseconds.
 const SLICE_NS: u64 = 5_000_000;
 
-/// A probe is quick when it takes at most this share of the quickest, in percent.
-const QUICK_PERCENT: u64 = 104;
+/// A probe is quick when it takes at most this share of what the quickest twentieth of all takes,
+/// in percent. Not of the very quickest: a core may have been boosted once for a moment.
+const QUICK_PERCENT: u64 = 105;
 
 /// Rounds of the probe's arithmetic: about 50 microseconds.
 const PROBE_ROUNDS: u64 = 40_000;
@@ -46,7 +47,8 @@ struct Slice {
 /// Measures on one thread.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    quickest: u64,
+    /// All so far.
+    probes: Vec<u64>,
     last_probe: u64,
     /// Steps in a slice.
     steps: u64,
@@ -55,10 +57,9 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        let quickest = (0..400).map(|_| probe()).min().unwrap_or(0);
         Self {
-            quickest,
-            last_probe: quickest,
+            probes: (0..400).map(|_| probe()).collect(),
+            last_probe: probe(),
             steps: 64,
             slices: Vec::new(),
         }
@@ -80,7 +81,7 @@ impl Meter {
         }
         let ns = cpu_ns() - start;
         let after = probe();
-        self.quickest = self.quickest.min(after);
+        self.probes.push(after);
         if count > 0 {
             self.slices.push(Slice {
                 ns,
@@ -110,7 +111,9 @@ impl Meter {
 
     /// What was measured since the last call.
     pub(crate) fn take(&mut self) -> Rate {
-        let quick = self.quickest * QUICK_PERCENT / 100;
+        let twentieth = self.probes.len() / 20;
+        let (_, quick, _) = self.probes.select_nth_unstable(twentieth);
+        let quick = *quick * QUICK_PERCENT / 100;
         let mut slices = std::mem::take(&mut self.slices);
         slices.sort_by_key(|slice| slice.probe);
         let calm = slices.partition_point(|slice| slice.probe <= quick);
@@ -231,7 +234,7 @@ mod tests {
             probe,
         };
         let mut meter = Meter {
-            quickest: 100,
+            probes: vec![100; 20],
             last_probe: 100,
             steps: 1,
             slices: vec![slice(10, 103), slice(50, 180), slice(20, 100)],

@@ -47,6 +47,8 @@ pub(crate) struct Outcome {
     pub(crate) million_ended_flows_per_second: Option<Spread>,
     /// Memory that came with the flows, by flow; none where they are too few to tell.
     pub(crate) bytes_per_flow: Option<f64>,
+    /// What the flow table's memory came from: `reserved` or `transparent` huge pages, or `small`.
+    pub(crate) table_pages: Option<String>,
     /// Durations of a turn with a burst of 32, in nanoseconds.
     pub(crate) turn_ns: Option<Turns>,
     /// The share of undisturbed slices, 0 to 1.
@@ -120,13 +122,14 @@ impl Report {
         }
         writeln!(
             out,
-            "{:8} {:>10} {:>24} {:>7} {:>7} {:>7} {:>20} {:>6}",
+            "{:8} {:>10} {:>24} {:>7} {:>7} {:>7} {:>12} {:>20} {:>6}",
             "mode",
             "flows",
             "million packets/s",
             "target",
             "ns",
             "B/flow",
+            "table pages",
             "turn p50/p99/max us",
             "calm",
         )?;
@@ -137,13 +140,14 @@ impl Report {
             });
             writeln!(
                 out,
-                "{:8} {:>10} {:>24} {:>7} {:>7.1} {:>7} {:>20} {:>5.0}%",
+                "{:8} {:>10} {:>24} {:>7} {:>7.1} {:>7} {:>12} {:>20} {:>5.0}%",
                 o.mode.name(),
                 o.flows,
                 o.million_per_second.to_string(),
                 wanted(target(o.mode, o.flows)),
                 o.ns_per_packet.median,
                 wanted(o.bytes_per_flow),
+                told(o.table_pages.as_ref()),
                 told(turns),
                 o.calm * 100.0,
             )?;

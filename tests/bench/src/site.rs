@@ -102,6 +102,11 @@ impl<S: Supply> Site<S> {
         }
     }
 
+    /// What the flow table's memory came from.
+    pub(crate) fn table_pages(&self) -> String {
+        format!("{:?}", self.worker.flows().pages()).to_lowercase()
+    }
+
     /// One turn; the frames that the worker got from its source.
     #[inline]
     pub(crate) fn turn(&mut self) -> u64 {

@@ -25,6 +25,7 @@ struct Sample {
     new_flow_ns: Option<f64>,
     end_flow_ns: Option<f64>,
     bytes_per_flow: Option<f64>,
+    table_pages: Option<String>,
     turns: Option<Turns>,
 }
 
@@ -75,6 +76,7 @@ fn sample(mode: Mode, flows: u32, ns: u64, frames: &Frames, meter: &mut Meter) -
             new_flow_ns: None,
             end_flow_ns: None,
             bytes_per_flow: None,
+            table_pages: None,
             turns: None,
         });
     };
@@ -96,6 +98,7 @@ fn sample(mode: Mode, flows: u32, ns: u64, frames: &Frames, meter: &mut Meter) -
         new_flow_ns: told(open.ns),
         end_flow_ns: told(end.ns),
         bytes_per_flow: (flows >= FEW_TO_WEIGH).then(|| memory as f64 / f64::from(flows)),
+        table_pages: Some(site.table_pages()),
         turns: Some(turns),
     })
 }
@@ -114,6 +117,7 @@ fn outcome(mode: Mode, flows: u32, samples: &[Sample]) -> Outcome {
         million_new_flows_per_second: rates(|s| s.new_flow_ns),
         million_ended_flows_per_second: rates(|s| s.end_flow_ns),
         bytes_per_flow: samples.last().and_then(|s| s.bytes_per_flow),
+        table_pages: samples.last().and_then(|s| s.table_pages.clone()),
         turn_ns: Turns::over(&turns),
         calm: Spread::of(samples.iter().map(|s| s.calm)).median,
     }
