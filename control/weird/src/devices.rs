@@ -49,7 +49,7 @@ pub(crate) fn port_configs(config: &Config) -> Vec<PortConfig> {
 /// Frames beyond those that queues and threads keep: parked, in the rings between workers, and
 /// waiting to leave. `limits.packet_buffers` counts those of the queues too.
 pub(crate) fn spare_frames(config: &Config) -> u32 {
-    const HAND_OFF_RING: u32 = 1024;
+    const HAND_OFF_RING: u32 = weir_worker::HAND_OFF_RING as u32;
     const BURST: u32 = weir_core::io::BURST_MAX as u32;
     let workers = config.workers.cores.len() as u32;
     if config.limits.packet_buffers == 0 {

@@ -63,6 +63,10 @@ pub trait Frame {
     #[inline]
     fn prefetch(&self) {}
 
+    /// Asks for what the frame itself keeps beside its bytes, before it is first used on this core.
+    #[inline]
+    fn prefetch_own(&self) {}
+
     /// What the device found about the IPv4 header checksum.
     fn rx_checksum(&self) -> RxChecksum {
         RxChecksum::Unknown

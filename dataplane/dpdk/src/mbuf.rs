@@ -173,6 +173,12 @@ impl Frame for Mbuf {
     }
 
     #[inline]
+    fn prefetch_own(&self) {
+        // SAFETY: the mbuf is alive and ours.
+        weir_memory::prefetch(unsafe { self.0.as_ref() });
+    }
+
+    #[inline]
     fn prefetch(&self) {
         // SAFETY: `data` points into the buffer, which is mapped and ours.
         weir_memory::prefetch(unsafe { &*self.data() });

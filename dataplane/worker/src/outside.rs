@@ -8,9 +8,10 @@ use weir_core::next_hop::InterfaceId;
 use weir_core::time::{TICKS_PER_SECOND, Tick};
 use weir_wire::Addr;
 
+use crate::hand_off::ToPeer;
 use crate::handle::{Shared, Solicitation};
 use crate::rings::TwinLink;
-use crate::worker::{Config, HandOff, sample_of};
+use crate::worker::{Config, sample_of};
 
 pub(crate) struct Outside<IO: PacketIo> {
     pub(crate) io: IO,
@@ -18,7 +19,7 @@ pub(crate) struct Outside<IO: PacketIo> {
     pub(crate) now: Tick,
     /// By port: what leaves at the end of the turn, or when it is full.
     leaving: Vec<Leaving<IO::Frame>>,
-    to_peers: Vec<Arc<HandOff<IO::Frame>>>,
+    to_peers: Vec<ToPeer<IO::Frame>>,
     twins: Option<TwinLink>,
     /// By port.
     has_twin: Vec<bool>,
@@ -47,7 +48,7 @@ impl<IO: PacketIo> Outside<IO> {
     pub(crate) fn new(
         config: &Config,
         io: IO,
-        to_peers: Vec<Arc<HandOff<IO::Frame>>>,
+        to_peers: Vec<ToPeer<IO::Frame>>,
         counters: Arc<WorkerCounters>,
         shared: Arc<Shared>,
     ) -> Self {
@@ -112,6 +113,9 @@ impl<IO: PacketIo> Outside<IO> {
     pub(crate) fn flush(&mut self) {
         for port in 0..self.leaving.len() {
             self.flush_port(port);
+        }
+        for peer in &mut self.to_peers {
+            peer.publish();
         }
         if core::mem::take(&mut self.has_punted)
             && let Some(link) = &self.twins
@@ -178,8 +182,8 @@ impl<IO: PacketIo> Outlet for Outside<IO> {
         port: PortId,
         frame: IO::Frame,
     ) -> Result<(), IO::Frame> {
-        match self.to_peers.get(usize::from(owner.0)) {
-            Some(ring) => ring.push((port, frame)).map_err(|(_, frame)| frame),
+        match self.to_peers.get_mut(usize::from(owner.0)) {
+            Some(peer) => peer.hand_off(port, frame),
             None => Err(frame),
         }
     }

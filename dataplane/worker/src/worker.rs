@@ -13,19 +13,16 @@ use std::time::Duration;
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::{Director, Limits};
 use weir_core::flow::FlowTable;
-use weir_core::io::{BURST_MAX, Burst, Frame, PacketIo, PortId, WorkerId};
+use weir_core::io::{Burst, Frame, PacketIo, PortId, WorkerId};
 use weir_core::steer::Steering;
 use weir_core::time::{TICKS_PER_SECOND, Tick};
 
 use crate::clock::{Clock, tick};
+use crate::hand_off::{FromPeer, Peers};
 use crate::handle::{Handle, Listing};
 use crate::idle::{Idle, Waiter};
 use crate::outside::Outside;
 use crate::rings::TwinLink;
-use crate::sync::ArrayQueue;
-
-/// Frames that may wait from one worker to another.
-const HAND_OFF_RING: usize = 1024;
 
 /// Groups of the flow table that are looked at in one turn at most: a microsecond when none is due.
 const SWEEP_A_TURN: usize = 1024;
@@ -49,42 +46,6 @@ pub struct Config {
     pub twins: Option<(TwinLink, Vec<PortId>)>,
     /// Shared by all workers.
     pub clock: Clock,
-}
-
-/// A frame on its way to the worker that owns its flow.
-pub(crate) type HandOff<F> = ArrayQueue<(PortId, F)>;
-
-/// One worker's ends of the hand-off rings. Each ring has one producer and one consumer.
-#[derive(Debug)]
-pub struct Peers<F> {
-    pub(crate) to: Vec<Arc<HandOff<F>>>,
-    pub(crate) from: Vec<Arc<HandOff<F>>>,
-}
-
-impl<F> Peers<F> {
-    /// How many workers there are.
-    #[must_use]
-    pub fn workers(&self) -> u16 {
-        self.to.len() as u16
-    }
-}
-
-/// A ring from every worker to every other.
-#[must_use]
-pub fn mesh<F>(workers: usize) -> Vec<Peers<F>> {
-    let rings: Vec<Vec<Arc<HandOff<F>>>> = (0..workers)
-        .map(|_| {
-            (0..workers)
-                .map(|_| Arc::new(ArrayQueue::new(HAND_OFF_RING)))
-                .collect()
-        })
-        .collect();
-    (0..workers)
-        .map(|own| Peers {
-            to: rings[own].clone(),
-            from: rings.iter().map(|row| Arc::clone(&row[own])).collect(),
-        })
-        .collect()
 }
 
 /// The operating system would not pin a thread.
@@ -124,7 +85,7 @@ pub struct Worker<IO: PacketIo> {
     director: Director<IO::Frame>,
     outside: Outside<IO>,
     handle: Handle,
-    from_peers: Vec<Arc<HandOff<IO::Frame>>>,
+    from_peers: Vec<FromPeer<IO::Frame>>,
     clock: Clock,
     waiter: Waiter,
     burst: Burst<IO::Frame>,
@@ -276,25 +237,14 @@ impl<IO: PacketIo> Worker<IO> {
         );
     }
 
-    /// What `peer` handed over, a burst at most.
+    /// What `peer` handed over, a burst at most and of one port.
     fn take_over(&mut self, peer: usize) -> usize {
-        let mut count = 0;
-        let mut of_port = PortId(0);
-        while count < BURST_MAX {
-            let Some((port, frame)) = self.from_peers[peer].pop() else {
-                break;
-            };
-            if port != of_port && !self.burst.is_empty() {
-                self.process(of_port, true);
-            }
-            of_port = port;
-            self.burst.push(frame);
-            count += 1;
-        }
-        if !self.burst.is_empty() {
-            self.process(of_port, true);
-            self.outside.counters.taken_over.add(count as u64);
-        }
+        let Some(port) = self.from_peers[peer].take(&mut self.burst) else {
+            return 0;
+        };
+        let count = self.burst.len();
+        self.process(port, true);
+        self.outside.counters.taken_over.add(count as u64);
         count
     }
 

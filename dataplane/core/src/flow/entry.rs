@@ -266,7 +266,9 @@ impl Entry for Entry4 {
 
     #[inline(always)]
     fn hash(key: &Key4, [low, high]: [u64; 2]) -> u64 {
-        fold(key.addrs ^ low, key.tag ^ high)
+        // Once is not enough: under some seeds addresses that follow each other would crowd some
+        // lines, as the product of a progression is one.
+        fold(fold(key.addrs ^ low, key.tag ^ high), MIX)
     }
 
     fn new(key: Key4, method: Method, is_reply: bool, server: u32) -> Self {

@@ -150,7 +150,6 @@ impl<E: Entry> Family<E> {
         self.entries.get(place as usize)
     }
 
-
     /// Raised whenever an entry comes, goes or moves.
     #[inline(always)]
     pub(crate) fn version(&self) -> u32 {

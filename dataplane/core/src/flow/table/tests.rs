@@ -247,6 +247,27 @@ fn as_many_flows_as_promised_find_their_place() {
     }
 }
 
+/// Clients that follow each other, under many seeds: with one multiplication in the hash, one table
+/// of some thousand had lines so crowded that flows found no place.
+#[test]
+fn no_seed_crowds_the_table() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    for _ in 0..1000 {
+        let seed = [next(), next()];
+        let mut table = FlowTable::new(1000, 1, seed);
+        for n in 0..1000 {
+            let flow = flow(&tuple(IpFamily::V4, n, 1024), Method::Nat, Tick(0));
+            assert!(table.insert(&flow).is_ok(), "flow {n} under {seed:x?}");
+        }
+    }
+}
+
 proptest! {
     /// Small tables, so that entries are pushed around.
     #[test]
