@@ -268,6 +268,9 @@ impl<F: Frame> Director<F> {
                     Ok(()) => return,
                     Err(back) => frame = back,
                 },
+                Err(Some(Verdict::HandOff(owner))) => {
+                    return self.hand_off(owner, port, frame, outlet);
+                }
                 Err(decided) => verdict = decided,
             }
         }
@@ -339,16 +342,26 @@ impl<F: Frame> Director<F> {
             Verdict::ErrorToClient(from) => way.error_to_client(frame, from),
             Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
             Verdict::Refuse(reason) => way.refuse(frame, reason),
-            Verdict::HandOff(owner) => match outlet.hand_off(owner, port, frame) {
-                Ok(()) => self.counters.handed_off.add(1),
-                Err(frame) => self.end(DropReason::HandOffRingFull, port, &frame, outlet),
-            },
+            Verdict::HandOff(owner) => self.hand_off(owner, port, frame, outlet),
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(frame),
             Verdict::Punt(class) => self.punt(now, port, class, frame, outlet),
             Verdict::Drop(reason) => self.end(reason, port, &frame, outlet),
             Verdict::LookUp | Verdict::Related => {
                 debug_assert!(false, "undecided after the last stage: {:?}", note.verdict);
             }
+        }
+    }
+
+    fn hand_off<O: Outlet<Frame = F>>(
+        &self,
+        owner: WorkerId,
+        port: PortId,
+        frame: F,
+        outlet: &mut O,
+    ) {
+        match outlet.hand_off(owner, port, frame) {
+            Ok(()) => self.counters.handed_off.add(1),
+            Err(frame) => self.end(DropReason::HandOffRingFull, port, &frame, outlet),
         }
     }
 

@@ -28,7 +28,9 @@ use crate::time::Tick;
 #[repr(align(32))]
 pub(crate) struct Found {
     key: Key4,
-    /// First the home line of its flow, then the place of the entry; or one of the constants.
+    /// The home line of its flow.
+    home: u32,
+    /// The place of the flow's entry, or one of the constants.
     place: u32,
     /// Bytes of the IP packet.
     len: u16,
@@ -44,6 +46,7 @@ impl Found {
     /// A packet that is not plain.
     pub(crate) const GENERAL: Self = Self {
         key: Key4 { addrs: 0, tag: 0 },
+        home: 0,
         place: GENERAL,
         len: 0,
         tcp_flags: 0,
@@ -127,7 +130,8 @@ impl<F: Frame> Director<F> {
         };
         Found {
             key,
-            place: self.flows.v4.prefetch_home(self.flows.v4.hash(&key)),
+            home: self.flows.v4.prefetch_home(self.flows.v4.hash(&key)),
+            place: NOWHERE,
             len,
             tcp_flags,
         }
@@ -140,12 +144,11 @@ impl<F: Frame> Director<F> {
         if found.is_general() {
             return true;
         }
-        let Some((place, entry)) = self.flows.v4.at_home(found.place, &found.key) else {
-            let is_absent = self.flows.v4.is_absent(found.place);
+        let Some((place, entry)) = self.flows.v4.at_home(found.home, &found.key) else {
+            let is_absent = self.flows.v4.is_absent(found.home);
             if !is_absent {
                 self.flows.v4.prefetch_others(&found.key);
             }
-            found.place = NOWHERE;
             return is_absent;
         };
         found.place = place;
@@ -226,8 +229,12 @@ impl<F: Frame> Director<F> {
 
     /// The place of a plain packet's flow that was not at home when the burst was looked up.
     pub(crate) fn find_again(&self, found: &Found) -> Option<Found> {
-        let hash = self.flows.v4.hash(&found.key);
-        let place = self.flows.v4.find(&found.key, hash)?;
+        let v4 = &self.flows.v4;
+        let place = match v4.at_home(found.home, &found.key) {
+            Some((place, _)) => place,
+            None if v4.is_absent(found.home) => return None,
+            None => v4.find(&found.key, v4.hash(&found.key))?,
+        };
         Some(Found { place, ..*found })
     }
 

@@ -31,6 +31,8 @@ pub struct Services {
     nat_addrs: Counted<Addr>,
     /// The addresses of all local pools.
     local_addrs: Counted<Addr>,
+    /// There has been a local pool: most directors never have one, and each new flow asks.
+    has_pools: bool,
 }
 
 /// A service and its place.
@@ -148,7 +150,7 @@ impl Services {
     #[inline]
     #[must_use]
     pub fn is_local(&self, addr: Addr) -> bool {
-        self.local_addrs.contains(addr)
+        self.has_pools && self.local_addrs.contains(addr)
     }
 
     /// True when replies of NAT or FullNAT may come from this address.
@@ -266,6 +268,7 @@ impl Services {
             .replace(Arc::clone(&service));
         let before = before.and_then(|service| service.local.clone());
         if before != service.local {
+            self.has_pools |= service.local.is_some();
             each_local(&service.local, |addr| self.local_addrs.count(addr));
             each_local(&before, |addr| self.local_addrs.uncount(addr));
         }
