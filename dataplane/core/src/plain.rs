@@ -146,7 +146,9 @@ impl<F: Frame> Director<F> {
         }
         let Some((place, entry)) = self.flows.v4.at_home(found.home, &found.key) else {
             let is_absent = self.flows.v4.is_absent(found.home);
-            if !is_absent {
+            if is_absent {
+                self.flows.v4.prefetch_due(found.home);
+            } else {
                 self.flows.v4.prefetch_others(&found.key);
             }
             return is_absent;

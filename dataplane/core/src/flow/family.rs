@@ -121,6 +121,14 @@ impl<E: Entry> Family<E> {
         }
     }
 
+    /// Asks for what an insertion needs besides the home line.
+    #[inline(always)]
+    pub(crate) fn prefetch_due(&self, home: u32) {
+        if let Some(due) = self.due.get(home as usize / GROUP) {
+            prefetch(due);
+        }
+    }
+
     /// True when no entry whose home is this line is away from it.
     #[inline(always)]
     pub(crate) fn is_absent(&self, home: u32) -> bool {
@@ -352,20 +360,21 @@ impl<E: Entry> Family<E> {
 
     /// Tells `ended` the places of flows of a group that have ended by `now`, which removes them.
     pub(super) fn sweep(&mut self, group: usize, now: Tick, mut ended: impl FnMut(&mut Self, u32)) {
-        self.due[group] = now.after(FAR);
         let size = GROUP * E::PER_LINE;
+        let mut due = now.after(FAR);
         for place in group * size..(group + 1) * size {
             let head = self.entries[place].head();
             if !head.is_request() {
                 continue;
             }
-            if now.has_reached(head.expires) {
+            let expires = head.expires;
+            if now.has_reached(expires) {
                 ended(self, place as u32);
-            } else {
-                let expires = head.expires;
-                self.bring_forward(place as u32, expires);
+            } else if !expires.has_reached(due) {
+                due = expires;
             }
         }
+        self.due[group] = due;
     }
 
     /// True when the sweep has to read the group.
