@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use weir_core::service::{Method, ServerId};
 use weir_model::{PortRange, Protocol, ServerKey, Service, ServiceKey};
 use weir_worker::Handle;
 
@@ -44,10 +43,9 @@ impl Pool<'_> {
 }
 
 impl<'a> LocalUse<'a> {
-    /// Counts what `workers` hold.
+    /// Counts what `workers` hold. Without FullNAT it takes no time.
     pub(crate) fn of(services: &'a [Service], slots: &Slots, workers: &[Handle]) -> Self {
-        let by_fullnat = |id: &(ServerId, &crate::slots::Slot)| id.1.method == Method::FullNat;
-        let mut all = slots.iter().filter(by_fullnat).peekable();
+        let mut all = slots.fullnat().peekable();
         if all.peek().is_none() {
             return Self::default();
         }
@@ -59,7 +57,9 @@ impl<'a> LocalUse<'a> {
             };
             (service.key(), pool)
         };
-        let with_fullnat = services.iter().filter(|service| service.has_fullnat());
+        // Asking every server of every service would take longer than all the rest.
+        let has_fullnat = |s: &&Service| !s.local_addresses.is_empty() && s.has_fullnat();
+        let with_fullnat = services.iter().filter(has_fullnat);
         let pools: HashMap<_, _> = with_fullnat.map(pool).collect();
         let mut flows: HashMap<_, Vec<u64>> = HashMap::new();
         for (id, slot) in all {

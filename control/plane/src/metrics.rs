@@ -5,7 +5,6 @@
 
 mod page;
 
-use std::fmt::{Result, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,7 +18,7 @@ use crate::drops;
 use crate::host::TwinCounters;
 use crate::slots::SlotKey;
 use crate::state::{About, BusyMeter, LastReload, State};
-use page::{InPieces, Labels, Page};
+use page::{Labels, Page, Result};
 
 /// The content type of the page: Prometheus's text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -36,8 +35,8 @@ pub struct Readings {
     /// By worker.
     busy_ratios: Vec<f64>,
     imbalance_ratio: f64,
-    /// By worker, of the servers that have any; the number of a server among all.
-    local_ratios: Vec<(usize, Vec<f64>)>,
+    /// By worker, of the servers that have any; the places of service and server.
+    local_ratios: Vec<((usize, usize), Vec<f64>)>,
     /// With their names.
     ports: Vec<(String, PortReport)>,
     buffers: Buffers,
@@ -73,28 +72,27 @@ impl State {
 }
 
 impl State {
-    fn local_ratios(&self, services: &Services) -> Vec<(usize, Vec<f64>)> {
+    fn local_ratios(&self, services: &Services) -> Vec<((usize, usize), Vec<f64>)> {
         let local_use = self.local_use();
-        let keys = services.services.iter().flat_map(|service| {
-            let servers = service.servers.iter();
-            servers.map(move |server| slot_key(service, server))
+        let services = services.services.iter().enumerate();
+        let keys = services.flat_map(|(at, service)| {
+            let servers = service.servers.iter().enumerate();
+            servers.map(move |(place, server)| ((at, place), slot_key(service, server)))
         });
-        let ratios = keys.map(|key| local_use.ratios(key)).enumerate();
+        let ratios = keys.map(|(at, key)| (at, local_use.ratios(key)));
         ratios.filter(|(_, ratios)| !ratios.is_empty()).collect()
     }
 }
 
 impl Readings {
     /// The page, given away in pieces until `give` returns false.
-    pub fn page(&self, give: impl FnMut(String) -> bool) {
-        let mut pieces = InPieces::new(give);
-        if self.write(&mut pieces).is_ok() {
-            pieces.finish();
-        }
+    pub fn page(&self, mut give: impl FnMut(String) -> bool) {
+        let mut page = Page::new(&mut give);
+        // Where nobody wants more there is nothing left to do.
+        let _ = self.fill(&mut page).and_then(|()| page.finish());
     }
 
-    fn write(&self, to: &mut impl Write) -> Result {
-        let page = &mut Page::new(to);
+    fn fill(&self, page: &mut Page<'_>) -> Result {
         self.about_metrics(page)?;
         self.service_metrics(page)?;
         self.worker_metrics(page)?;
@@ -102,70 +100,68 @@ impl Readings {
         self.twin_metrics(page)
     }
 
-    fn about_metrics(&self, page: &mut Page<impl Write>) -> Result {
+    fn about_metrics(&self, page: &mut Page<'_>) -> Result {
         let about = Labels::new()
             .with("version", &self.about.version)
             .with("dpdk", &self.about.dpdk_version);
-        page.gauge("weir_build_info", "Always 1; the labels tell the versions.")
-            .set(&about, 1.0)?;
+        page.gauge("weir_build_info", "Always 1; the labels tell the versions.")?
+            .set(about, 1.0)?;
         page.gauge(
             "weir_start_time_seconds",
             "When the director started, in seconds since 1970.",
-        )
-        .set(&Labels::new(), unix_seconds(self.started))?;
+        )?
+        .set(Labels::new(), unix_seconds(self.started))?;
         page.gauge(
             "weir_config_last_reload_successful",
             "1 when the last reload was applied, 0 when it was refused.",
-        )
-        .set(&Labels::new(), f64::from(u8::from(self.last_reload.is_ok)))?;
+        )?
+        .set(Labels::new(), f64::from(u8::from(self.last_reload.is_ok)))?;
         page.gauge(
             "weir_config_last_reload_success_timestamp_seconds",
             "When the configuration in use was taken, in seconds since 1970.",
-        )
-        .set(&Labels::new(), unix_seconds(self.last_reload.succeeded))?;
+        )?
+        .set(Labels::new(), unix_seconds(self.last_reload.succeeded))?;
         page.gauge(
             "weir_epoch",
             "Raised with every change that was published to the workers.",
-        )
-        .set(&Labels::new(), self.epoch as f64)?;
+        )?
+        .set(Labels::new(), self.epoch as f64)?;
         let mut not_kept = page.counter(
             "weir_flows_not_kept_total",
             "New flows that were forwarded without being kept, by cause: table_full, half_open, rate.",
-        );
+        )?;
         for cause in Overflow::ALL {
             let labels = Labels::new().with("cause", cause.label());
             let counts = self.workers.iter().map(|w| w.counters().not_kept(cause));
-            not_kept.set(&labels, counts.sum::<u64>() as f64)?;
+            not_kept.set(labels, counts.sum::<u64>() as f64)?;
         }
         let mut drops = page.counter(
             "weir_dropped_packets_total",
             "Packets that were not forwarded, by reason; GET /v1/drops explains each.",
-        );
+        )?;
         for reason in DropReason::ALL {
             let labels = Labels::new().with("reason", reason.label());
             let count = drops::count(&self.workers, *reason);
-            drops.set(&labels, count as f64)?;
+            drops.set(labels, count as f64)?;
         }
         Ok(())
     }
 
-    fn service_metrics(&self, page: &mut Page<impl Write>) -> Result {
+    fn service_metrics(&self, page: &mut Page<'_>) -> Result {
         let services = &self.services.services;
-        let labels: Vec<Labels> = services.iter().map(service_labels).collect();
-        let all = labels.iter().zip(services.iter().map(|s| &s.stats));
+        let all = services.iter().map(|s| (service_labels(s), &s.stats));
         traffic(page, "weir_service", "the service", all)?;
-        let labelled = labels.iter().zip(services);
-        let server_labels: Vec<Labels> = labelled
-            .flat_map(|(labels, s)| s.servers.iter().map(move |s| server_labels(labels, s)))
-            .collect();
-        let servers = services.iter().flat_map(|service| &service.servers);
-        let servers = server_labels.iter().zip(servers);
-        let all = servers
-            .clone()
-            .map(|(labels, server)| (labels, &server.stats));
+        // Labels are made anew for every family: those of all servers would be a big page's memory.
+        let servers = services.iter().flat_map(|service| {
+            let labels = service_labels(service);
+            let server = move |server| (server_labels(&labels, server), server);
+            service.servers.iter().map(server)
+        });
+        let all = servers.clone();
+        let all = all.map(|(labels, server)| (labels, &server.stats));
         traffic(page, "weir_server", "the real server", all)?;
         let mut gauge = |name, help, value: fn(&ServerView) -> f64| {
-            let mut family = page.gauge(name, help);
+            let mut family = page.gauge(name, help)?;
             for (labels, server) in servers.clone() {
                 family.set(labels, value(server))?;
             }
@@ -194,75 +190,77 @@ impl Readings {
         let mut family = page.gauge(
             "weir_server_local_ports_used_ratio",
             "Share of the local ports towards the server (FullNAT) that flows of the worker have.",
-        );
-        for (at, ratios) in &self.local_ratios {
+        )?;
+        for ((service, server), ratios) in &self.local_ratios {
+            let service = &services[*service];
+            let labels = server_labels(&service_labels(service), &service.servers[*server]);
             for (worker, ratio) in self.workers.iter().zip(ratios) {
-                let labels = server_labels[*at].clone();
-                family.set(&labels.with("worker", worker.id().0), *ratio)?;
+                let labels = labels.clone().with("worker", worker.id().0);
+                family.set(labels, *ratio)?;
             }
         }
         Ok(())
     }
 
-    fn worker_metrics(&self, page: &mut Page<impl Write>) -> Result {
+    fn worker_metrics(&self, page: &mut Page<'_>) -> Result {
         for (name, help, value) in WORKER_COUNTERS {
-            let mut family = page.counter(name, help);
+            let mut family = page.counter(name, help)?;
             for worker in &self.workers {
-                family.set(&worker_labels(worker), value(worker.counters()))?;
+                family.set(worker_labels(worker), value(worker.counters()))?;
             }
         }
         for (name, help, value) in WORKER_GAUGES {
-            let mut family = page.gauge(name, help);
+            let mut family = page.gauge(name, help)?;
             for worker in &self.workers {
-                family.set(&worker_labels(worker), value(worker))?;
+                family.set(worker_labels(worker), value(worker))?;
             }
         }
         let mut family = page.gauge(
             "weir_worker_busy_ratio",
             "Share of turns in the last seconds that found a packet.",
-        );
+        )?;
         for (worker, ratio) in self.workers.iter().zip(&self.busy_ratios) {
-            family.set(&worker_labels(worker), *ratio)?;
+            family.set(worker_labels(worker), *ratio)?;
         }
         page.gauge(
             "weir_workers_imbalance_ratio",
             "Packets of the busiest worker in the last seconds, received or taken over, to the mean of all.",
-        )
-        .set(&Labels::new(), self.imbalance_ratio)
+        )?
+        .set(Labels::new(), self.imbalance_ratio)
     }
 
-    fn port_metrics(&self, page: &mut Page<impl Write>) -> Result {
+    fn port_metrics(&self, page: &mut Page<'_>) -> Result {
         for (name, help, value) in PORT_COUNTERS {
-            let mut family = page.counter(name, help);
+            let mut family = page.counter(name, help)?;
             for (port, report) in &self.ports {
-                family.set(&Labels::new().with("port", port), value(report) as f64)?;
+                family.set(Labels::new().with("port", port), value(report) as f64)?;
             }
         }
-        let mut family = page.gauge("weir_port_up", "1 when the port's link carries packets.");
+        let mut family = page.gauge("weir_port_up", "1 when the port's link carries packets.")?;
         for (port, report) in &self.ports {
             let labels = Labels::new().with("port", port);
-            family.set(&labels, f64::from(u8::from(report.link.up)))?;
+            family.set(labels, f64::from(u8::from(report.link.up)))?;
         }
         let mut family = page.gauge(
             "weir_port_speed_bytes",
             "Speed of the port's link in bytes a second, where the device knows it.",
-        );
+        )?;
         for (port, report) in &self.ports {
             if let Some(mbps) = report.link.speed_mbps {
                 let labels = Labels::new().with("port", port);
-                family.set(&labels, f64::from(mbps) * 125_000.0)?;
+                family.set(labels, f64::from(mbps) * 125_000.0)?;
             }
         }
         let buffers = &self.buffers;
-        page.gauge("weir_packet_buffers", "Packet buffers of all ports.")
-            .set(&Labels::new(), buffers.all as f64)?;
-        page.gauge("weir_packet_buffers_free", "Packet buffers in no use.")
-            .set(&Labels::new(), buffers.free as f64)
+        page.gauge("weir_packet_buffers", "Packet buffers of all ports.")?
+            .set(Labels::new(), buffers.all as f64)?;
+        page.gauge("weir_packet_buffers_free", "Packet buffers in no use.")?
+            .set(Labels::new(), buffers.free as f64)
     }
 
-    fn twin_metrics(&self, page: &mut Page<impl Write>) -> Result {
+    fn twin_metrics(&self, page: &mut Page<'_>) -> Result {
         for (name, help, to_linux, from_linux) in TWIN_COUNTERS {
-            let mut family = page.counter(name, help);
+            let mut family = page.counter(name, help)?;
             for (port, counters) in &self.twins {
                 let labels = Labels::new().with("port", port);
                 for (way, counter) in [
@@ -270,7 +268,7 @@ impl Readings {
                     ("from_linux", from_linux(counters)),
                 ] {
                     let value = counter.load(Ordering::Relaxed) as f64;
-                    family.set_direction(&labels, way, value)?;
+                    family.set(labels.clone().with("direction", way), value)?;
                 }
             }
         }
@@ -470,31 +468,33 @@ const TWIN_COUNTERS: &[TwinCounter] = &[
 
 /// What services and servers both count.
 fn traffic<'a>(
-    page: &mut Page<impl Write>,
+    page: &mut Page<'_>,
     prefix: &str,
     whose: &str,
-    all: impl Iterator<Item = (&'a Labels, &'a Stats)> + Clone,
+    all: impl Iterator<Item = (Labels, &'a Stats)> + Clone,
 ) -> Result {
     let name = format!("{prefix}_connections_total");
     let help = format!("Flows scheduled to {whose}.");
-    let mut family = page.counter(&name, &help);
+    let mut family = page.counter(&name, &help)?;
     for (labels, stats) in all.clone() {
         family.set(labels, stats.connections as f64)?;
     }
     let name = format!("{prefix}_packets_total");
     let help =
         format!("Packets of {whose}: in from clients, out to them (where replies pass Weir).");
-    let mut family = page.counter(&name, &help);
+    let mut family = page.counter(&name, &help)?;
     for (labels, stats) in all.clone() {
-        family.set_direction(labels, "in", stats.packets_in as f64)?;
-        family.set_direction(labels, "out", stats.packets_out as f64)?;
+        let out = labels.clone().with("direction", "out");
+        family.set(labels.with("direction", "in"), stats.packets_in as f64)?;
+        family.set(out, stats.packets_out as f64)?;
     }
     let name = format!("{prefix}_bytes_total");
     let help = format!("Bytes of those packets of {whose}, from the IP header on.");
-    let mut family = page.counter(&name, &help);
+    let mut family = page.counter(&name, &help)?;
     for (labels, stats) in all {
-        family.set_direction(labels, "in", stats.bytes_in as f64)?;
-        family.set_direction(labels, "out", stats.bytes_out as f64)?;
+        let out = labels.clone().with("direction", "out");
+        family.set(labels.with("direction", "in"), stats.bytes_in as f64)?;
+        family.set(out, stats.bytes_out as f64)?;
     }
     Ok(())
 }

@@ -88,6 +88,8 @@ pub struct Slots {
     free: Vec<ServerId>,
     /// Slots of removed servers.
     removed: BTreeSet<ServerId>,
+    /// Slots of servers reached by FullNAT: few or none among many.
+    fullnat: BTreeSet<ServerId>,
 }
 
 impl Slots {
@@ -100,6 +102,7 @@ impl Slots {
             by_key: HashMap::new(),
             free: Vec::new(),
             removed: BTreeSet::new(),
+            fullnat: BTreeSet::new(),
         }
     }
 
@@ -133,6 +136,7 @@ impl Slots {
             if slot.removal.take().is_some() {
                 self.removed.remove(&id);
             }
+            self.see_method(id, method);
             return id;
         }
         let id = self.free.pop().unwrap_or_else(|| {
@@ -149,7 +153,15 @@ impl Slots {
             estimator: Estimator::default(),
         });
         self.by_key.insert(key, id);
+        self.see_method(id, method);
         id
+    }
+
+    fn see_method(&mut self, id: ServerId, method: Method) {
+        match method {
+            Method::FullNat => self.fullnat.insert(id),
+            _ => self.fullnat.remove(&id),
+        };
     }
 
     /// The server in `id` is out of the configuration from `epoch` on; its slot stays while flows
@@ -181,6 +193,7 @@ impl Slots {
             if let Some(slot) = place.take() {
                 let carried = Totals::of_slot(workers, id) - slot.base;
                 self.by_key.remove(&slot.key);
+                self.fullnat.remove(&id);
                 self.free.push(id);
                 freed.push((id, slot.key, carried));
             }
@@ -192,6 +205,12 @@ impl Slots {
     /// The slots of removed servers.
     pub fn removed(&self) -> impl Iterator<Item = (ServerId, &Slot)> {
         let slots = self.removed.iter();
+        slots.filter_map(|&id| Some((id, self.get(id)?)))
+    }
+
+    /// The slots of servers reached by FullNAT, removed ones among them.
+    pub fn fullnat(&self) -> impl Iterator<Item = (ServerId, &Slot)> {
+        let slots = self.fullnat.iter();
         slots.filter_map(|&id| Some((id, self.get(id)?)))
     }
 

@@ -362,3 +362,31 @@ fn a_service_that_ever_had_a_nat_server_is_owned_by_client() {
     assert!(is_by_client(&[Dr, Nat]));
     assert!(is_by_client(&[Dr]));
 }
+
+/// Its flows have local ports for as long as they last.
+#[test]
+fn a_slot_is_listed_for_fullnat_while_its_server_is_reached_by_it() {
+    let mut world = World::new("rr", &[]);
+    let mut listed = |method: Option<weir_model::Method>| {
+        let mut wanted = services("rr", &[(1, 1), (2, 1)]);
+        wanted[0]
+            .servers
+            .truncate(1 + usize::from(method.is_some()));
+        if let Some(method) = method {
+            wanted[0].servers[1].method = method;
+        }
+        world.want(wanted);
+        let listed = |world: &World| world.compiler.slots().fullnat().count();
+        let at_once = listed(&world);
+        world.reap();
+        world.reap();
+        (at_once, listed(&world))
+    };
+    use weir_model::Method::{Dr, FullNat};
+    assert_eq!(listed(None), (0, 0));
+    assert_eq!(listed(Some(FullNat)), (1, 1));
+    assert_eq!(listed(Some(Dr)), (0, 0));
+    assert_eq!(listed(Some(FullNat)), (1, 1));
+    assert_eq!(listed(None), (1, 0));
+    assert_eq!(listed(Some(Dr)), (0, 0));
+}

@@ -1,76 +1,133 @@
-//! Prometheus's text format, version 0.0.4, written as it goes: a page of tens of thousands of
-//! servers is hundreds of megabytes, and nowhere whole.
+//! A page of metric families, written by the `prometheus` crate's encoder as it goes: a page of
+//! tens of thousands of servers is hundreds of megabytes, and nowhere whole.
 
-use std::fmt::{Display, Error, Result, Write};
+use std::fmt::Display;
+use std::slice::from_ref;
 
-/// A page under way to `W`.
-#[derive(Debug)]
-pub(super) struct Page<W> {
-    to: W,
+use prometheus::TextEncoder;
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+/// Metrics encoded at once at most. Of a metric each label is two strings: of few metrics the
+/// allocator hands out the same ones again and again, with 512 a page takes a third longer.
+const METRICS_AT_ONCE: usize = 32;
+
+/// Bytes of text from which on it is given away.
+const PIECE: usize = 64 * 1024;
+
+/// Nobody wants more of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unwanted;
+
+/// Whether more is wanted.
+pub(super) type Result<T = ()> = std::result::Result<T, Unwanted>;
+
+/// A page under way to `give`, which returns false when nobody wants more.
+pub(super) struct Page<'g> {
+    give: &'g mut dyn FnMut(String) -> bool,
+    /// What is to be given away next.
+    text: String,
+    /// The family begun last, with the metrics that wait to be encoded.
+    family: MetricFamily,
+    /// Its head is in the text.
+    is_headed: bool,
 }
 
-impl<W: Write> Page<W> {
+impl<'g> Page<'g> {
     /// Nothing yet.
-    pub(super) fn new(to: W) -> Self {
-        Self { to }
+    pub(super) fn new(give: &'g mut dyn FnMut(String) -> bool) -> Self {
+        Self {
+            give,
+            text: String::new(),
+            family: MetricFamily::default(),
+            is_headed: false,
+        }
     }
 
-    /// Begins a family of numbers that only grow; its name ends in `_total`.
-    pub(super) fn counter<'p>(&'p mut self, name: &'p str, help: &'p str) -> Family<'p, W> {
-        self.family(name, help, "counter")
+    /// Begins a family of numbers that only grow; its name ends in `_total`. A family without a
+    /// metric is left out.
+    pub(super) fn counter(&mut self, name: &str, help: &str) -> Result<Family<'_, 'g>> {
+        self.family(name, help, MetricType::COUNTER)
     }
 
     /// Begins a family of numbers that rise and fall.
-    pub(super) fn gauge<'p>(&'p mut self, name: &'p str, help: &'p str) -> Family<'p, W> {
-        self.family(name, help, "gauge")
+    pub(super) fn gauge(&mut self, name: &str, help: &str) -> Result<Family<'_, 'g>> {
+        self.family(name, help, MetricType::GAUGE)
     }
 
-    fn family<'p>(&'p mut self, name: &'p str, help: &'p str, kind: &'static str) -> Family<'p, W> {
-        Family {
-            to: &mut self.to,
-            name,
-            header: Some((help, kind)),
+    fn family(&mut self, name: &str, help: &str, kind: MetricType) -> Result<Family<'_, 'g>> {
+        self.encode()?;
+        self.is_headed = false;
+        self.family.set_name(name.to_owned());
+        self.family.set_help(help.to_owned());
+        self.family.set_field_type(kind);
+        Ok(Family(self))
+    }
+
+    /// Gives the rest away.
+    pub(super) fn finish(mut self) -> Result {
+        self.encode()?;
+        self.give_away()
+    }
+
+    /// Writes the metrics that wait.
+    fn encode(&mut self) -> Result {
+        if self.family.get_metric().is_empty() {
+            return Ok(());
         }
+        let begin = self.text.len();
+        let encoded = TextEncoder::new().encode_utf8(from_ref(&self.family), &mut self.text);
+        encoded.expect("the family has a name, a type and a metric");
+        self.family.mut_metric().clear();
+        // The encoder takes what it is given for a whole family, whose head may be there but once.
+        if std::mem::replace(&mut self.is_headed, true) {
+            let lines = self.text[begin..].split_inclusive('\n');
+            let head: usize = lines.take_while(|l| l.starts_with('#')).map(str::len).sum();
+            self.text.drain(begin..begin + head);
+        }
+        if self.text.len() < PIECE {
+            return Ok(());
+        }
+        self.give_away()
+    }
+
+    fn give_away(&mut self) -> Result {
+        let room = String::with_capacity(2 * PIECE);
+        let text = std::mem::replace(&mut self.text, room);
+        (self.give)(text).then_some(()).ok_or(Unwanted)
     }
 }
 
-/// Metrics of one name. A family without a metric is left out.
-#[derive(Debug)]
-pub(super) struct Family<'p, W> {
-    to: &'p mut W,
-    name: &'p str,
-    /// Help and kind, until they are written. Helps are ours and need no escape.
-    header: Option<(&'p str, &'static str)>,
-}
+/// The family begun last: metrics of one name.
+pub(super) struct Family<'p, 'g>(&'p mut Page<'g>);
 
-impl<'p, W: Write> Family<'p, W> {
+impl Family<'_, '_> {
     /// Adds a metric. Its labels are those of no other of this family.
-    pub(super) fn set(&mut self, labels: &Labels, value: f64) -> Result {
-        let name = self.begin()?;
-        match &labels.0[..] {
-            "" => writeln!(self.to, "{name} {value}"),
-            labels => writeln!(self.to, "{name}{{{labels}}} {value}"),
+    pub(super) fn set(&mut self, labels: Labels, value: f64) -> Result {
+        let family = &mut self.0.family;
+        let mut metric = Metric::from_label(labels.0);
+        match family.get_field_type() {
+            MetricType::COUNTER => {
+                let mut counter = Counter::default();
+                counter.set_value(value);
+                metric.set_counter(counter);
+            }
+            _ => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(value);
+                metric.set_gauge(gauge);
+            }
         }
-    }
-
-    /// As [`Family::set`], with the label `direction` besides.
-    pub(super) fn set_direction(&mut self, labels: &Labels, way: &str, value: f64) -> Result {
-        let (name, labels) = (self.begin()?, &labels.0);
-        writeln!(self.to, "{name}{{{labels},direction=\"{way}\"}} {value}")
-    }
-
-    fn begin(&mut self) -> std::result::Result<&'p str, Error> {
-        let name = self.name;
-        if let Some((help, kind)) = self.header.take() {
-            write!(self.to, "# HELP {name} {help}\n# TYPE {name} {kind}\n")?;
+        family.mut_metric().push(metric);
+        if family.get_metric().len() < METRICS_AT_ONCE {
+            return Ok(());
         }
-        Ok(name)
+        self.0.encode()
     }
 }
 
-/// The labels of one metric, as they stand in the page.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Labels(String);
+/// The labels of one metric.
+#[derive(Clone, Default)]
+pub(super) struct Labels(Vec<LabelPair>);
 
 impl Labels {
     /// No label.
@@ -80,70 +137,11 @@ impl Labels {
 
     /// And this one.
     pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
-        if !self.0.is_empty() {
-            self.0.push(',');
-        }
-        self.0 += name;
-        self.0 += "=\"";
-        let written = write!(Escaped(&mut self.0), "{value}");
-        written.expect("a string takes everything");
-        self.0.push('"');
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_string());
+        self.0.push(pair);
         self
-    }
-}
-
-/// Writes a label's value.
-struct Escaped<'s>(&'s mut String);
-
-impl Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> Result {
-        for c in text.chars() {
-            match c {
-                '\\' => self.0.push_str("\\\\"),
-                '"' => self.0.push_str("\\\""),
-                '\n' => self.0.push_str("\\n"),
-                other => self.0.push(other),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Gives what is written away in pieces.
-#[derive(Debug)]
-pub(super) struct InPieces<G> {
-    piece: String,
-    give: G,
-}
-
-/// Bytes of a piece, about.
-const PIECE: usize = 64 * 1024;
-
-impl<G: FnMut(String) -> bool> InPieces<G> {
-    /// `give` returns false when nobody wants more, which ends the writing with an error.
-    pub(super) fn new(give: G) -> Self {
-        Self {
-            piece: String::new(),
-            give,
-        }
-    }
-
-    /// Gives the rest away.
-    pub(super) fn finish(mut self) {
-        (self.give)(self.piece);
-    }
-}
-
-impl<G: FnMut(String) -> bool> Write for InPieces<G> {
-    fn write_str(&mut self, text: &str) -> Result {
-        if self.piece.len() + text.len() > PIECE && !self.piece.is_empty() {
-            let full = std::mem::replace(&mut self.piece, String::with_capacity(PIECE));
-            if !(self.give)(full) {
-                return Err(Error);
-            }
-        }
-        self.piece += text;
-        Ok(())
     }
 }
 
@@ -154,29 +152,60 @@ mod tests {
     #[test]
     fn a_label_is_escaped_and_an_empty_family_left_out() {
         let mut text = String::new();
-        let mut page = Page::new(&mut text);
-        page.counter("none_total", "Nothing.");
+        let mut give = |piece: String| {
+            text += &piece;
+            true
+        };
+        let mut page = Page::new(&mut give);
+        page.counter("none_total", "Nothing.").expect("wanted");
         let labels = Labels::new().with("a", "\"x\\y\nz").with("b", 1);
-        page.gauge("some", "Help.").set(&labels, 0.5).expect("text");
+        let mut family = page.gauge("some", "Help.").expect("wanted");
+        family.set(labels, 0.5).expect("wanted");
+        page.finish().expect("wanted");
         let expected =
             "# HELP some Help.\n# TYPE some gauge\nsome{a=\"\\\"x\\\\y\\nz\",b=\"1\"} 0.5\n";
         assert_eq!(text, expected);
     }
 
     #[test]
-    fn pieces_make_the_whole_and_end_when_nobody_wants_more() {
-        let line = "x".repeat(1000);
+    fn a_family_in_several_pieces_has_one_head_and_every_metric() {
+        let (metrics, padding) = (50 * METRICS_AT_ONCE + 1, "x".repeat(100));
         let mut pieces = Vec::new();
-        let mut out = InPieces::new(|piece| {
+        let mut give = |piece| {
             pieces.push(piece);
             true
-        });
-        (0..200).for_each(|_| out.write_str(&line).expect("it is wanted"));
-        out.finish();
-        assert_eq!(pieces.concat(), line.repeat(200));
-        assert!(pieces.len() > 2 && pieces.iter().all(|piece| piece.len() <= PIECE));
+        };
+        let mut page = Page::new(&mut give);
+        for name in ["first", "second"] {
+            let mut family = page.gauge(name, "Help.").expect("wanted");
+            for at in 0..metrics {
+                let labels = Labels::new().with("at", at).with("padding", &padding);
+                family.set(labels, at as f64).expect("wanted");
+            }
+        }
+        page.finish().expect("wanted");
+        assert!(pieces.len() > 4 && pieces.iter().all(|piece| piece.len() < 3 * PIECE));
+        let mut expected = String::new();
+        for name in ["first", "second"] {
+            expected += &format!("# HELP {name} Help.\n# TYPE {name} gauge\n");
+            for at in 0..metrics {
+                expected += &format!("{name}{{at=\"{at}\",padding=\"{padding}\"}} {at}\n");
+            }
+        }
+        assert_eq!(pieces.concat(), expected);
+    }
 
-        let mut out = InPieces::new(|_| false);
-        assert!((0..200).any(|_| out.write_str(&line).is_err()));
+    #[test]
+    fn a_page_ends_when_nobody_wants_more() {
+        let mut given = 0;
+        let mut give = |_| {
+            given += 1;
+            false
+        };
+        let mut page = Page::new(&mut give);
+        let mut family = page.gauge("some", "Help.").expect("nothing was given yet");
+        let set = |at: usize| family.set(Labels::new().with("at", at), 0.0).err();
+        assert_eq!((0..100_000).find_map(set), Some(Unwanted));
+        assert_eq!(given, 1);
     }
 }
