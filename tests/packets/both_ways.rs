@@ -43,7 +43,6 @@ fn compared_packets_end_in_every_way() {
             None => all = Some(seen),
         }
     }
-    println!("{all:?}");
     let all = all.expect("there were runs");
     let never = all.0.iter().filter(|(_, count)| **count == 0);
     let never: Vec<_> = never.map(|(name, _)| name.as_str()).collect();
