@@ -148,6 +148,19 @@ fn one_port_takes_requests_and_replies() {
     }
 }
 
+/// No port to connect to, but nothing keeps a client from sending from it.
+#[test]
+fn a_client_at_port_0_gets_its_replies_there() {
+    for net in Net::both() {
+        let mut world = World::new(&[web(&net)]);
+        let local = open(&mut world, &net, 0);
+        let reply = to_local(&net, 3, local).flags(SYN | ACK);
+        world.receive(LAN, &[reply.build()]);
+        let expected = to_client(&net, 0).flags(SYN | ACK);
+        assert_eq!(world.only_sent(), (WAN, expected.build()));
+    }
+}
+
 #[test]
 fn a_local_port_serves_one_flow_at_each_server() {
     for net in Net::both() {

@@ -2,7 +2,9 @@
 //! DPDK, clock or privilege.
 
 mod answers;
+mod both_ways;
 mod classify;
+mod compared;
 mod dr;
 mod errors;
 mod fullnat;

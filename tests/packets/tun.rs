@@ -1,3 +1,4 @@
+use weir_core::counters::DropReason;
 use weir_core::service::Method;
 use weir_wire::builder::PacketBuilder;
 use weir_wire::tcp_flag::SYN;
@@ -60,6 +61,24 @@ fn a_packet_that_does_not_fit_the_tunnel_is_answered_with_its_mtu() {
         );
         let moved = world.moved();
         assert!(moved.contains(&("drop.too_big".to_owned(), 1)), "{moved:?}");
+    }
+}
+
+/// The second packet has a flow, whose way is remembered: it fares as the first.
+#[test]
+fn no_tunnel_goes_by_a_way_too_narrow_for_any_packet() {
+    let net = Net::v4();
+    for (mtu, forwarded) in [(88, 2), (87, 0)] {
+        let mut world = World::new(&[]);
+        world.mtu_lan = mtu;
+        world.publish(&[Described::web(&net, Method::Tun)], &[]);
+        world.receive(WAN, &[net.syn(4000), net.syn(4000)]);
+        let counters = world.counters();
+        let unreachable = counters.drops(DropReason::Unreachable);
+        assert_eq!(
+            (counters.forwarded.get(), unreachable),
+            (forwarded, 2 - forwarded)
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 //! `lan`: 10.0.0.254, 2001:db8:2::fe, with the real servers 10.0.0.N and 2001:db8:2::N.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -158,7 +159,7 @@ pub(crate) struct World {
     counters: Arc<WorkerCounters>,
     before: BTreeMap<String, u64>,
     epoch: u64,
-    cursor: Arc<AtomicU64>,
+    cursors: BTreeMap<ServiceKey, Arc<AtomicU64>>,
     generation: u16,
 }
 
@@ -210,7 +211,7 @@ impl World {
             counters,
             before: BTreeMap::new(),
             epoch: 0,
-            cursor: Arc::default(),
+            cursors: BTreeMap::new(),
             generation: 0,
         };
         world.publish(services, &[]);
@@ -226,7 +227,7 @@ impl World {
 
     /// Shares `other`'s scheduler positions, as the workers of one process do.
     pub(crate) fn share_cursor(&mut self, other: &Self, services: &[Described]) {
-        self.cursor = Arc::clone(&other.cursor);
+        self.cursors.clone_from(&other.cursors);
         self.generation = other.generation - 1;
         self.publish(services, &[]);
     }
@@ -236,7 +237,10 @@ impl World {
         let mut slots: Vec<Option<Server>> = vec![None; limits().servers];
         let list = services
             .iter()
-            .map(|service| self.service(service, removed, &mut slots))
+            .map(|service| {
+                let cursor = Arc::clone(self.cursors.entry(service.key).or_default());
+                self.service(service, cursor, removed, &mut slots)
+            })
             .collect();
         Snapshot {
             epoch: self.epoch,
@@ -250,6 +254,7 @@ impl World {
     fn service(
         &self,
         described: &Described,
+        cursor: Arc<AtomicU64>,
         removed: &[u8],
         slots: &mut [Option<Server>],
     ) -> Service {
@@ -281,7 +286,7 @@ impl World {
         Service {
             key: described.key,
             scheduler: Scheduler::build(described.scheduler, &candidates),
-            cursor: Arc::clone(&self.cursor),
+            cursor,
             generation: self.generation,
             servers: candidates.into(),
             departed: [].into(),
@@ -361,7 +366,16 @@ impl World {
     }
 
     pub(crate) fn take(&mut self, port: PortId, is_handed_off: bool, packets: &[Vec<u8>]) {
-        let mut burst: Burst<MemFrame> = packets.iter().map(|p| MemFrame::new(p)).collect();
+        let frames = packets.iter().map(|p| MemFrame::new(p)).collect();
+        self.take_frames(port, is_handed_off, frames);
+    }
+
+    pub(crate) fn take_frames(
+        &mut self,
+        port: PortId,
+        is_handed_off: bool,
+        mut burst: Burst<MemFrame>,
+    ) {
         self.director
             .process(self.now, port, is_handed_off, &mut burst, &mut self.out);
         assert!(burst.is_empty());
@@ -430,16 +444,30 @@ impl World {
 
 fn names(counters: &WorkerCounters) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
+    each_counter(counters, |name, value| {
+        all.insert(name.to_string(), value);
+    });
+    all
+}
+
+/// Tells every counter's name and value, always in the same order.
+pub(crate) fn each_counter(
+    counters: &WorkerCounters,
+    mut tell: impl FnMut(fmt::Arguments<'_>, u64),
+) {
     for reason in DropReason::ALL {
-        all.insert(format!("drop.{}", reason.label()), counters.drops(*reason));
+        tell(
+            format_args!("drop.{}", reason.label()),
+            counters.drops(*reason),
+        );
     }
     for cause in Overflow::ALL {
-        let name = format!("not_kept.{}", cause.label());
-        all.insert(name, counters.not_kept(cause));
+        tell(
+            format_args!("not_kept.{}", cause.label()),
+            counters.not_kept(cause),
+        );
     }
-    let mut add = |name: &str, counter: &Counter| {
-        all.insert(name.to_owned(), counter.get());
-    };
+    let mut add = |name: &str, counter: &Counter| tell(format_args!("{name}"), counter.get());
     add("forwarded", &counters.forwarded);
     add("punted", &counters.punted);
     add("handed_off", &counters.handed_off);
@@ -453,13 +481,13 @@ fn names(counters: &WorkerCounters) -> BTreeMap<String, u64> {
     add("stateless", &counters.stateless);
     add("adopted", &counters.adopted);
     for (n, server) in counters.servers.iter().enumerate() {
-        add(&format!("rs{n}.connections"), &server.connections);
-        add(&format!("rs{n}.packets_in"), &server.packets_in);
-        add(&format!("rs{n}.bytes_in"), &server.bytes_in);
-        add(&format!("rs{n}.packets_out"), &server.packets_out);
-        add(&format!("rs{n}.bytes_out"), &server.bytes_out);
-        add(&format!("rs{n}.active"), &server.active);
-        add(&format!("rs{n}.inactive"), &server.inactive);
+        let mut add = |name, counter: &Counter| tell(format_args!("rs{n}.{name}"), counter.get());
+        add("connections", &server.connections);
+        add("packets_in", &server.packets_in);
+        add("bytes_in", &server.bytes_in);
+        add("packets_out", &server.packets_out);
+        add("bytes_out", &server.bytes_out);
+        add("active", &server.active);
+        add("inactive", &server.inactive);
     }
-    all
 }

@@ -87,6 +87,9 @@ pub struct Director<F> {
     client_hops: Box<[ClientHop]>,
     /// None while it is lent to a burst.
     stages: Option<Box<Stages>>,
+    /// No packet takes the short way.
+    #[cfg(feature = "testing")]
+    is_general_only: bool,
 }
 
 /// What the stages know of each packet of a burst.
@@ -161,7 +164,15 @@ impl<F: Frame> Director<F> {
                 found: [Found::GENERAL; BURST_MAX],
                 notes: [Note::NONE; BURST_MAX],
             })),
+            #[cfg(feature = "testing")]
+            is_general_only: false,
         }
+    }
+
+    /// Has every packet take the general way, for tests that compare the two.
+    #[cfg(feature = "testing")]
+    pub fn take_the_general_way_only(&mut self) {
+        self.is_general_only = true;
     }
 
     /// Takes a burst that was received at `port` from received to decided. `burst` is empty
@@ -212,6 +223,8 @@ impl<F: Frame> Director<F> {
     #[inline(never)]
     fn read(&self, port: PortId, burst: &[F], found: &mut [Found], notes: &mut [Note]) -> usize {
         let interface = self.snapshot.network.interface_of(port, 0);
+        #[cfg(feature = "testing")]
+        let interface = interface.filter(|_| !self.is_general_only);
         let mac = interface.map(|interface| plain::mac(interface.mac));
         let mut bytes = 0;
         let places = found.iter_mut().zip(notes);

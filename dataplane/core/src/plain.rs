@@ -8,13 +8,14 @@
 
 use weir_memory::prefetch;
 use weir_wire::plain::{self, Plain};
-use weir_wire::{protocol, tcp_flag};
+use weir_wire::{Family, protocol, tcp_flag};
 
 use crate::counters::WorkerCounters;
 use crate::director::Director;
 use crate::flow::entry::{Entry, Entry4, Head, Key4, key_tag};
 use crate::flow::tcp::Seen;
 use crate::flow::{Direction, FlowTable, TcpState, Timeouts};
+use crate::forward::least_mtu;
 use crate::io::{Frame, Outlet, PortId, RxChecksum};
 use crate::next_hop::{Hop, PlainHop};
 use crate::note::Verdict;
@@ -77,7 +78,8 @@ pub(crate) struct Target {
     /// Address and port, as they stand in packets.
     addr: u32,
     port: u16,
-    /// The director's address before it, for tunnels; 0 when there is none of the family.
+    /// The director's address before it, for tunnels; 0 when there is none of the family, or the way
+    /// is too narrow for any.
     tunnel_source: u32,
 }
 
@@ -285,7 +287,8 @@ impl<F: Frame> Director<F> {
             target.hop = hop;
             target.addr = u32::from_ne_bytes(server.addr.v4_bytes());
             target.port = server.port.to_be();
-            let source = next.source.filter(|source| source.is_v4());
+            let carries = next.mtu >= least_mtu(Family::V4) + plain::OUTER_LEN as u16;
+            let source = next.source.filter(|source| carries && source.is_v4());
             target.tunnel_source = source.map_or(0, |source| u32::from_ne_bytes(source.v4_bytes()));
             target.ready = epoch;
         }
@@ -351,7 +354,7 @@ impl Way<'_> {
                 plain::pass_between(head, &target.hop.link, addrs, ports);
             }
             Method::Tun => {
-                let fits = self.len + plain::OUTER_LEN as u16 <= target.hop.mtu;
+                let fits = self.len <= target.hop.mtu.saturating_sub(plain::OUTER_LEN as u16);
                 if !fits || target.tunnel_source == 0 || !frame.push_front(plain::OUTER_LEN) {
                     return None;
                 }

@@ -18,7 +18,7 @@ enum End {
     Destination,
 }
 
-/// Gives the packet another destination. Port 0 leaves the port as it is.
+/// Gives the packet another destination.
 ///
 /// `addr` is of the packet's family; otherwise nothing changes. Also updated are the IPv4 header
 /// checksum and the checksum of TCP, UDP, SCTP or ICMPv6. A UDP checksum of 0 ("none") is filled
@@ -57,7 +57,7 @@ pub fn set_ends(frame: &mut [u8], headers: &Headers, src: (Addr, u16), dst: (Add
             let delta = set_ports(frame, l4, src.1, dst.1, delta);
             update_udp(frame, h, delta);
         }
-        protocol::SCTP => set_sctp_ports(frame, h, src.1, dst.1),
+        protocol::SCTP => set_sctp_ports(frame, h, Some(src.1), Some(dst.1)),
         protocol::ICMPV6 if !h.is_v4() => update(frame, l4 + 2, delta),
         _ => {}
     }
@@ -136,23 +136,23 @@ fn set_addrs(frame: &mut [u8], l3: usize, src: Addr, dst: Addr) -> Option<Delta>
     }
 }
 
-/// Writes both ports, each unless it is 0.
+/// Writes both ports.
 #[inline]
 fn set_ports(frame: &mut [u8], l4: usize, src: u16, dst: u16, delta: Delta) -> Delta {
     let delta = set_port(frame, l4, End::Source, src, delta);
     set_port(frame, l4, End::Destination, dst, delta)
 }
 
-/// Writes a port, unless it is 0.
+/// Writes a port.
 #[inline]
 fn set_port(frame: &mut [u8], l4: usize, end: End, port: u16, delta: Delta) -> Delta {
     let at = l4 + if end == End::Source { 0 } else { 2 };
     match get_u16(frame, at) {
-        Some(old) if port != 0 => {
+        Some(old) => {
             put(frame, at, port.to_be_bytes());
             delta.replace_u16(old, port)
         }
-        _ => delta,
+        None => delta,
     }
 }
 
@@ -200,19 +200,23 @@ fn fill_udp(frame: &[u8], h: &Headers) -> Option<u16> {
 /// In a fragment it cannot be updated and is left: what comes after it is not known.
 fn set_sctp_port(frame: &mut [u8], h: &Headers, end: End, port: u16) {
     let (src, dst) = match end {
-        End::Source => (port, 0),
-        End::Destination => (0, port),
+        End::Source => (Some(port), None),
+        End::Destination => (None, Some(port)),
     };
     set_sctp_ports(frame, h, src, dst);
 }
 
 #[cold]
-fn set_sctp_ports(frame: &mut [u8], h: &Headers, src: u16, dst: u16) {
+fn set_sctp_ports(frame: &mut [u8], h: &Headers, src: Option<u16>, dst: Option<u16>) {
     let l4 = usize::from(h.l4);
     let Some(old) = array::<4>(frame, l4).copied() else {
         return;
     };
-    set_ports(frame, l4, src, dst, Delta::default());
+    for (end, port) in [(End::Source, src), (End::Destination, dst)] {
+        if let Some(port) = port {
+            set_port(frame, l4, end, port, Delta::default());
+        }
+    }
     let Some(new) = array::<4>(frame, l4).copied() else {
         return;
     };
@@ -288,7 +292,7 @@ pub fn write_ethernet(buf: &mut [u8], dst: Mac, src: Mac, vlan: u16, ether_type:
     len
 }
 
-/// Gives the quoted packet another destination. Port 0 leaves the port as it is.
+/// Gives the quoted packet another destination.
 ///
 /// Updates the quoted checksums too, where they are quoted; a UDP checksum of 0 stays. The
 /// checksum of the ICMP error that quotes is left to [`refill_icmp_checksum`].

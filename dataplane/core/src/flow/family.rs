@@ -406,6 +406,42 @@ fn scale(of: u64, lines: u32) -> usize {
 
 #[cfg(test)]
 impl<E: Entry> Family<E> {
+    /// What holds whatever came before: each entry stands in one of its lines and is found, links lead
+    /// there and back, lines know how many of their own are away, and no flow ends before its group
+    /// is looked at.
+    pub(super) fn assert_sound(&self) {
+        let mut away = vec![0; self.lines as usize];
+        for place in 0..self.entries.len() as u32 {
+            let (entry, line) = (self.get(place), place as usize / E::PER_LINE);
+            let head = entry.head();
+            if !head.is_live() {
+                continue;
+            }
+            let key = entry.own_key();
+            let hash = self.hash(&key);
+            assert_eq!(self.find(&key, hash), Some(place), "{key:?}");
+            assert!(self.candidates(hash).contains(&line), "{key:?}");
+            if self.home(hash) != line {
+                away[self.home(hash)] += 1;
+            }
+            if head.link == NONE {
+                assert!(head.is_request(), "a reply of nothing: {key:?}");
+            } else {
+                let partner = self.get(head.link).head();
+                assert!(partner.is_live() && partner.is_reply() != head.is_reply());
+                assert_eq!(partner.link, place, "{key:?}");
+            }
+            if head.is_request() {
+                let due = self.due[line / GROUP];
+                assert!(head.expires.has_reached(due), "{key:?} ends unseen");
+            }
+        }
+        for (line, away) in away.into_iter().enumerate() {
+            let counted = self.away(line);
+            assert!(counted == AWAY_MAX || counted == away, "line {line}");
+        }
+    }
+
     /// True when no entry is live and no line counts any of its own away.
     pub(super) fn is_pristine(&self) -> bool {
         let mut heads = self.entries.iter().map(Entry::head);

@@ -7,6 +7,8 @@ mod answer;
 mod related;
 mod tunnel;
 
+pub(crate) use tunnel::least_mtu;
+
 use weir_wire::{Addr, Family, Headers, Mac, ether_type, fragment, icmp, rewrite};
 
 use crate::counters::DropReason;

@@ -9,7 +9,7 @@ use crate::next_hop::{Hop, NextHop};
 use crate::note::ToServer;
 
 /// The least that a path must carry, by the family of the packet inside (RFC 791 §3.1, RFC 8200 §5).
-const fn least_mtu(family: Family) -> u16 {
+pub(crate) const fn least_mtu(family: Family) -> u16 {
     match family {
         Family::V4 => 68,
         Family::V6 => 1280,

@@ -62,9 +62,7 @@ proptest! {
         let h = headers(&frame);
         prop_assert_eq!((h.src, h.dst, h.ttl), (src, dst, before.ttl - 1));
         if !h.is_icmp() {
-            let kept = |new, old| if new == 0 { old } else { new };
-            prop_assert_eq!(h.src_port, kept(sport, before.src_port));
-            prop_assert_eq!(h.dst_port, kept(dport, before.dst_port));
+            prop_assert_eq!((h.src_port, h.dst_port), (sport, dport));
         }
         prop_assert_eq!(check(packet(&frame, &h)), Ok(h.packet_len()));
         prop_assert!(!h.is_sctp() || sctp_ok(h.payload(&frame).expect("in the frame")));
@@ -184,7 +182,7 @@ proptest! {
         let cut = usize::from(quoted.end - quoted.l3) < about.packet_len();
         rewrite::set_source(&mut error, &h, dst, 0);
         rewrite::set_embedded_destination(&mut error, &quoted, dst, port);
-        rewrite::set_embedded_source(&mut error, &quoted, src, 0);
+        rewrite::set_embedded_source(&mut error, &quoted, src, about.src_port);
         rewrite::refill_icmp_checksum(&mut error, &h);
         prop_assert_eq!(check(packet(&error, &h)), Ok(h.packet_len()));
         let inside = parse_embedded(&error, icmp::quoted_at(&h), h.end.into()).expect("readable");

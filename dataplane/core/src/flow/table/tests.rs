@@ -4,6 +4,7 @@ use std::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::flow::family::AWAITED;
 
 const SEED: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211];
 
@@ -313,5 +314,260 @@ proptest! {
         }
         prop_assert!(table.is_empty() && table.half_open() == 0);
         prop_assert!(table.v4.is_pristine() && table.v6.is_pristine());
+    }
+}
+
+/// A flow as the table must have it.
+struct Kept {
+    expires: Tick,
+    state: TcpState,
+    /// Its reply's entry is made, and no younger flow has taken it over.
+    has_reply: bool,
+}
+
+/// A table that pushes entries around all the time, since more flows are let in than it is made
+/// for, and what must be in it.
+struct Crowded {
+    table: FlowTable,
+    kept: HashMap<Tuple, Kept>,
+    /// Which flow a reply leads to.
+    replies: HashMap<Tuple, Tuple>,
+    /// Whose replies are still to be made.
+    unsettled: Vec<Tuple>,
+    timeouts: Timeouts,
+    now: Tick,
+}
+
+/// The flow of a tuple: method and reply follow from it. Two services have the same replies.
+fn crowded_flow(request: &Tuple, expires: Tick) -> NewFlow {
+    let method = match request.src.0 % 4 {
+        0 => Method::Dr,
+        1 => Method::FullNat,
+        _ => Method::Nat,
+    };
+    let mut new = flow(request, method, expires);
+    if let Some(reply) = new.reply.as_mut().filter(|_| method == Method::FullNat) {
+        reply.dst_port = request.src_port * 100 + (request.src.0 % 64) as u16;
+        reply.dst = addr(request.src.family(), 0x0a00_00fe);
+    }
+    new
+}
+
+impl Crowded {
+    const MADE_FOR: usize = 40;
+
+    fn new() -> Self {
+        let mut table = FlowTable::new(Self::MADE_FOR, Self::MADE_FOR, SEED);
+        (table.of_v4.most, table.of_v6.most) = (usize::MAX, usize::MAX);
+        let mut timeouts = Timeouts {
+            udp: 30,
+            ..Timeouts::default()
+        };
+        timeouts.tcp = core::array::from_fn(|state| 10 + 7 * state as u32);
+        Self {
+            table,
+            kept: HashMap::new(),
+            replies: HashMap::new(),
+            unsettled: Vec::new(),
+            timeouts,
+            now: Tick(u32::MAX - 500),
+        }
+    }
+
+    fn insert(&mut self, tuple: &Tuple, lifetime: u32, is_unsettled: bool) {
+        let new = crowded_flow(tuple, self.now.after(lifetime));
+        let family = tuple.src.family();
+        let of_family = |t: &&Tuple| t.src.family() == family;
+        let waits = is_unsettled && self.unsettled.iter().filter(of_family).count() < AWAITED;
+        let added = match is_unsettled {
+            true => self.table.insert_unsettled(&new),
+            false => self.table.insert(&new),
+        };
+        if added.is_ok() {
+            let kept = Kept {
+                expires: new.expires,
+                state: TcpState::None,
+                has_reply: false,
+            };
+            self.kept.insert(*tuple, kept);
+        }
+        match new.reply {
+            Some(_) if waits && added.is_ok() => self.unsettled.push(*tuple),
+            // Without a place even for the request, an older flow keeps the reply.
+            Some(reply) if !waits && (added.is_ok() || find(&self.table, &reply).is_none()) => {
+                self.attach(tuple, &reply, added.is_ok());
+            }
+            _ => {}
+        }
+        if added.is_err() {
+            let used = self.kept.keys().filter(of_family).count() * 2;
+            let places = match family {
+                IpFamily::V4 => self.table.v4.places(),
+                IpFamily::V6 => self.table.v6.places(),
+            };
+            assert!(
+                used > places / 2,
+                "{used} entries at most in {places} places"
+            );
+        }
+    }
+
+    /// The reply leads to the flow from now on, and to none that it led to before.
+    fn attach(&mut self, tuple: &Tuple, reply: &Tuple, has_place: bool) {
+        if let Some(older) = self.replies.remove(reply) {
+            self.kept.get_mut(&older).expect("it is there").has_reply = false;
+        }
+        if has_place {
+            self.replies.insert(*reply, *tuple);
+            self.kept.get_mut(tuple).expect("it is there").has_reply = true;
+        } else {
+            self.kept.remove(tuple);
+        }
+    }
+
+    fn settle(&mut self) {
+        let mut failed = Vec::new();
+        self.table.settle(|flow| failed.push(*flow.request()));
+        for tuple in std::mem::take(&mut self.unsettled) {
+            if let (true, Some(reply)) = (
+                self.kept.contains_key(&tuple),
+                crowded_flow(&tuple, self.now).reply,
+            ) {
+                self.attach(&tuple, &reply, !failed.contains(&tuple));
+            }
+        }
+    }
+
+    fn forget(&mut self, flow: &Flow) -> Kept {
+        let tuple = flow.request();
+        let kept = self.kept.remove(tuple).expect("it was there");
+        if kept.has_reply {
+            let reply = crowded_flow(tuple, self.now).reply.expect("of two entries");
+            assert_eq!(self.replies.remove(&reply), Some(*tuple));
+        }
+        self.assert_is(flow, &kept);
+        kept
+    }
+
+    fn assert_is(&self, flow: &Flow, kept: &Kept) {
+        let new = crowded_flow(flow.request(), kept.expires);
+        assert_eq!((flow.method(), flow.server()), (new.method, new.server));
+        assert_eq!(flow.expires, kept.expires);
+        let is_tcp = flow.request().protocol == Protocol::Tcp;
+        assert_eq!(flow.tcp_state(), is_tcp.then_some(kept.state));
+        let local = new.reply.map(|reply| (reply.dst, reply.dst_port));
+        let has_local = flow.method() == Method::FullNat && kept.has_reply;
+        assert_eq!(flow.local(), local.filter(|_| has_local));
+    }
+
+    fn advance(&mut self, tuple: &Tuple, tcp_flags: u8) {
+        let Some((id, direction)) = find(&self.table, tuple) else {
+            return;
+        };
+        let request = *self.table.get(id).request();
+        let kept = self.kept.get_mut(&request).expect("it is there");
+        let mut lifetime = self.timeouts.udp;
+        if request.protocol == Protocol::Tcp {
+            let method = crowded_flow(&request, self.now).method;
+            let seen = tcp::Seen::of(direction, method);
+            kept.state = kept.state.next(seen, tcp_flags);
+            lifetime = self.timeouts.tcp[kept.state as usize];
+        }
+        kept.expires = self.now.after(lifetime);
+        let (now, timeouts) = (self.now, self.timeouts);
+        self.table.advance(id, direction, tcp_flags, &timeouts, now);
+    }
+
+    fn sweep(&mut self, groups: usize) -> usize {
+        let mut ended = Vec::new();
+        let looked = self
+            .table
+            .sweep(self.now, groups, |Expired(flow)| ended.push(flow));
+        for flow in ended {
+            let kept = self.forget(&flow);
+            assert!(self.now.has_reached(kept.expires), "ended early");
+        }
+        looked
+    }
+
+    fn sweep_a_round(&mut self) {
+        let mut left = self.table.groups();
+        while left > 0 {
+            left -= self.sweep(left);
+        }
+        let late = |kept: &&Kept| self.now.has_reached(kept.expires);
+        assert_eq!(self.kept.values().filter(late).count(), 0, "ends late");
+    }
+
+    fn assert_sound(&self) {
+        self.table.v4.assert_sound();
+        self.table.v6.assert_sound();
+        assert_eq!(self.table.len(), self.kept.len());
+        let mut states = [0; STATE_COUNT];
+        for (tuple, kept) in &self.kept {
+            let (id, direction) = find(&self.table, tuple).expect("it is there");
+            assert_eq!(direction, Direction::Request);
+            self.assert_is(&self.table.get(id), kept);
+            if tuple.protocol == Protocol::Tcp {
+                states[kept.state as usize] += 1;
+            }
+            let reply = crowded_flow(tuple, self.now).reply;
+            if let Some(reply) = reply.filter(|_| kept.has_reply) {
+                let found = find(&self.table, &reply);
+                assert_eq!(found, Some((id, Direction::Reply)));
+            }
+        }
+        assert_eq!(self.table.states, states);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_crowded_table_loses_nothing_and_ends_flows_in_time(
+        steps in prop::collection::vec(
+            (0u8..32, 0u32..20, 0u16..8, any::<[bool; 3]>(), any::<u8>()), 1..1200
+        )
+    ) {
+        let mut crowded = Crowded::new();
+        for (what, client, port, [is_v6, is_udp, is_other], value) in steps {
+            let family = if is_v6 { IpFamily::V6 } else { IpFamily::V4 };
+            let mut tuple = tuple(family, client, 4000 + port);
+            tuple.dst_port = if is_other { 81 } else { 80 };
+            tuple.src_port %= 100;
+            if is_udp {
+                tuple.protocol = Protocol::Udp;
+            }
+            let found = find(&crowded.table, &tuple);
+            prop_assert_eq!(found.is_some(), crowded.kept.contains_key(&tuple));
+            match (what, found) {
+                (0..=19, None) => {
+                    crowded.insert(&tuple, u32::from(value), what < 10);
+                }
+                (20, _) => crowded.settle(),
+                (21, _) => {
+                    crowded.now = crowded.now.after(u32::from(value % 16));
+                    crowded.sweep(usize::from(value >> 6));
+                }
+                (22, _) => crowded.sweep_a_round(),
+                (23 | 24, Some((id, _))) => {
+                    let flow = crowded.table.remove(id);
+                    crowded.forget(&flow);
+                }
+                (25..=28, _) => crowded.advance(&tuple, value),
+                (29.., _) => {
+                    if let Some(reply) = crowded_flow(&tuple, Tick(0)).reply {
+                        crowded.advance(&reply, value);
+                    }
+                }
+                _ => {}
+            }
+            crowded.assert_sound();
+        }
+        // All ended, nothing is left.
+        crowded.settle();
+        crowded.now = crowded.now.after(1000);
+        crowded.sweep_a_round();
+        prop_assert!(crowded.table.is_empty());
+        crowded.assert_sound();
     }
 }
