@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use weir_core::director::Limits;
+use weir_core::flow::FlowTable;
 use weir_core::io::{PortId, WorkerId};
 use weir_core::steer::Steering;
 use weir_dpdk::{Mbuf, QueueSet};
@@ -104,6 +105,7 @@ impl Workers {
             .name(format!("worker{id}"))
             .spawn(move || match prepare(&config, queues, peers) {
                 Ok((worker, _registered)) => {
+                    tell_memory(&config, worker.flows());
                     // Nobody listening means that start-up failed: run, and be told to stop.
                     let _ = ready.send(Ok(worker.handle()));
                     worker.run();
@@ -137,6 +139,18 @@ impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Which memory a worker's flow table got: with plain pages it is slower.
+fn tell_memory(config: &weir_worker::Config, flows: &FlowTable) {
+    let (id, mib) = (config.id.0, flows.bytes().div_ceil(1 << 20));
+    let Limits {
+        flows: v4,
+        flows_v6: v6,
+        ..
+    } = config.limits;
+    let pages = flows.pages();
+    tracing::info!("worker {id}: {mib} MiB for {v4} IPv4 and {v6} IPv6 flows, in {pages}");
 }
 
 fn prepare(
