@@ -4,7 +4,7 @@
 //! gives them back to it. The parts, each in its file: the [`table`] of all forwarding methods
 //! over numbers of flows, connections that come and go ([`churn`]), single [`steps`], DPDK's own
 //! forwarder ([`testpmd`]), several [`workers`]; apart from those, [`instructions`] and [`plot`].
-//! How time is taken is in [`measure`].
+//! How time is taken is in [`mod@measure`].
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
