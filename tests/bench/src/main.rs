@@ -14,6 +14,7 @@
 
 mod check;
 mod churn;
+mod expiry;
 mod instructions;
 mod machine;
 mod measure;
@@ -98,7 +99,7 @@ struct Measure {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "table,churn,steps,testpmd"
+        default_value = "table,churn,expiry,steps,testpmd"
     )]
     parts: Vec<Part>,
     /// Compares so many workers with one, instead of the parts.
@@ -127,6 +128,8 @@ enum Part {
     Table,
     /// Connections made and ended for ever.
     Churn,
+    /// Flows that end by time, all at once; in the first round only.
+    Expiry,
     /// Lookup, insert and schedule alone.
     Steps,
     /// DPDK's own forwarder beside ours.
@@ -197,6 +200,7 @@ fn run(args: &Measure, pages: &machine::HugePages, churn_flows: usize) -> Result
     let mut churn = Churn::new(&args.modes, churn_flows);
     let mut steps = Steps::new(&args.flows);
     let mut testpmd = Testpmd::default();
+    let mut expiry = Vec::new();
     let mut workers = Vec::new();
     if let Some(count) = args.workers {
         workers = workers::run(
@@ -219,6 +223,13 @@ fn run(args: &Measure, pages: &machine::HugePages, churn_flows: usize) -> Result
                 on_core(args.core, &frames, || match part {
                     Part::Table => table.round(&mut meter, ns, &frames),
                     Part::Churn => churn.round(&mut meter, &frames),
+                    Part::Expiry if round > 1 => Ok(()),
+                    Part::Expiry => {
+                        for flows in args.flows.iter().filter(|flows| **flows >= 100_000) {
+                            expiry.push(expiry::measure(*flows, &frames)?);
+                        }
+                        Ok(())
+                    }
                     Part::Steps => steps.round(&mut meter, ns / 2),
                     Part::Testpmd => Ok(()),
                 })?;
@@ -236,6 +247,7 @@ fn run(args: &Measure, pages: &machine::HugePages, churn_flows: usize) -> Result
         packet_bytes: 64,
         results: table.outcomes(),
         churn: churn.outcomes(),
+        expiry,
         steps: steps.outcomes(),
         testpmd: testpmd.outcomes(),
         workers,

@@ -5,6 +5,7 @@ use std::fmt::{Error, Write as _};
 use serde::{Deserialize, Serialize};
 
 use crate::churn::{self, ChurnOutcome};
+use crate::expiry::ExpiryOutcome;
 use crate::measure::{Spread, Turns};
 use crate::scenario::Mode;
 use crate::steps::StepOutcome;
@@ -28,6 +29,7 @@ pub(crate) struct Report {
     pub(crate) packet_bytes: u32,
     pub(crate) results: Vec<Outcome>,
     pub(crate) churn: Vec<ChurnOutcome>,
+    pub(crate) expiry: Vec<ExpiryOutcome>,
     pub(crate) steps: Vec<StepOutcome>,
     pub(crate) testpmd: Vec<TestpmdOutcome>,
     pub(crate) workers: Vec<WorkersOutcome>,
@@ -190,7 +192,15 @@ impl Report {
                 o.capacity,
             )?;
         }
-        if !self.churn.is_empty() {
+        for o in &self.expiry {
+            writeln!(
+                out,
+                "{} flows that end together: the last {:.2} s after it was due, longest turn {:.0} us, \
+                 {:.1} ns a flow",
+                o.flows, o.late_seconds, o.longest_turn_us, o.ns,
+            )?;
+        }
+        if !self.churn.is_empty() || !self.expiry.is_empty() {
             writeln!(out)?;
         }
         Ok(())

@@ -130,6 +130,16 @@ impl<S: Supply> Site<S> {
         self.desk.phase.set(Phase::Rest);
     }
 
+    /// True when no flow is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.worker.flows().is_empty()
+    }
+
+    /// Flows that are open.
+    pub(crate) fn open_flows(&self) -> u64 {
+        self.worker.flows().len() as u64
+    }
+
     /// Packets that another worker should have had and did not take.
     pub(crate) fn hand_offs_lost(&self) -> u64 {
         self.handle.counters().drops(DropReason::HandOffRingFull)

@@ -1,6 +1,6 @@
 //! The flow table of one worker: which flow a packet belongs to, in one cache line or little more.
 //!
-//! IPv4 and IPv6 flows are kept apart, each in a [`Family`] with entries of its own size. All memory
+//! IPv4 and IPv6 flows are kept apart, each in a `Family` with entries of its own size. All memory
 //! is taken at start, in huge pages where there are any.
 
 use weir_memory::Pages;
