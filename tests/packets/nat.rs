@@ -1,8 +1,11 @@
+use weir_core::director::Limits;
 use weir_core::service::{Method, Protocol, ServiceKey};
 use weir_wire::builder::PacketBuilder;
 use weir_wire::tcp_flag::{ACK, SYN};
 
-use crate::world::{Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, server_mac};
+use crate::world::{
+    Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, limits, server_mac,
+};
 
 #[test]
 fn a_request_gets_the_servers_address_and_port_and_a_hop_less() {
@@ -184,4 +187,36 @@ fn a_packet_with_two_tags_ends_rather_than_lose_one() {
         .flags(SYN);
     world.receive(WAN, &[tagged.build()]);
     world.assert_moved(&[("drop.vlan_tags", 1)]);
+}
+
+/// A new flow may push the entry of a packet that is in the same burst and has been looked up.
+#[test]
+fn packets_find_their_flows_though_others_begin_in_the_same_burst() {
+    let net = Net::v4();
+    for round in 0..200 {
+        let limits = Limits {
+            flows: 61,
+            ..limits()
+        };
+        let mut world = World::worker(0, 1, limits, &[Described::web(&net, Method::Nat)]);
+        let first = 1000 + 100 * round;
+        let known = first..first + 45;
+        for port in known.clone() {
+            world.receive(WAN, &[net.syn(port)]);
+        }
+        let server_of = |world: &World, port| world.server_of(&net.tuple(port));
+        let servers: Vec<_> = known.clone().map(|p| server_of(&world, p)).collect();
+        world.sent();
+        for (burst, ports) in (0..).zip(known.collect::<Vec<_>>().chunks(15)) {
+            let new = (0..5).map(|n| net.syn(first + 50 + 5 * burst + n));
+            let old = ports.iter().map(|port| net.segment(*port, ACK));
+            world.receive(WAN, &new.chain(old).collect::<Vec<_>>());
+            let sent = world.sent();
+            assert_eq!(sent.len(), 5 + ports.len());
+            for ((_, frame), port) in sent[5..].iter().zip(ports) {
+                let server = servers[usize::from(port - first)].expect("it was kept");
+                assert_eq!(u32::from(frame[5]), server, "port {port}");
+            }
+        }
+    }
 }

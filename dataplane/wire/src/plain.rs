@@ -463,6 +463,24 @@ mod tests {
         }
     }
 
+    /// One of them comes out as 0, which for UDP would mean "none".
+    #[test]
+    fn every_checksum_changes_as_in_the_general_way() {
+        let addr = 0x0a00_0003_u32;
+        for udp in [false, true] {
+            let mut frame = packet(0x0a00_0001, 0x0a00_0002, (1000, 80), udp, &[7; 14]);
+            let at = if udp { 40 } else { 50 };
+            for check in u16::from(udp)..=u16::MAX {
+                frame[at..at + 2].copy_from_slice(&check.to_be_bytes());
+                assert_eq!(
+                    plainly(&frame, |h| pass_to(h, &LINK, addr.to_be(), 53_u16.to_be())),
+                    generally(&frame, |f, h| rewrite::set_destination(f, h, v4(addr), 53)),
+                    "{check:#x}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn a_frame_for_another_station_is_not_plain() {
         let frame = packet(0x0a00_0001, 0x0a00_0002, (1, 2), false, &[0; 10]);
