@@ -239,8 +239,8 @@ impl FlowTable {
     /// its port) now leads to this flow, the younger one, as in the kernel.
     ///
     /// # Errors
-    /// [`Full`] when there are as many as there may be, or no place is left for this one; nothing
-    /// has changed then.
+    /// [`Full`] when there are as many as there may be, or no place is left for this one. Nothing
+    /// has changed then, but that an older flow may have lost a reply tuple that both had.
     pub fn insert(&mut self, flow: &NewFlow) -> Result<FlowId, Full> {
         self.insert_by(flow, insert_in, insert_in)
     }

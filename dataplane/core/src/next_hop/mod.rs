@@ -225,8 +225,9 @@ impl Network {
     }
 
     /// The way to an IPv4 address behind a router, when it is known to the last byte and no table
-    /// has to be asked; none otherwise. `dst` is none of the director's own addresses: a flow of
-    /// such a client never begins.
+    /// has to be asked; none otherwise. `dst` is taken to be none of the director's own addresses: a
+    /// flow of such a client never begins. Should the director get a client's address while its flow
+    /// lives, what is left of that flow's replies goes on to the router.
     #[inline]
     pub(crate) fn plain_way(&self, dst: u32) -> Option<&PlainHop> {
         let covers = |route: &&PlainRoute| dst & route.mask == route.prefix;
