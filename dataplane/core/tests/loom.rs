@@ -51,12 +51,16 @@ fn services(
         generation,
         servers: candidates.into(),
         departed: [].into(),
+        by_client: false,
+        local: None,
+        consistent: Arc::default(),
+        new_flows_max: 0,
     };
     Arc::new(Services::new(vec![service], slots))
 }
 
 fn picks(services: &Services, count: usize) -> Vec<u32> {
-    let service = &services.list()[0];
+    let (_, service) = services.iter().next().expect("a service");
     let pick = || Scheduler::pick(service, services).expect("a usable server");
     (0..count).map(|_| pick().0).collect()
 }
