@@ -195,9 +195,8 @@ impl Report {
         for o in &self.expiry {
             writeln!(
                 out,
-                "{} flows that end together: the last {:.2} s after it was due, longest turn {:.0} us, \
-                 {:.1} ns a flow",
-                o.flows, o.late_seconds, o.longest_turn_us, o.ns,
+                "{} flows that end together: the last {:.2} s after it was due, longest turn {:.0} us",
+                o.flows, o.late_seconds, o.longest_turn_us,
             )?;
         }
         if !self.churn.is_empty() || !self.expiry.is_empty() {
