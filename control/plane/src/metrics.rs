@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_core::counters::{DropReason, Overflow, WorkerCounters};
 use weir_model::api::{ServerState, ServerView, ServiceView, Services, Stats};
+use weir_wire::Family;
 use weir_worker::Handle;
 
 use crate::devices::{Buffers, PortReport};
@@ -209,6 +210,16 @@ impl Readings {
                 family.set(worker_labels(worker), value(worker.counters()))?;
             }
         }
+        let families = [("ipv4", Family::V4), ("ipv6", Family::V6)];
+        for (name, help, value) in TABLE_GAUGES {
+            let mut family = page.gauge(name, help)?;
+            for worker in &self.workers {
+                for (label, of) in families {
+                    let labels = worker_labels(worker).with("family", label);
+                    family.set(labels, value(&worker.flows_of(of)))?;
+                }
+            }
+        }
         for (name, help, value) in WORKER_GAUGES {
             let mut family = page.gauge(name, help)?;
             for worker in &self.workers {
@@ -365,17 +376,20 @@ const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
     ),
 ];
 
-const WORKER_GAUGES: &[CounterOf<Handle>] = &[
+const TABLE_GAUGES: &[CounterOf<(usize, u64)>] = &[
     (
         "weir_flow_table_entries",
-        "Flows that the worker holds now.",
-        |worker| worker.counters().flows.get() as f64,
+        "Flows that the worker holds now, by family.",
+        |(_, held)| *held as f64,
     ),
     (
         "weir_flow_table_capacity",
-        "Flows that the worker can hold.",
-        |worker| worker.flows_max() as f64,
+        "Flows that the worker can hold, by family.",
+        |(most, _)| *most as f64,
     ),
+];
+
+const WORKER_GAUGES: &[CounterOf<Handle>] = &[
     (
         "weir_flows_half_open",
         "TCP flows now whose handshake is not complete; compare limits.half_open_per_worker.",

@@ -188,6 +188,8 @@ pub struct WorkerCounters {
     pub fragments_sent: Counter,
     /// Flows in the table now.
     pub flows: Counter,
+    /// Those of IPv6 among them.
+    pub flows_v6: Counter,
     /// Flows made since start.
     pub flows_created: Counter,
     /// Flows that timed out since start.
@@ -231,6 +233,7 @@ impl WorkerCounters {
             answers_suppressed: Counter::default(),
             fragments_sent: Counter::default(),
             flows: Counter::default(),
+            flows_v6: Counter::default(),
             flows_created: Counter::default(),
             flows_expired: Counter::default(),
             not_kept: core::array::from_fn(|_| Counter::default()),

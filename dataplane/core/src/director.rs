@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use weir_wire::{Addr, plain};
+use weir_wire::{Addr, Family, plain};
 
 use crate::classify::classify;
 use crate::counters::{DropReason, WorkerCounters};
@@ -454,6 +454,9 @@ impl<F: Frame> Director<F> {
         });
         self.overflow.keep_house(now);
         self.counters.flows.set(self.flows.len() as u64);
+        self.counters
+            .flows_v6
+            .set(self.flows.len_of(Family::V6) as u64);
         self.counters.half_open.set(self.flows.half_open() as u64);
         self.park.expire(now, |port, frame| {
             counters.count_drop(DropReason::NeighbourTimeout);

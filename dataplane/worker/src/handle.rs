@@ -11,7 +11,7 @@ use weir_core::next_hop::InterfaceId;
 use weir_core::service::{Protocol, ServerId, ServiceKey, Services};
 use weir_core::snapshot::Snapshot;
 use weir_core::time::Tick;
-use weir_wire::Addr;
+use weir_wire::{Addr, Family};
 
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Ordering};
 
@@ -158,7 +158,8 @@ pub(crate) struct Shared {
     pub(crate) id: WorkerId,
     pub(crate) core: Option<usize>,
     pub(crate) counters: Arc<WorkerCounters>,
-    pub(crate) flows_max: usize,
+    /// Of IPv4 and IPv6.
+    pub(crate) flows_max: [usize; 2],
     /// The newest snapshot not yet taken; a newer one replaces it.
     newest: ArrayQueue<Arc<Snapshot>>,
     published: AtomicU64,
@@ -174,7 +175,7 @@ impl Handle {
         id: WorkerId,
         core: Option<usize>,
         counters: Arc<WorkerCounters>,
-        flows_max: usize,
+        flows_max: [usize; 2],
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -201,7 +202,7 @@ impl Handle {
             id,
             None,
             Arc::new(WorkerCounters::new(ports, servers)),
-            1024,
+            [768, 256],
         )
     }
 
@@ -226,10 +227,24 @@ impl Handle {
         self.shared.core
     }
 
-    /// Capacity of its flow table.
+    /// Most flows that it can hold.
     #[must_use]
     pub fn flows_max(&self) -> usize {
-        self.shared.flows_max
+        self.shared.flows_max.iter().sum()
+    }
+
+    /// Most flows of a family that it can hold, and those that it holds now.
+    #[must_use]
+    pub fn flows_of(&self, family: Family) -> (usize, u64) {
+        let [v4, v6] = self.shared.flows_max;
+        let counters = &self.shared.counters;
+        match family {
+            Family::V4 => (
+                v4,
+                counters.flows.get().saturating_sub(counters.flows_v6.get()),
+            ),
+            Family::V6 => (v6, counters.flows_v6.get()),
+        }
     }
 
     /// Its counters.

@@ -114,7 +114,7 @@ impl<IO: PacketIo> Worker<IO> {
             config.id,
             config.core,
             Arc::clone(&counters),
-            config.limits.flows + config.limits.flows_v6,
+            [config.limits.flows, config.limits.flows_v6],
         );
         // Unpredictable to strangers, who could otherwise fill one bucket.
         let random = || RandomState::new().hash_one(0);

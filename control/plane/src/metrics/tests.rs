@@ -61,7 +61,7 @@ fn what_workers_count_is_summed_and_labelled() {
         format!("weir_server_up{{{service},{drained}}} 0"),
         "weir_dropped_packets_total{reason=\"no_flow\"} 2".to_owned(),
         "weir_dropped_packets_total{reason=\"truncated\"} 0".to_owned(),
-        "weir_flow_table_capacity{worker=\"1\"} 1024".to_owned(),
+        "weir_flow_table_capacity{worker=\"1\",family=\"ipv4\"} 768".to_owned(),
         "weir_port_receive_packets_total{port=\"wan\"} 7".to_owned(),
         "weir_config_last_reload_successful 1".to_owned(),
     ] {

@@ -129,6 +129,15 @@ impl FlowTable {
         self.of_v4.len + self.of_v6.len
     }
 
+    /// Flows of a family in the table.
+    #[must_use]
+    pub fn len_of(&self, family: IpFamily) -> usize {
+        match family {
+            IpFamily::V4 => self.of_v4.len,
+            IpFamily::V6 => self.of_v6.len,
+        }
+    }
+
     /// True when there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
