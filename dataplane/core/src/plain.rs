@@ -146,7 +146,7 @@ impl<F: Frame> Director<F> {
         if found.is_general() {
             return true;
         }
-        let Some((place, entry)) = self.flows.v4.at_home(found.home, &found.key) else {
+        let Some((place, entry)) = self.flows.v4.in_line(found.home, &found.key) else {
             let is_absent = self.flows.v4.is_absent(found.home);
             if is_absent {
                 self.flows.v4.prefetch_due(found.home);
@@ -233,12 +233,7 @@ impl<F: Frame> Director<F> {
 
     /// The place of a plain packet's flow that was not at home when the burst was looked up.
     pub(crate) fn find_again(&self, found: &Found) -> Option<Found> {
-        let v4 = &self.flows.v4;
-        let place = match v4.at_home(found.home, &found.key) {
-            Some((place, _)) => place,
-            None if v4.is_absent(found.home) => return None,
-            None => v4.find(&found.key, v4.hash(&found.key))?,
-        };
+        let place = self.flows.v4.find_from(found.home, &found.key)?;
         Some(Found { place, ..*found })
     }
 

@@ -136,10 +136,10 @@ impl<E: Entry> Family<E> {
         first.is_none_or(|entry| entry.head().away() == 0)
     }
 
-    /// The entry under `key`, with its place, if it stands in its home line.
+    /// The entry under `key`, with its place, if it stands in this line.
     #[inline(always)]
-    pub(crate) fn at_home(&self, home: u32, key: &E::Key) -> Option<(u32, &E)> {
-        let first = home as usize * E::PER_LINE;
+    pub(crate) fn in_line(&self, line: u32, key: &E::Key) -> Option<(u32, &E)> {
+        let first = line as usize * E::PER_LINE;
         let line = self.entries.get(first..first + E::PER_LINE)?;
         // Which of two entries is the right one is as chance has it: no branch may depend on it.
         let (mut at, mut least) = (0, u64::MAX);
@@ -167,18 +167,24 @@ impl<E: Entry> Family<E> {
     /// The place of the entry under `key`.
     #[inline]
     pub(crate) fn find(&self, key: &E::Key, hash: u64) -> Option<u32> {
-        let home = self.home(hash);
+        self.find_from(self.home(hash) as u32, key)
+    }
+
+    /// The place of the entry under `key`, whose home line is known.
+    #[inline]
+    pub(crate) fn find_from(&self, home: u32, key: &E::Key) -> Option<u32> {
         match self.in_line(home, key) {
-            Some(place) => Some(place),
-            None if self.away(home) == 0 => None,
-            None => self.find_away(key, hash),
+            Some((place, _)) => Some(place),
+            None if self.is_absent(home) => None,
+            None => self.find_away(key),
         }
     }
 
     #[inline(never)]
-    fn find_away(&self, key: &E::Key, hash: u64) -> Option<u32> {
-        let [_, others @ ..] = self.candidates(hash);
-        others.into_iter().find_map(|line| self.in_line(line, key))
+    fn find_away(&self, key: &E::Key) -> Option<u32> {
+        let [_, others @ ..] = self.candidates(self.hash(key));
+        let mut found = others.into_iter();
+        found.find_map(|line| Some(self.in_line(line as u32, key)?.0))
     }
 
     /// The entry at `place`, which this table has handed out.
@@ -208,7 +214,7 @@ impl<E: Entry> Family<E> {
 
     /// Sees to it that the sweep looks at the group of `place` at `expires`.
     #[inline(never)]
-    pub(crate) fn bring_forward(&mut self, place: u32, expires: Tick) {
+    fn bring_forward(&mut self, place: u32, expires: Tick) {
         let due = &mut self.due[place as usize / E::PER_LINE / GROUP];
         if !expires.has_reached(*due) {
             *due = expires;
@@ -323,19 +329,6 @@ impl<E: Entry> Family<E> {
         }
     }
 
-    #[inline]
-    fn away(&self, line: usize) -> u8 {
-        self.entries[line * E::PER_LINE].head().away()
-    }
-
-    #[inline]
-    fn in_line(&self, line: usize, key: &E::Key) -> Option<u32> {
-        let first = line * E::PER_LINE;
-        let slots = &self.entries[first..first + E::PER_LINE];
-        let way = slots.iter().position(|entry| entry.is_under(key))?;
-        Some((first + way) as u32)
-    }
-
     fn free_in(&self, line: usize) -> Option<u32> {
         let first = line * E::PER_LINE;
         let slots = &self.entries[first..first + E::PER_LINE];
@@ -437,7 +430,7 @@ impl<E: Entry> Family<E> {
             }
         }
         for (line, away) in away.into_iter().enumerate() {
-            let counted = self.away(line);
+            let counted = self.entries[line * E::PER_LINE].head().away();
             assert!(counted == AWAY_MAX || counted == away, "line {line}");
         }
     }
