@@ -2,8 +2,11 @@
 
 use alloc::sync::Arc;
 
-use crate::flow::Timeouts;
+use crate::flow::{Timeouts, Tuple};
+use crate::io::PortId;
+use crate::mark::MarkRules;
 use crate::next_hop::Network;
+use crate::persist::Templates;
 use crate::service::Services;
 
 /// What a worker decides by. A new one replaces it whole; the parts that did not change are shared
@@ -21,6 +24,11 @@ pub struct Snapshot {
     pub network: Arc<Network>,
     /// Lifetimes of flows and other settings.
     pub settings: Settings,
+    /// Which packets belong together by a mark.
+    pub marks: Arc<MarkRules>,
+    /// Which clients have which servers: the same for the life of the director, shared by all its
+    /// workers.
+    pub templates: Arc<Templates>,
 }
 
 impl Snapshot {
@@ -33,6 +41,25 @@ impl Snapshot {
             services: Arc::default(),
             network: Arc::default(),
             settings: Settings::default(),
+            marks: Arc::default(),
+            templates: Arc::new(Templates::new(0, 0, [0; 2])),
+        }
+    }
+}
+
+impl Snapshot {
+    /// The mark of a client's packet, 0 for none; `port` is where it was received, if it was. Only
+    /// what is for the director itself is marked: replies on their way through are not.
+    #[inline]
+    #[must_use]
+    pub fn mark_of(&self, request: &Tuple, port: Option<PortId>) -> u32 {
+        let services = &self.services;
+        if !services.has_marks() || self.marks.is_empty() {
+            return 0;
+        }
+        match self.network.is_local(request.dst) || services.is_virtual(request.dst) {
+            true => self.marks.mark_of(request, port),
+            false => 0,
         }
     }
 }
@@ -45,6 +72,12 @@ pub struct Settings {
     /// Path-MTU discovery through tunnels: copy DF to the outer header and tell the client when a
     /// packet is too big (sysctl net.ipv4.vs.pmtu_disc, on by default).
     pub pmtu_disc: bool,
+    /// A template that leads to a server of weight 0 leads nowhere any more (sysctl
+    /// net.ipv4.vs.expire_quiescent_template, off by default).
+    pub expire_quiescent_template: bool,
+    /// Flows of a removed server end at once, and templates that lead there with them (sysctl
+    /// net.ipv4.vs.expire_nodest_conn, off by default).
+    pub expire_nodest_conn: bool,
 }
 
 impl Default for Settings {
@@ -52,6 +85,8 @@ impl Default for Settings {
         Self {
             timeouts: Timeouts::default(),
             pmtu_disc: true,
+            expire_quiescent_template: false,
+            expire_nodest_conn: false,
         }
     }
 }

@@ -12,7 +12,8 @@ pub use timeout::Timeouts;
 
 use weir_wire::Addr;
 
-use crate::service::{Method, Protocol, ServerId, ServiceKey};
+use crate::persist::TemplateId;
+use crate::service::{Method, Protocol, Server, ServerId, ServiceKey};
 use crate::time::Tick;
 
 /// What a packet shows of its flow: addresses and ports as they stand in it.
@@ -50,6 +51,7 @@ impl Tuple {
             protocol: self.protocol,
             addr: self.dst,
             port: self.dst_port,
+            mark: 0,
         }
     }
 }
@@ -63,6 +65,9 @@ pub struct Flow {
     state: TcpState,
     expires: Tick,
     local: Option<(Addr, u16)>,
+    /// NAT: the real server's port.
+    nat_port: u16,
+    template: Option<TemplateId>,
 }
 
 impl Flow {
@@ -91,6 +96,26 @@ impl Flow {
     #[must_use]
     pub const fn local(&self) -> Option<(Addr, u16)> {
         self.local
+    }
+
+    /// The real server's port that its packets go to, when `server` is its server. It is not always
+    /// the one configured: a server of every port or of a mark is reached at the client's.
+    #[inline]
+    #[must_use]
+    pub const fn dest_port(&self, server: &Server) -> u16 {
+        match self.method {
+            Method::Nat => self.nat_port,
+            Method::FullNat if server.port != 0 => server.port,
+            // These leave the packet's port as it is.
+            Method::FullNat | Method::Dr | Method::Tun => self.request.dst_port,
+        }
+    }
+
+    /// The persistence template that chose its server.
+    #[inline]
+    #[must_use]
+    pub const fn template(&self) -> Option<TemplateId> {
+        self.template
     }
 
     /// The TCP state; none for UDP.
@@ -122,12 +147,13 @@ impl Flow {
     }
 
     /// True when a new SYN may start the flow anew on another server: the connection it remembers
-    /// has ended (IPVS: `conn_reuse_mode` 1).
+    /// has ended (IPVS: `conn_reuse_mode` 1). Never under a template, whose server it would get
+    /// again.
     #[inline]
     #[must_use]
     pub const fn may_be_reused(&self) -> bool {
         match self.tcp_state() {
-            Some(state) => state.may_be_reused(),
+            Some(state) => state.may_be_reused() && self.template.is_none(),
             None => false,
         }
     }
