@@ -178,6 +178,7 @@ impl Running {
                 is_available: servers.iter().any(|(present, _)| *present == n),
                 position: 0,
                 service: ServiceId(0),
+                has_any_port: false,
             })
         };
         // IPVS's list: the server added last comes first.
@@ -194,6 +195,7 @@ impl Running {
                 protocol: Protocol::Tcp,
                 addr: vip(),
                 port: 80,
+                mark: 0,
             },
             scheduler: Scheduler::build(self.scheduler, &candidates),
             cursor: Arc::clone(&self.cursor),
@@ -203,6 +205,7 @@ impl Running {
             by_client: self.method == Method::Nat,
             consistent: Arc::default(),
             new_flows_max: 0,
+            persistence: None,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())

@@ -31,6 +31,7 @@ fn services(
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            has_any_port: false,
         });
     }
     let candidates: Vec<Candidate> = servers
@@ -45,6 +46,7 @@ fn services(
             protocol: Protocol::Tcp,
             addr: Addr::from_v4_bytes([192, 0, 2, 100]),
             port: 80,
+            mark: 0,
         },
         scheduler: Scheduler::build(name, &candidates),
         cursor: Arc::clone(cursor),
@@ -55,6 +57,7 @@ fn services(
         local: None,
         consistent: Arc::default(),
         new_flows_max: 0,
+        persistence: None,
     };
     Arc::new(Services::new(vec![service], slots))
 }

@@ -136,8 +136,9 @@ pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
         network: Arc::new(network()),
         settings: Settings {
             timeouts,
-            pmtu_disc: true,
+            ..Settings::default()
         },
+        ..Snapshot::empty()
     })
 }
 
@@ -163,6 +164,7 @@ fn server(n: u8, method: Method) -> Server {
         is_available: true,
         position: 0,
         service: ServiceId(0),
+        has_any_port: false,
     }
 }
 
@@ -178,6 +180,7 @@ fn service(method: Method) -> Service {
             protocol: Protocol::Tcp,
             addr: addr(VIP),
             port: SERVICE_PORT,
+            mark: 0,
         },
         scheduler: Scheduler::build(SchedulerName::Rr, &candidates),
         cursor: Arc::default(),
@@ -187,6 +190,7 @@ fn service(method: Method) -> Service {
         by_client: true,
         consistent: Arc::default(),
         new_flows_max: 0,
+        persistence: None,
         local: (method == Method::FullNat).then(local_pool),
     }
 }

@@ -18,6 +18,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         is_available: true,
         position: 0,
         service: ServiceId(0),
+        has_any_port: false,
     };
     let slots = weights.iter().map(|weight| Some(server(*weight))).collect();
     let candidates: Vec<Candidate> = weights
@@ -34,6 +35,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
             protocol: Protocol::Tcp,
             addr: addr("192.0.2.100"),
             port: 80,
+            mark: 0,
         },
         scheduler: Scheduler::build(name, &candidates),
         cursor: Arc::default(),
@@ -43,6 +45,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         by_client: false,
         consistent: Arc::default(),
         new_flows_max: 0,
+        persistence: None,
         local: None,
     };
     Services::new(vec![service], slots)

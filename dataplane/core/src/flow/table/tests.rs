@@ -40,6 +40,7 @@ fn flow(request: &Tuple, method: Method, expires: Tick) -> NewFlow {
         server: ServerId(7),
         method,
         expires,
+        template: None,
     }
 }
 
