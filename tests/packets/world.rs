@@ -19,7 +19,8 @@ use weir_core::persist::{Persistence, Refusal, Templates};
 use weir_core::schedule::consistent::Consistent;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
+    Services,
 };
 use weir_core::snapshot::{Settings, Snapshot};
 use weir_core::steer::Steering;
