@@ -32,9 +32,9 @@ pub struct Limits {
     /// Frames of one worker that wait for the same neighbour; 0 to 1 024, default 4. The oldest
     /// gives way to a newer one.
     pub parked_per_neighbour: u32,
-    /// Persistence templates of all workers together, 172 bytes each: one for each client of each
-    /// persistent service; 0 to 16 777 216, default 65 536. More clients are served without being
-    /// remembered.
+    /// Persistence templates of all workers together, 230 bytes each: one for each client of each
+    /// persistent service; 0 to 16 777 216, default 65 536. A quarter of them can be of calls (SIP).
+    /// More clients are served without being remembered.
     pub persistence_templates: u32,
     /// Packet buffers of all ports and workers; up to 67 108 864, default 0: computed from queues,
     /// workers and parked frames.
