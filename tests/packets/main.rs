@@ -11,6 +11,7 @@ mod fullnat;
 mod nat;
 mod neighbours;
 mod overflow;
+mod persist;
 mod several_workers;
 mod states;
 mod tun;

@@ -129,6 +129,8 @@ pub(crate) struct Described {
     /// New flows a second, 0 for as many as come.
     pub(crate) new_flows_max: u32,
     pub(crate) persistence: Option<Persistence>,
+    /// Servers that are reached by NAT, whatever the method of the others.
+    pub(crate) by_nat: Vec<u8>,
 }
 
 impl Described {
@@ -147,6 +149,7 @@ impl Described {
             local: (2, 1024, 65535),
             new_flows_max: 0,
             persistence: None,
+            by_nat: Vec::new(),
         }
     }
 }
@@ -283,7 +286,10 @@ impl World {
             slots[usize::from(n)] = Some(Server {
                 addr: net.server(if n > 16 { n - 16 } else { n }),
                 port,
-                method: described.method,
+                method: match described.by_nat.contains(&n) {
+                    true => Method::Nat,
+                    false => described.method,
+                },
                 weight,
                 protocol: described.key.protocol,
                 is_available,
@@ -306,7 +312,7 @@ impl World {
             generation: self.generation,
             servers: candidates.into(),
             departed: [].into(),
-            by_client: described.method == Method::Nat,
+            by_client: described.method == Method::Nat || !described.by_nat.is_empty(),
             consistent: Arc::new(Consistent::new(&ends)),
             new_flows_max: described.new_flows_max,
             persistence: described.persistence,
