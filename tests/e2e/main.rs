@@ -7,6 +7,7 @@ mod director;
 mod forwarding;
 mod fullnat;
 mod network;
+mod persistence;
 mod several_workers;
 mod tunnel;
 
