@@ -73,6 +73,8 @@ pub struct Director<F> {
     pub(crate) errors: Limiter,
     /// Identification of the next outer header that may be fragmented.
     pub(crate) next_ip_id: u16,
+    /// What the next IPv6 packet that is cut is identified by is made of.
+    next_fragment_id: u64,
     punts: Limiter,
     pub(crate) overflow: Overflowing,
     /// By server.
@@ -152,6 +154,7 @@ impl<F: Frame> Director<F> {
             park: Park::new(limits.parked, limits.parked_per_neighbour),
             errors: Limiter::new(limits.icmp_per_second, 0),
             next_ip_id: seed[0] as u16,
+            next_fragment_id: seed[1],
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
             overflow: Overflowing::new(limits.half_open, limits.services),
             server_hops: vec![ServerHop::default(); limits.servers],
@@ -526,6 +529,15 @@ impl<F: Frame> Director<F> {
             memory.path_mtu_until = now.after(crate::time::seconds(PATH_MTU_SECONDS));
             self.targets[id.0 as usize].forget();
         }
+    }
+
+    /// Identifies the fragments of the next packet of IPv6: not to be guessed (RFC 7739), and not
+    /// the same again for long.
+    pub(crate) fn take_fragment_id(&mut self) -> u32 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.next_fragment_id = self.next_fragment_id.wrapping_add(ODD);
+        let mixed = (self.next_fragment_id ^ self.next_fragment_id >> 30).wrapping_mul(ODD);
+        (mixed >> 32) as u32
     }
 
     /// The way to a client, remembered until the network changes or another client takes its place.

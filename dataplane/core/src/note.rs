@@ -1,5 +1,6 @@
 //! What one stage tells the next about a packet.
 
+use weir_wire::tunnel::Tunnel;
 use weir_wire::{Addr, Headers};
 
 use crate::counters::DropReason;
@@ -60,6 +61,8 @@ pub(crate) struct ToServer {
     pub(crate) method: Method,
     pub(crate) addr: Addr,
     pub(crate) port: u16,
+    /// What packets to it go inside of (TUN).
+    pub(crate) tunnel: Tunnel,
     /// What stands for the client (FullNAT).
     pub(crate) local: Option<(Addr, u16)>,
 }

@@ -137,6 +137,7 @@ impl<F: Frame> Director<F> {
             method: server.method,
             addr: server.addr,
             port: server.port,
+            tunnel: server.tunnel,
             local: None,
         })
     }

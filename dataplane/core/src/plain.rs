@@ -8,6 +8,7 @@
 
 use weir_memory::prefetch;
 use weir_wire::plain::{self, Plain};
+use weir_wire::tunnel::Tunnel;
 use weir_wire::{Family, protocol, tcp_flag};
 
 use crate::counters::WorkerCounters;
@@ -283,6 +284,8 @@ impl<F: Frame> Director<F> {
             target.addr = u32::from_ne_bytes(server.addr.v4_bytes());
             target.port = server.port.to_be();
             let carries = next.mtu >= least_mtu(Family::V4) + plain::OUTER_LEN as u16;
+            // GRE and GUE take the general way.
+            let carries = carries && server.tunnel == Tunnel::Ipip;
             let source = next.source.filter(|source| carries && source.is_v4());
             target.tunnel_source = source.map_or(0, |source| u32::from_ne_bytes(source.v4_bytes()));
             target.ready = epoch;

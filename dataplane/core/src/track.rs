@@ -1,6 +1,7 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
-use weir_wire::{Headers, icmp, parse_embedded, protocol};
+use weir_wire::tunnel::{self, Tunnel};
+use weir_wire::{Headers, icmp, parse_embedded};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -108,12 +109,13 @@ impl<F: Frame> Director<F> {
                 protocol: Protocol::from_number(e.protocol)?,
             })
         };
-        if matches!(quoted.protocol, protocol::IPIP | protocol::IPV6) {
-            let inner = parse_embedded(bytes, usize::from(quoted.l4), usize::from(quoted.end));
-            return match inner.as_ref().and_then(quoted_tuple) {
-                Some(tuple) => self.relate_tunnel(&tuple, &quoted, is_handed_off, unrelated),
-                None => unrelated,
-            };
+        // A tunnel's packet is the director's own; others of it are Linux's.
+        if self.snapshot.network.is_local(quoted.src)
+            && let Some((tunnel, at)) = tunnel::in_quoted(bytes, &quoted)
+            && let Some(inner) = parse_embedded(bytes, at, usize::from(quoted.end))
+            && let Some(tuple) = quoted_tuple(&inner)
+        {
+            return self.relate_tunnel(&tuple, &quoted, tunnel, is_handed_off, unrelated);
         }
         let Some(sent) = quoted_tuple(&quoted) else {
             return unrelated;
@@ -139,6 +141,7 @@ impl<F: Frame> Director<F> {
         &self,
         inner: &Tuple,
         outer: &weir_wire::Embedded,
+        tunnel: Tunnel,
         is_handed_off: bool,
         unrelated: Verdict,
     ) -> Verdict {
@@ -146,7 +149,9 @@ impl<F: Frame> Director<F> {
             Some((id, Direction::Request)) => {
                 let flow = self.flows.get(id);
                 let server = self.snapshot.services.server(flow.server());
-                let is_ours = server.is_some_and(|server| server.addr == outer.dst);
+                let is_ours = server.is_some_and(|server| {
+                    server.addr == outer.dst && server.tunnel.is_like(tunnel)
+                });
                 if flow.method() == Method::Tun && is_ours {
                     Verdict::ErrorInTunnel(flow.server())
                 } else {
@@ -193,6 +198,7 @@ impl<F: Frame> Director<F> {
             method: flow.method(),
             addr: server.addr,
             port: server.port,
+            tunnel: server.tunnel,
             local: flow.local(),
         })
     }

@@ -13,7 +13,7 @@ use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::snapshot::{Settings, Snapshot};
 use weir_core::time::TICKS_PER_SECOND;
@@ -158,6 +158,7 @@ fn server(n: u8, method: Method) -> Server {
         addr: addr(server_ip(n)),
         port: SERVICE_PORT,
         method,
+        tunnel: Tunnel::Ipip,
         weight: 1,
         protocol: Protocol::Tcp,
         is_available: true,

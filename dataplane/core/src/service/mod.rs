@@ -16,6 +16,7 @@ use crate::schedule::consistent::Consistent;
 use crate::sync::AtomicU64;
 
 pub use all::Services;
+pub use weir_wire::tunnel::Tunnel;
 
 /// A transport protocol that services exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +105,8 @@ pub struct Server {
     pub port: u16,
     /// How packets reach it.
     pub method: Method,
+    /// What they go inside of, where the method is TUN. Its family need not be the service's then.
+    pub tunnel: Tunnel,
     /// 0 = gets no new flows.
     pub weight: u32,
     /// The protocol of its service.

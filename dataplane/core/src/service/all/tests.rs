@@ -8,7 +8,7 @@ use weir_wire::builder::addr;
 
 use super::*;
 use crate::schedule::{Scheduler, SchedulerName};
-use crate::service::{Candidate, Method};
+use crate::service::{Candidate, Method, Tunnel};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Some slots, in three chunks.
@@ -32,6 +32,7 @@ fn server(n: u8) -> Server {
         addr: addr(["10.0.0.1", "10.0.0.2", "2001:db8::1"][usize::from(n % 3)]),
         port: 80,
         method: if n < 3 { Method::Nat } else { Method::Dr },
+        tunnel: Tunnel::Ipip,
         weight: u32::from(n % 2),
         protocol: Protocol::Tcp,
         is_available: n < 5,
