@@ -32,6 +32,9 @@ pub(crate) const WAN_MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
 pub(crate) const LAN_MAC: Mac = Mac([2, 0, 0, 0, 2, 1]);
 pub(crate) const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 1, 0xfe]);
 
+/// Of 10.0.0.253, the way to 172.16.0.0/12.
+pub(crate) const INNER_ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 2, 0xfe]);
+
 pub(crate) fn server_mac(n: u8) -> Mac {
     Mac([2, 0, 0, 0, 3, n])
 }
@@ -155,11 +158,16 @@ pub(crate) struct World {
     pub(crate) out: MemOutlet,
     pub(crate) now: Tick,
     pub(crate) mtu_lan: u16,
+    pub(crate) mtu_wan: u16,
     /// VLAN of the server side, 0 for none.
     pub(crate) vlan_lan: u16,
     /// The servers are on the client side too.
     pub(crate) is_one_arm: bool,
     pub(crate) unknown_neighbours: Vec<Addr>,
+    /// Besides those that every world has.
+    pub(crate) own_addresses: Vec<Addr>,
+    /// IPv4 prefixes of 16 bits to which there is no way.
+    pub(crate) refused: Vec<Addr>,
     pub(crate) settings: Settings,
     counters: Arc<WorkerCounters>,
     before: BTreeMap<String, u64>,
@@ -180,6 +188,7 @@ pub(crate) fn limits() -> Limits {
         icmp_per_second: 1000,
         parked: 8,
         parked_per_neighbour: 2,
+        fragments: 64,
     }
 }
 
@@ -206,9 +215,12 @@ impl World {
             out: MemOutlet::default(),
             now: Tick(1000),
             mtu_lan: 1500,
+            mtu_wan: 1500,
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
+            own_addresses: Vec::new(),
+            refused: Vec::new(),
             settings: Settings {
                 timeouts: Timeouts::default(),
                 pmtu_disc: true,
@@ -230,6 +242,13 @@ impl World {
         self.director.adopt(Arc::new(snapshot), &mut self.out);
     }
 
+    /// Makes these the services.
+    pub(crate) fn publish_services(&mut self, services: Vec<Service>, slots: Vec<Option<Server>>) {
+        self.epoch += 1;
+        let snapshot = self.snapshot_of(Services::new(services, slots));
+        self.director.adopt(Arc::new(snapshot), &mut self.out);
+    }
+
     /// Shares `other`'s scheduler positions, as the workers of one process do.
     pub(crate) fn share_cursor(&mut self, other: &Self, services: &[Described]) {
         self.cursors.clone_from(&other.cursors);
@@ -247,10 +266,14 @@ impl World {
                 self.service(service, cursor, removed, &mut slots)
             })
             .collect();
+        self.snapshot_of(Services::new(list, slots))
+    }
+
+    fn snapshot_of(&self, services: Services) -> Snapshot {
         Snapshot {
             epoch: self.epoch,
             network_epoch: self.epoch as u32,
-            services: Arc::new(Services::new(list, slots)),
+            services: Arc::new(services),
             network: Arc::new(self.network()),
             settings: self.settings,
         }
@@ -326,13 +349,20 @@ impl World {
             len,
             target,
         };
+        let refused = self.refused.iter().map(|prefix| Route {
+            prefix: *prefix,
+            len: 96 + 16,
+            target: Target::Unreachable,
+        });
         let lan = u16::from(!self.is_one_arm);
         let own = ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr);
         let locals = Net::both().map(|net| [net.local(0), net.local(1)]);
         let own = own.into_iter().chain(locals.into_iter().flatten());
+        let own = own.chain(self.own_addresses.iter().copied());
         let mut neighbours = vec![
             ((InterfaceId(0), addr("192.0.2.254")), ROUTER_MAC),
             ((InterfaceId(0), addr("2001:db8:1::fe")), ROUTER_MAC),
+            ((InterfaceId(lan), addr("10.0.0.253")), INNER_ROUTER_MAC),
         ];
         for net in Net::both() {
             for n in 1..=9 {
@@ -342,7 +372,7 @@ impl World {
         neighbours.retain(|((_, who), _)| !self.unknown_neighbours.contains(who));
         Network::new(
             vec![
-                interface(WAN, 0, WAN_MAC, 1500, "192.0.2.1", "2001:db8:1::1"),
+                interface(WAN, 0, WAN_MAC, self.mtu_wan, "192.0.2.1", "2001:db8:1::1"),
                 interface(
                     LAN,
                     self.vlan_lan,
@@ -353,14 +383,15 @@ impl World {
                 ),
             ],
             own,
-            [
+            refused.chain([
                 route("0.0.0.0", 96, out(0, Some("192.0.2.254"))),
                 route("192.0.2.0", 96 + 24, out(0, None)),
                 route("10.0.0.0", 96 + 24, out(lan, None)),
+                route("172.16.0.0", 96 + 12, out(lan, Some("10.0.0.253"))),
                 route("::", 0, out(0, Some("2001:db8:1::fe"))),
                 route("2001:db8:1::", 64, out(0, None)),
                 route("2001:db8:2::", 64, out(lan, None)),
-            ],
+            ]),
             neighbours,
         )
     }
@@ -481,6 +512,7 @@ pub(crate) fn each_counter(
     add("resets_sent", &counters.resets_sent);
     add("answers_suppressed", &counters.answers_suppressed);
     add("fragments_sent", &counters.fragments_sent);
+    add("reassembled", &counters.reassembled);
     add("flows_created", &counters.flows_created);
     add("flows_expired", &counters.flows_expired);
     add("stateless", &counters.stateless);
