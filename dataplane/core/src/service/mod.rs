@@ -25,6 +25,8 @@ pub enum Protocol {
     Tcp = 0,
     /// RFC 768.
     Udp = 1,
+    /// RFC 9260.
+    Sctp = 2,
 }
 
 impl Protocol {
@@ -35,6 +37,7 @@ impl Protocol {
         match number {
             protocol::TCP => Some(Self::Tcp),
             protocol::UDP => Some(Self::Udp),
+            protocol::SCTP => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -46,6 +49,7 @@ impl Protocol {
         match self {
             Self::Tcp => protocol::TCP,
             Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
         }
     }
 }
@@ -152,4 +156,7 @@ pub struct Service {
     pub consistent: Arc<Consistent>,
     /// New flows a second that each worker keeps; 0: as many as come.
     pub new_flows_max: u32,
+    /// Each datagram is scheduled anew and no flow is kept (ipvsadm `-o`). Not TCP's and SCTP's
+    /// packets, and not those to FullNAT servers, which need a flow.
+    pub one_packet: bool,
 }
