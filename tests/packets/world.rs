@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use weir_core::counters::{Counter, DropReason, Overflow, WorkerCounters};
 use weir_core::director::{Director, Limits};
-use weir_core::flow::{Timeouts, Tuple};
+use weir_core::flow::Tuple;
 use weir_core::io::{Burst, PortId, WorkerId};
 use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
@@ -128,6 +128,7 @@ pub(crate) struct Described {
     pub(crate) local: (u8, u16, u16),
     /// New flows a second, 0 for as many as come.
     pub(crate) new_flows_max: u32,
+    pub(crate) one_packet: bool,
 }
 
 impl Described {
@@ -146,6 +147,7 @@ impl Described {
             servers: vec![(1, 80, 1), (2, 80, 1), (3, 80, 1)],
             local: (2, 1024, 65535),
             new_flows_max: 0,
+            one_packet: false,
         }
     }
 }
@@ -209,10 +211,7 @@ impl World {
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
-            settings: Settings {
-                timeouts: Timeouts::default(),
-                pmtu_disc: true,
-            },
+            settings: Settings::default(),
             counters,
             before: BTreeMap::new(),
             epoch: 0,
@@ -298,6 +297,7 @@ impl World {
             by_client: described.method == Method::Nat,
             consistent: Arc::new(Consistent::new(&ends)),
             new_flows_max: described.new_flows_max,
+            one_packet: described.one_packet,
             local: (described.method == Method::FullNat).then(|| {
                 let (count, first, last) = described.local;
                 let addrs: Vec<Addr> = (0..count).map(|n| net.local(n)).collect();
