@@ -7,6 +7,7 @@ mod classify;
 mod compared;
 mod dr;
 mod errors;
+mod fragments;
 mod fullnat;
 mod nat;
 mod neighbours;

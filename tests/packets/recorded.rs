@@ -10,16 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use weir_core::io::PortId;
-use weir_core::schedule::consistent::Consistent;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Tunnel,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceKey, Tunnel,
 };
 use weir_wire::builder::addr;
 use weir_wire::{Addr, Headers, Parsed, icmp, protocol};
 
 use crate::recording::{Exchange, Recording, Step};
-use crate::world::{LAN, WAN, World};
+use crate::world::{Described, LAN, Net, WAN, World};
 
 /// Scenario (none: every one), a part of what is said of the frame, and why Weir does otherwise.
 const MEANT: &[(&str, &str, &str)] = &[
@@ -107,8 +106,25 @@ fn end(at: &str) -> (Addr, u16) {
     (addr(host), port.parse().expect("a number"))
 }
 
+/// A service, and a server of it, that are nothing special.
+fn template(world: &World, key: ServiceKey) -> (Service, Server) {
+    let net = if key.addr.is_v4() {
+        Net::v4()
+    } else {
+        Net::v6()
+    };
+    let described = Described {
+        key,
+        servers: vec![(0, key.port, 1)],
+        ..Described::web(&net, Method::Nat)
+    };
+    let mut slots = [None];
+    let service = world.service(&described, Arc::default(), &[], &mut slots);
+    (service, slots[0].expect("its server"))
+}
+
 impl Table {
-    fn command(&mut self, words: &[&str]) {
+    fn command(&mut self, world: &World, words: &[&str]) {
         let [verb, rest @ ..] = words else {
             panic!("no verb")
         };
@@ -120,7 +136,7 @@ impl Table {
                 self.services.retain(|(held, _)| *held != key);
             }
             ("-a" | "-e", [protocol, at, _, server, options @ ..]) => {
-                self.server(key(protocol, at), end(server), options);
+                self.server(world, key(protocol, at), end(server), options);
             }
             ("-d", [protocol, at, _, server, ..]) => {
                 let (key, end) = (key(protocol, at), end(server));
@@ -138,7 +154,7 @@ impl Table {
         }
     }
 
-    fn server(&mut self, key: ServiceKey, end: (Addr, u16), options: &[&str]) {
+    fn server(&mut self, world: &World, key: ServiceKey, end: (Addr, u16), options: &[&str]) {
         let value = |name| {
             let at = options.iter().position(|option| *option == name)?;
             options.get(at + 1)?.parse::<u32>().ok()
@@ -164,10 +180,7 @@ impl Table {
             method,
             tunnel,
             weight: value("-w").unwrap_or(1),
-            protocol: key.protocol,
-            is_available: true,
-            position: 0,
-            service: ServiceId(0),
+            ..template(world, key).1
         };
         let services = self.services.iter_mut();
         let mut of_key = services.filter(|(held, _)| *held == key);
@@ -199,16 +212,12 @@ impl Table {
                 })
                 .collect();
             Service {
-                key: *key,
                 scheduler: Scheduler::build(SchedulerName::Rr, &candidates),
                 cursor: Arc::clone(self.cursors.entry(*key).or_default()),
                 generation: self.generation,
                 servers: candidates.into(),
-                departed: [].into(),
                 by_client: true,
-                consistent: Arc::new(Consistent::new(&[])),
-                new_flows_max: 0,
-                local: None,
+                ..template(world, *key).0
             }
         });
         let services = services.collect();
@@ -257,8 +266,14 @@ impl Replay {
     fn command(&mut self, command: &str) {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words.as_slice() {
-            ["ipvsadm", words @ ..] => self.table.command(words),
+            ["ipvsadm", words @ ..] => self.table.command(&self.world, words),
             ["sysctl", "net.ipv4.vs.pmtu_disc=0"] => self.world.settings.pmtu_disc = false,
+            ["sysctl", "net.ipv4.vs.schedule_icmp=1"] => {
+                self.world.settings.ipvs.schedule_icmp = true;
+            }
+            ["sysctl", "net.ipv4.vs.nat_icmp_send=1"] => {
+                self.world.settings.ipvs.nat_icmp_send = true;
+            }
             ["ip", "link", "set", "rs0", "mtu", mtu] => {
                 self.world.mtu_lan = mtu.parse().expect("a number");
             }

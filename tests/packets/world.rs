@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use weir_core::counters::{Counter, DropReason, Overflow, WorkerCounters};
 use weir_core::director::{Director, Limits};
-use weir_core::flow::{Timeouts, Tuple};
+use weir_core::flow::Tuple;
 use weir_core::io::{Burst, PortId, WorkerId};
 use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
@@ -131,6 +131,7 @@ pub(crate) struct Described {
     pub(crate) local: (u8, u16, u16),
     /// New flows a second, 0 for as many as come.
     pub(crate) new_flows_max: u32,
+    pub(crate) one_packet: bool,
 }
 
 impl Described {
@@ -149,6 +150,7 @@ impl Described {
             servers: vec![(1, 80, 1), (2, 80, 1), (3, 80, 1)],
             local: (2, 1024, 65535),
             new_flows_max: 0,
+            one_packet: false,
         }
     }
 }
@@ -221,10 +223,7 @@ impl World {
             unknown_neighbours: Vec::new(),
             own_addresses: Vec::new(),
             refused: Vec::new(),
-            settings: Settings {
-                timeouts: Timeouts::default(),
-                pmtu_disc: true,
-            },
+            settings: Settings::default(),
             counters,
             before: BTreeMap::new(),
             epoch: 0,
@@ -279,7 +278,7 @@ impl World {
         }
     }
 
-    fn service(
+    pub(crate) fn service(
         &self,
         described: &Described,
         cursor: Arc<AtomicU64>,
@@ -321,6 +320,7 @@ impl World {
             by_client: described.method == Method::Nat,
             consistent: Arc::new(Consistent::new(&ends)),
             new_flows_max: described.new_flows_max,
+            one_packet: described.one_packet,
             local: (described.method == Method::FullNat).then(|| {
                 let (count, first, last) = described.local;
                 let addrs: Vec<Addr> = (0..count).map(|n| net.local(n)).collect();

@@ -205,6 +205,7 @@ impl Running {
             by_client: self.method == Method::Nat,
             consistent: Arc::default(),
             new_flows_max: 0,
+            one_packet: false,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())

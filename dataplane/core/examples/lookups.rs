@@ -120,6 +120,7 @@ fn all(services: u32) -> Services {
             by_client: true,
             consistent: Arc::default(),
             new_flows_max: 0,
+            one_packet: false,
             local: None,
         }
     });

@@ -5,6 +5,7 @@ use weir_wire::{Headers, Mac, ParseError, Parsed, icmp, protocol};
 use crate::counters::DropReason;
 use crate::gather::is_to_be_gathered;
 use crate::io::{Frame, PortId, RxChecksum};
+use crate::ipsec::is_ipsec;
 use crate::note::{Note, PuntClass, Verdict};
 use crate::service::Protocol;
 use crate::snapshot::Snapshot;
@@ -68,6 +69,10 @@ fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> 
         // Frames leave with one tag at most: a second one would be lost.
         return Verdict::Drop(DropReason::VlanTags);
     }
+    if services.is_empty() {
+        // Then IPVS is off, and what it remembers stays untouched.
+        return Verdict::Punt(punt_class(headers));
+    }
     if is_to_be_gathered(headers, bytes) {
         let may_be_reply =
             services.is_local(headers.dst) || !snapshot.network.is_local(headers.dst);
@@ -79,7 +84,7 @@ fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> 
             Verdict::Punt(PuntClass::Ordinary)
         };
     }
-    if Protocol::from_number(headers.protocol).is_some() {
+    if Protocol::from_number(headers.protocol).is_some() || is_ipsec(headers) {
         Verdict::LookUp
     } else if headers.is_icmp() && icmp::is_related_error(headers.family(), headers.icmp_type) {
         Verdict::Related

@@ -14,6 +14,7 @@ use weir_wire::{Addr, Family, plain};
 
 use crate::classify::classify;
 use crate::counters::{DropReason, WorkerCounters};
+use crate::defence::Defences;
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
@@ -37,7 +38,7 @@ pub struct Limits {
     pub flows: usize,
     /// IPv6 flows in the table.
     pub flows_v6: usize,
-    /// TCP flows whose handshake is not complete.
+    /// TCP and SCTP flows whose handshake is not complete.
     pub half_open: usize,
     /// Services.
     pub services: usize,
@@ -83,6 +84,9 @@ pub struct Director<F> {
     next_fragment_id: u64,
     punts: Limiter,
     pub(crate) overflow: Overflowing,
+    pub(crate) defences: Defences,
+    /// Where the search for flows of removed servers goes on.
+    pub(crate) homeless_at: Option<usize>,
     /// By server.
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
@@ -165,6 +169,8 @@ impl<F: Frame> Director<F> {
             next_fragment_id: seed[1],
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
             overflow: Overflowing::new(limits.half_open, limits.services),
+            defences: Defences::new(seed[0] ^ seed[1]),
+            homeless_at: None,
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
@@ -234,6 +240,8 @@ impl<F: Frame> Director<F> {
     #[inline(never)]
     fn read(&self, port: PortId, burst: &[F], found: &mut [Found], notes: &mut [Note]) -> usize {
         let interface = self.snapshot.network.interface_of(port, 0);
+        // Without services every packet is Linux's.
+        let interface = interface.filter(|_| !self.snapshot.services.is_empty());
         #[cfg(feature = "testing")]
         let interface = interface.filter(|_| !self.is_general_only);
         let mac = interface.map(|interface| plain::mac(interface.mac));
@@ -321,7 +329,7 @@ impl<F: Frame> Director<F> {
             }
             note.verdict = match note.verdict {
                 Verdict::LookUp => self.track(now, headers, is_handed_off),
-                Verdict::Related => self.relate(headers, &frame, is_handed_off),
+                Verdict::Related => self.relate(now, headers, &frame, is_handed_off),
                 decided => decided,
             };
         }
@@ -361,6 +369,10 @@ impl<F: Frame> Director<F> {
                 way.count_stateless(to.server);
                 way.request(frame, to);
             }
+            Verdict::OnePacket(to) => {
+                way.count_one_packet(to.server);
+                way.request(frame, to);
+            }
             Verdict::StatelessReply(from) => {
                 way.director.counters.stateless.add(1);
                 way.reply(frame, from);
@@ -368,6 +380,7 @@ impl<F: Frame> Director<F> {
             Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
             Verdict::ErrorToClient(from) => way.error_to_client(frame, from),
             Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
+            Verdict::TellServer => way.tell_server(frame),
             Verdict::Refuse(reason) => way.refuse(frame, reason),
             Verdict::HandOff(owner) => self.hand_off(owner, port, frame, outlet),
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(frame),
@@ -442,6 +455,8 @@ impl<F: Frame> Director<F> {
     ) -> Arc<Snapshot> {
         let before = core::mem::replace(&mut self.snapshot, snapshot);
         self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
+        self.defences.look_again();
+        self.look_for_homeless();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {
@@ -461,6 +476,8 @@ impl<F: Frame> Director<F> {
         groups: usize,
         outlet: &mut O,
     ) -> usize {
+        self.end_homeless();
+        self.defend(now);
         let counters = &self.counters;
         let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);

@@ -183,10 +183,15 @@ impl<F: Frame> Director<F> {
                 way.count_stateless(to.server);
                 way.request(whole, to);
             }
+            Verdict::OnePacket(to) => {
+                way.count_one_packet(to.server);
+                way.request(whole, to);
+            }
             Verdict::StatelessReply(from) => {
                 way.director.counters.stateless.add(1);
                 way.reply(whole, from);
             }
+            Verdict::TellServer => way.tell_server(whole),
             Verdict::Refuse(reason) => way.refuse(whole, reason),
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(whole),
             Verdict::Punt(class) => way.punt(whole, class),

@@ -26,7 +26,7 @@ impl Note {
 /// What is known of a packet's fate. A stage passes over what an earlier one has decided.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Verdict {
-    /// TCP or UDP that a flow may know.
+    /// TCP, UDP, SCTP, AH or ESP that a flow may know.
     LookUp,
     /// An ICMP error that may concern a flow.
     Related,
@@ -38,6 +38,8 @@ pub(crate) enum Verdict {
     Reply(FromServer),
     /// As a request, without a flow.
     StatelessRequest(ToServer),
+    /// As a request that counts as a connection of its own.
+    OnePacket(ToServer),
     /// As a reply, without a flow.
     StatelessReply(FromServer),
     /// An ICMP error about a packet that went to the client: on to the real server.
@@ -50,6 +52,8 @@ pub(crate) enum Verdict {
     Punt(PuntClass),
     /// For the worker that owns the flow.
     HandOff(WorkerId),
+    /// Of a real server that has lost the flow: it ends here, and the server is told.
+    TellServer,
     /// Refused, and the sender is told.
     Refuse(DropReason),
     /// Ends here.

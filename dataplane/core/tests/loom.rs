@@ -56,6 +56,7 @@ fn services(
         local: None,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
     };
     Arc::new(Services::new(vec![service], slots))
 }

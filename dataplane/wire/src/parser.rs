@@ -32,6 +32,7 @@ use crate::checksum;
 use crate::headers::{
     Embedded, HeaderBits, Headers, Other, ParseError, Parsed, ether_type, protocol,
 };
+use crate::sctp::SctpEvent;
 
 /// Most extension headers followed. More is an attack on the parser's time (RFC 8504 §5.3).
 const EXTENSIONS_MAX: usize = 8;
@@ -183,6 +184,7 @@ fn parse_v4(frame: &[u8], link: &Link, verify_checksum: bool) -> Result<Headers,
         vlan: link.vlan,
         protocol: ip[9],
         tcp_flags: transport.tcp_flags,
+        sctp: transport.sctp,
         ttl: ip[8],
         tos: ip[1],
         icmp_type: transport.icmp_type,
@@ -271,6 +273,7 @@ fn parse_v6(frame: &[u8], link: &Link) -> Result<Headers, ParseError> {
         vlan: link.vlan,
         protocol: extensions.protocol,
         tcp_flags: transport.tcp_flags,
+        sctp: transport.sctp,
         ttl: ip[7],
         tos: ip[0] << 4 | ip[1] >> 4,
         icmp_type: transport.icmp_type,
@@ -391,6 +394,7 @@ struct Transport {
     src_port: u16,
     dst_port: u16,
     tcp_flags: u8,
+    sctp: Option<SctpEvent>,
     icmp_type: u8,
     icmp_code: u8,
 }
@@ -446,6 +450,7 @@ fn read_transport(
         }
         protocol::SCTP => {
             let sctp: &[u8; 12] = payload.first_chunk().ok_or(ParseError::Truncated)?;
+            transport.sctp = SctpEvent::of_packet(payload);
             sctp.first_chunk::<4>()
         }
         protocol if protocol == icmp => {

@@ -137,7 +137,7 @@ pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
         network: Arc::new(network()),
         settings: Settings {
             timeouts,
-            pmtu_disc: true,
+            ..Settings::default()
         },
     })
 }
@@ -189,6 +189,7 @@ fn service(method: Method) -> Service {
         by_client: true,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
         local: (method == Method::FullNat).then(local_pool),
     }
 }

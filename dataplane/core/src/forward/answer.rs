@@ -37,6 +37,16 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         self.error(frame, reason, icmp::ErrorKind::PortUnreachable, h.dst);
     }
 
+    /// Ends the packet of a real server that belongs to no flow, and tells the server so in the name
+    /// of the director on its side (`nat_icmp_send`).
+    pub(crate) fn tell_server<P: Packet<F>>(&mut self, mut frame: P) {
+        // On its way it would have been here.
+        rewrite::decrement_ttl(frame.bytes_mut(), &self.headers);
+        let own = self.own_address();
+        let kind = icmp::ErrorKind::PortUnreachable;
+        self.error(frame, DropReason::ServerWithoutFlow, kind, own);
+    }
+
     /// Gives the packet to Linux; where there is none behind the port, answers for the director's
     /// own addresses as Linux would.
     pub(crate) fn punt_or_refuse<P: Packet<F>>(&mut self, frame: P) {

@@ -164,6 +164,14 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         self.count(server);
     }
 
+    /// A packet that is a connection of its own (one-packet scheduling).
+    pub(crate) fn count_one_packet(&mut self, server: ServerId) {
+        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
+            counters.connections.add(1);
+        }
+        self.count(server);
+    }
+
     /// A relayed error counts as a packet of its server, as in the kernel.
     fn count(&self, server: ServerId) {
         if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {

@@ -44,6 +44,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         by_client: false,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
         local: None,
     };
     Services::new(vec![service], slots)

@@ -26,6 +26,8 @@ pub enum Protocol {
     Tcp = 0,
     /// RFC 768.
     Udp = 1,
+    /// RFC 9260.
+    Sctp = 2,
 }
 
 impl Protocol {
@@ -36,6 +38,7 @@ impl Protocol {
         match number {
             protocol::TCP => Some(Self::Tcp),
             protocol::UDP => Some(Self::Udp),
+            protocol::SCTP => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -47,6 +50,7 @@ impl Protocol {
         match self {
             Self::Tcp => protocol::TCP,
             Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
         }
     }
 }
@@ -155,4 +159,7 @@ pub struct Service {
     pub consistent: Arc<Consistent>,
     /// New flows a second that each worker keeps; 0: as many as come.
     pub new_flows_max: u32,
+    /// Each datagram is scheduled anew and no flow is kept (ipvsadm `-o`). Not TCP's and SCTP's
+    /// packets, and not those to FullNAT servers, which need a flow.
+    pub one_packet: bool,
 }

@@ -57,6 +57,7 @@ fn service(key: ServiceKey, slots: &[u32], name: SchedulerName) -> Service {
         by_client: false,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
         local: (slots.len() % 2 == 1).then(|| {
             let addrs = [addr("10.9.0.1"), addr("10.9.0.2")];
             let count = usize::from(slots[0] > 200) + 1;
