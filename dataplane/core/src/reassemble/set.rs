@@ -102,7 +102,7 @@ impl Set {
     pub(super) fn fit<F>(&self, part: &mut Part, is_v4: bool, places: &[Place<F>]) -> Fit {
         const MALFORMED: Fit = Fit::Refused(DropReason::Fragment);
         const CONTRARY: Fit = Fit::Refused(DropReason::FragmentOverlap);
-        if part.more && part.end % 8 != 0 {
+        if part.more && !part.end.is_multiple_of(8) {
             if !is_v4 {
                 return MALFORMED;
             }
