@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::Director;
-use weir_core::flow::{Flow, TcpState, Tuple};
+use weir_core::flow::{Flow, Tuple};
 use weir_core::io::{Frame, PortId, WorkerId};
 use weir_core::next_hop::InterfaceId;
 use weir_core::service::{Protocol, ServerId, ServiceKey, Services};
@@ -52,10 +52,10 @@ impl FlowRecord {
             request: *flow.request(),
             server: flow.server(),
             dest: server.addr,
-            dest_port: server.port,
+            dest_port: flow.dest_port(server),
             local: flow.local(),
             method: flow.method(),
-            state: flow.tcp_state().map_or("UDP", TcpState::name),
+            state: flow.state().name(),
             seconds_left: flow.seconds_left(now),
         })
     }

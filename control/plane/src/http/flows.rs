@@ -97,6 +97,7 @@ fn worker_filters(filter: &FlowFilter) -> Vec<handle::FlowFilter> {
             protocol,
             addr: Addr::from(service.ip()),
             port: service.port(),
+            mark: 0,
         }),
         ..base
     };
