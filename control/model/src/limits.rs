@@ -32,6 +32,10 @@ pub struct Limits {
     /// Frames of one worker that wait for the same neighbour; 0 to 1 024, default 4. The oldest
     /// gives way to a newer one.
     pub parked_per_neighbour: u32,
+    /// Persistence templates of all workers together, 172 bytes each: one for each client of each
+    /// persistent service; 0 to 16 777 216, default 65 536. More clients are served without being
+    /// remembered.
+    pub persistence_templates: u32,
     /// Packet buffers of all ports and workers; up to 67 108 864, default 0: computed from queues,
     /// workers and parked frames.
     pub packet_buffers: u32,
@@ -85,6 +89,12 @@ impl Limits {
             icmp_per_second: s.number("icmp_per_second", rate, 1000, 0..=10_000_000),
             parked_frames: s.number("parked_frames", "frames", 256, 0..=65_535),
             parked_per_neighbour: s.number("parked_per_neighbour", "frames", 4, 0..=1024),
+            persistence_templates: s.number(
+                "persistence_templates",
+                "templates",
+                65_536,
+                0..=16_777_216,
+            ),
             packet_buffers: s.number("packet_buffers", "buffers", 0, 0..=67_108_864),
         };
         s.finish();

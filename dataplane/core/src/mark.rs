@@ -87,7 +87,10 @@ struct Compiled {
 
 impl Compiled {
     fn of(rule: &MarkRule) -> Self {
-        let named = rule.source.or(rule.destination).map(|(addr, _)| addr.family());
+        let named = rule
+            .source
+            .or(rule.destination)
+            .map(|(addr, _)| addr.family());
         let family = rule.family.or(named);
         let prefix = |of: Option<(Addr, u8)>| of.map_or(Prefix::all(family), Prefix::of);
         Self {
@@ -139,7 +142,10 @@ impl MarkRules {
         let mut others = Vec::new();
         for (at, rule) in (0..).zip(&rules) {
             match rule.destination.is_one_address() {
-                true => of_address.entry(Addr(rule.destination.bits)).or_default().push(at),
+                true => of_address
+                    .entry(Addr(rule.destination.bits))
+                    .or_default()
+                    .push(at),
                 false => others.push(at),
             }
         }

@@ -127,7 +127,10 @@ impl<F: Frame> Director<F> {
 
     /// A packet of a client's connection that is no flow.
     fn stateless(&mut self, now: Tick, tuple: &Tuple, service: ServiceId) -> Verdict {
-        let Some(Chosen { id, server, port, .. }) = self.chosen(now, tuple, service) else {
+        let Some(Chosen {
+            id, server, port, ..
+        }) = self.chosen(now, tuple, service)
+        else {
             return Verdict::Refuse(DropReason::NoServer);
         };
         if server.method == Method::FullNat {

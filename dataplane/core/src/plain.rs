@@ -351,7 +351,11 @@ impl Way<'_> {
             Method::FullNat => {
                 let addrs = both_addrs(flow.local, target.addr);
                 let [_, virt_port] = port_halves(flow.ports());
-                let port = if target.port == 0 { virt_port } else { target.port };
+                let port = if target.port == 0 {
+                    virt_port
+                } else {
+                    target.port
+                };
                 let ports = both_ports(flow.other_port(), port);
                 plain::pass_between(head, &target.hop.link, addrs, ports);
             }

@@ -116,5 +116,6 @@ fn view(record: &FlowRecord, worker: u16) -> FlowView {
         expires_seconds: record.seconds_left,
         method: model_method(record.method),
         worker,
+        template: None,
     }
 }

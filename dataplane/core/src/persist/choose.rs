@@ -163,7 +163,12 @@ impl<F: Frame> Director<F> {
     }
 
     /// The server that a client is known to have, without a flow that begins.
-    pub(crate) fn remembered(&self, now: Tick, tuple: &Tuple, service: &Service) -> Option<ServerId> {
+    pub(crate) fn remembered(
+        &self,
+        now: Tick,
+        tuple: &Tuple,
+        service: &Service,
+    ) -> Option<ServerId> {
         let persistence = service.persistence.as_ref()?;
         let key = service.template_key(persistence, tuple);
         let id = self.snapshot.templates.peek(now, &key)?;

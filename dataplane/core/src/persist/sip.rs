@@ -25,7 +25,9 @@ pub fn call_id(message: &[u8]) -> Option<&[u8]> {
 
 /// What follows the colon, if a header of this name begins here.
 fn value_of(line: &[u8]) -> Option<&[u8]> {
-    let is_long = line.get(..7).is_some_and(|n| n.eq_ignore_ascii_case(b"call-id"));
+    let is_long = line
+        .get(..7)
+        .is_some_and(|n| n.eq_ignore_ascii_case(b"call-id"));
     let is_compact = line.first().is_some_and(|n| n.eq_ignore_ascii_case(&b'i'));
     let name = match (is_long, is_compact) {
         (true, _) => 7,
@@ -62,7 +64,8 @@ fn word_at_word(value: &[u8]) -> Option<&[u8]> {
 }
 
 fn word_len(text: &[u8]) -> usize {
-    let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~()<>:\\\"/[]?{}".contains(byte);
+    let is_of_word =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~()<>:\\\"/[]?{}".contains(byte);
     // No further than what makes it too long.
     let text = text.get(..=CALL_ID_MAX).unwrap_or(text);
     text.iter().take_while(|byte| is_of_word(byte)).count()
@@ -90,7 +93,11 @@ mod tests {
             "Call-ID: aaa@x;tag=1\r\n",
             "Call-ID: aaa@x\r\nCall-ID: second@x\r\n",
         ] {
-            assert_eq!(call_id(&message(headers)), Some(&b"aaa@x"[..]), "{headers:?}");
+            assert_eq!(
+                call_id(&message(headers)),
+                Some(&b"aaa@x"[..]),
+                "{headers:?}"
+            );
         }
         assert_eq!(call_id(&message("i: f81d4fae\r\n")), Some(&b"f81d4fae"[..]));
     }

@@ -202,11 +202,17 @@ struct Home {
 }
 
 /// All that is allocated, for `most` templates and so many real servers.
-pub(super) fn allocate(most: usize, servers: usize) -> (Box<[Bucket]>, Box<[Name]>, Box<[AtomicU64]>) {
+pub(super) fn allocate(
+    most: usize,
+    servers: usize,
+) -> (Box<[Bucket]>, Box<[Name]>, Box<[AtomicU64]>) {
     let slots = (most * 100).div_ceil(FULL_PERCENT);
     let buckets = match most {
         0 => 0,
-        _ => slots.div_ceil(SLOTS).max(NAMED_IN).next_multiple_of(NAMED_IN),
+        _ => slots
+            .div_ceil(SLOTS)
+            .max(NAMED_IN)
+            .next_multiple_of(NAMED_IN),
     };
     let name = || core::array::from_fn(|_| AtomicU64::new(0));
     let names = buckets / NAMED_IN * SLOTS;
@@ -371,7 +377,9 @@ impl Templates {
         server: ServerId,
         port: u16,
     ) -> Result<Attached, Refusal> {
-        let free = home.buckets.map(|bucket| (bucket, self.reclaim(bucket, now)));
+        let free = home
+            .buckets
+            .map(|bucket| (bucket, self.reclaim(bucket, now)));
         let (bucket, count) = match free {
             [one, other] if other.1 > one.1 => other,
             [one, _] => one,
@@ -449,7 +457,10 @@ impl Templates {
             let life = life_of(expires, lifetime);
             slot.life.store(life, Ordering::Relaxed);
         }
-        let left = slot.children.fetch_sub(1, Ordering::Relaxed).wrapping_sub(1);
+        let left = slot
+            .children
+            .fetch_sub(1, Ordering::Relaxed)
+            .wrapping_sub(1);
         debug_assert!(left as u32 != u32::MAX, "a child that was not counted");
         if is_forced && left == 0 {
             self.free(&bucket.prints[at], slot);
@@ -460,7 +471,9 @@ impl Templates {
     /// A child has been answered.
     pub fn assure(&self, id: TemplateId) {
         if let Some((bucket, at)) = self.slot(id) {
-            bucket.slots[at].children.fetch_or(ASSURED, Ordering::Relaxed);
+            bucket.slots[at]
+                .children
+                .fetch_or(ASSURED, Ordering::Relaxed);
         }
     }
 

@@ -9,9 +9,7 @@ use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
 use crate::flow::Tuple;
 use crate::local::LocalPool;
 
-use super::{
-    FTP_DATA_PORT, FTP_PORT, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
-};
+use super::{FTP_DATA_PORT, FTP_PORT, Protocol, Server, ServerId, Service, ServiceId, ServiceKey};
 
 /// All services and servers.
 ///
