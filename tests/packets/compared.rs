@@ -90,6 +90,7 @@ const LIMITS: Limits = Limits {
     icmp_per_second: 300,
     parked: 6,
     parked_per_neighbour: 2,
+    fragments: 12,
 };
 
 /// The input, a byte at a time; 0 when it is used up.

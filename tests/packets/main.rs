@@ -11,6 +11,8 @@ mod fullnat;
 mod nat;
 mod neighbours;
 mod overflow;
+mod recorded;
+mod recording;
 mod several_workers;
 mod states;
 mod tun;

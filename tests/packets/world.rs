@@ -35,6 +35,9 @@ pub(crate) const WAN_MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
 pub(crate) const LAN_MAC: Mac = Mac([2, 0, 0, 0, 2, 1]);
 pub(crate) const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 1, 0xfe]);
 
+/// Of 10.0.0.253, the way to 172.16.0.0/12.
+pub(crate) const INNER_ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 2, 0xfe]);
+
 pub(crate) fn server_mac(n: u8) -> Mac {
     Mac([2, 0, 0, 0, 3, n])
 }
@@ -163,15 +166,18 @@ pub(crate) struct World {
     pub(crate) out: MemOutlet,
     pub(crate) now: Tick,
     pub(crate) mtu_lan: u16,
+    pub(crate) mtu_wan: u16,
     /// VLAN of the server side, 0 for none.
     pub(crate) vlan_lan: u16,
     /// The servers are on the client side too.
     pub(crate) is_one_arm: bool,
     pub(crate) unknown_neighbours: Vec<Addr>,
+    /// Besides those that every world has.
+    pub(crate) own_addresses: Vec<Addr>,
+    /// IPv4 prefixes of 16 bits to which there is no way.
+    pub(crate) refused: Vec<Addr>,
     pub(crate) settings: Settings,
     pub(crate) marks: Vec<MarkRule>,
-    /// The director's addresses besides those of its interfaces.
-    pub(crate) more_own: Vec<Addr>,
     pub(crate) templates: Arc<Templates>,
     counters: Arc<WorkerCounters>,
     before: BTreeMap<String, u64>,
@@ -192,6 +198,7 @@ pub(crate) fn limits() -> Limits {
         icmp_per_second: 1000,
         parked: 8,
         parked_per_neighbour: 2,
+        fragments: 64,
     }
 }
 
@@ -218,12 +225,14 @@ impl World {
             out: MemOutlet::default(),
             now: Tick(1000),
             mtu_lan: 1500,
+            mtu_wan: 1500,
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
+            own_addresses: Vec::new(),
+            refused: Vec::new(),
             settings: Settings::default(),
             marks: Vec::new(),
-            more_own: Vec::new(),
             templates: Arc::new(Templates::new(1000, limits.servers, [7, 9])),
             counters,
             before: BTreeMap::new(),
@@ -239,6 +248,13 @@ impl World {
     pub(crate) fn publish(&mut self, services: &[Described], removed: &[u8]) {
         self.generation += 1;
         let snapshot = self.snapshot(services, removed);
+        self.director.adopt(Arc::new(snapshot), &mut self.out);
+    }
+
+    /// Makes these the services.
+    pub(crate) fn publish_services(&mut self, services: Vec<Service>, slots: Vec<Option<Server>>) {
+        self.epoch += 1;
+        let snapshot = self.snapshot_of(Services::new(services, slots));
         self.director.adopt(Arc::new(snapshot), &mut self.out);
     }
 
@@ -260,10 +276,14 @@ impl World {
                 self.service(service, cursor, removed, &mut slots)
             })
             .collect();
+        self.snapshot_of(Services::new(list, slots))
+    }
+
+    fn snapshot_of(&self, services: Services) -> Snapshot {
         Snapshot {
             epoch: self.epoch,
             network_epoch: self.epoch as u32,
-            services: Arc::new(Services::new(list, slots)),
+            services: Arc::new(services),
             network: Arc::new(self.network()),
             settings: self.settings,
             marks: Arc::new(MarkRules::new(&self.marks)),
@@ -346,14 +366,20 @@ impl World {
             len,
             target,
         };
+        let refused = self.refused.iter().map(|prefix| Route {
+            prefix: *prefix,
+            len: 96 + 16,
+            target: Target::Unreachable,
+        });
         let lan = u16::from(!self.is_one_arm);
         let own = ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr);
         let locals = Net::both().map(|net| [net.local(0), net.local(1)]);
         let own = own.into_iter().chain(locals.into_iter().flatten());
-        let own = own.chain(self.more_own.iter().copied());
+        let own = own.chain(self.own_addresses.iter().copied());
         let mut neighbours = vec![
             ((InterfaceId(0), addr("192.0.2.254")), ROUTER_MAC),
             ((InterfaceId(0), addr("2001:db8:1::fe")), ROUTER_MAC),
+            ((InterfaceId(lan), addr("10.0.0.253")), INNER_ROUTER_MAC),
         ];
         for net in Net::both() {
             for n in 1..=9 {
@@ -363,7 +389,7 @@ impl World {
         neighbours.retain(|((_, who), _)| !self.unknown_neighbours.contains(who));
         Network::new(
             vec![
-                interface(WAN, 0, WAN_MAC, 1500, "192.0.2.1", "2001:db8:1::1"),
+                interface(WAN, 0, WAN_MAC, self.mtu_wan, "192.0.2.1", "2001:db8:1::1"),
                 interface(
                     LAN,
                     self.vlan_lan,
@@ -374,14 +400,15 @@ impl World {
                 ),
             ],
             own,
-            [
+            refused.chain([
                 route("0.0.0.0", 96, out(0, Some("192.0.2.254"))),
                 route("192.0.2.0", 96 + 24, out(0, None)),
                 route("10.0.0.0", 96 + 24, out(lan, None)),
+                route("172.16.0.0", 96 + 12, out(lan, Some("10.0.0.253"))),
                 route("::", 0, out(0, Some("2001:db8:1::fe"))),
                 route("2001:db8:1::", 64, out(0, None)),
                 route("2001:db8:2::", 64, out(lan, None)),
-            ],
+            ]),
             neighbours,
         )
     }
@@ -508,6 +535,7 @@ pub(crate) fn each_counter(
     add("resets_sent", &counters.resets_sent);
     add("answers_suppressed", &counters.answers_suppressed);
     add("fragments_sent", &counters.fragments_sent);
+    add("reassembled", &counters.reassembled);
     add("flows_created", &counters.flows_created);
     add("flows_expired", &counters.flows_expired);
     add("stateless", &counters.stateless);

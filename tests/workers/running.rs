@@ -118,6 +118,7 @@ fn limits() -> Limits {
         icmp_per_second: 0,
         parked: 64,
         parked_per_neighbour: 16,
+        fragments: 256,
     }
 }
 

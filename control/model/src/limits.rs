@@ -36,8 +36,12 @@ pub struct Limits {
     /// persistent service; 0 to 16 777 216, default 65 536. More clients are served without being
     /// remembered.
     pub persistence_templates: u32,
+    /// IP fragments of one worker that wait for the others of their packet, each in its packet
+    /// buffer; 0 to 65 534, default 1 024: some 22 datagrams of 64 KiB. The packet that has waited
+    /// longest gives way to a newer one. 0 drops fragments for services.
+    pub fragments_per_worker: u32,
     /// Packet buffers of all ports and workers; up to 67 108 864, default 0: computed from queues,
-    /// workers and parked frames.
+    /// workers, parked frames and fragments.
     pub packet_buffers: u32,
 }
 
@@ -95,6 +99,7 @@ impl Limits {
                 65_536,
                 0..=16_777_216,
             ),
+            fragments_per_worker: s.number("fragments_per_worker", "fragments", 1024, 0..=65_534),
             packet_buffers: s.number("packet_buffers", "buffers", 0, 0..=67_108_864),
         };
         s.finish();

@@ -15,12 +15,12 @@ use weir_core::schedule::consistent::Consistent;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
-    Services,
+    Services, Tunnel,
 };
 use weir_core::snapshot::Settings;
 use weir_core::time::seconds;
 use weir_model::api::Rates;
-use weir_model::{PersistenceEngine, PersistenceMask, ServerKey};
+use weir_model::{PersistenceEngine, PersistenceMask, ServerKey, TunnelChecksum, TunnelKind};
 use weir_wire::{Addr, Family};
 use weir_worker::Handle;
 
@@ -202,6 +202,7 @@ impl Compiler {
             addr: Addr::from(key.address),
             port: key.port,
             method,
+            tunnel: tunnel(server),
             weight: server.weight,
             protocol: service_key(service).protocol,
             is_available: true,
@@ -555,6 +556,21 @@ pub fn method(method: weir_model::Method) -> Method {
         weir_model::Method::Dr => Method::Dr,
         weir_model::Method::Tun => Method::Tun,
         weir_model::Method::FullNat => Method::FullNat,
+    }
+}
+
+/// What packets to a server go inside of. A packet off a wire has its checksum already, so there is
+/// none to leave to the far end: `remote` is `full` on the wire, as in the kernel.
+#[must_use]
+pub fn tunnel(server: &weir_model::Server) -> Tunnel {
+    let checksum = server.tunnel_checksum != TunnelChecksum::None;
+    match server.tunnel {
+        TunnelKind::Ipip => Tunnel::Ipip,
+        TunnelKind::Gre => Tunnel::Gre { checksum },
+        TunnelKind::Gue => Tunnel::Gue {
+            port: server.tunnel_port,
+            checksum,
+        },
     }
 }
 

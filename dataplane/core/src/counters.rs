@@ -79,7 +79,11 @@ drop_reasons! {
     Martian = "martian", "The source or destination address cannot be on a wire.";
     VlanTags = "vlan_tags", "The frame carries more VLAN tags than are understood.";
     OtherMac = "other_mac", "The frame is for another machine's MAC address.";
-    Fragment = "fragment", "The packet is an IP fragment for a service; fragments are not reassembled.";
+    Fragment = "fragment", "The IP fragment is malformed, or makes a packet that is: empty, not cut at 8 bytes, or with marks of congestion that exclude each other.";
+    FragmentOverlap = "fragment_overlap", "The fragments of a packet overlap or contradict each other; all of them are dropped.";
+    FragmentAgain = "fragment_again", "The fragment was there already.";
+    FragmentTimeout = "fragment_timeout", "The other fragments of the packet did not come in time.";
+    FragmentLimit = "fragment_limit", "More fragments wait than limits.fragments_per_worker, or more of one packet than 128; what has waited longest is given up.";
     TtlExceeded = "ttl_exceeded", "The TTL or hop limit ran out; the sender was told.";
     TooBig = "too_big", "The packet is bigger than the path's MTU and must not be fragmented; the sender was told.";
     NoServer = "no_server", "The service has no usable real server; the client was told.";
@@ -188,8 +192,10 @@ pub struct WorkerCounters {
     pub resets_sent: Counter,
     /// ICMP errors and TCP resets that were due but over limits.icmp_per_second.
     pub answers_suppressed: Counter,
-    /// IP fragments that Weir made of packets bigger than the MTU.
+    /// IP fragments that Weir made of packets bigger than the MTU, or that came in fragments.
     pub fragments_sent: Counter,
+    /// Packets that Weir put together from fragments.
+    pub reassembled: Counter,
     /// Flows in the table now.
     pub flows: Counter,
     /// Those of IPv6 among them.
@@ -238,6 +244,7 @@ impl WorkerCounters {
             resets_sent: Counter::default(),
             answers_suppressed: Counter::default(),
             fragments_sent: Counter::default(),
+            reassembled: Counter::default(),
             flows: Counter::default(),
             flows_v6: Counter::default(),
             flows_created: Counter::default(),

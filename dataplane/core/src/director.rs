@@ -25,6 +25,7 @@ use crate::note::{Note, PuntClass, Verdict};
 use crate::overflow::Overflowing;
 use crate::persist::Sweep;
 use crate::plain::{Found, Target};
+use crate::reassemble::Reassembly;
 use crate::service::ServerId;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
@@ -54,6 +55,8 @@ pub struct Limits {
     pub parked: usize,
     /// Packets that may wait for one neighbour.
     pub parked_per_neighbour: usize,
+    /// Fragments that may wait for the others of their packet, up to 65,534.
+    pub fragments: usize,
 }
 
 /// Clients whose way out is remembered.
@@ -72,6 +75,9 @@ pub struct Director<F> {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) park: Park<F>,
+    pub(crate) reassembly: Reassembly<F>,
+    /// What packets are put together in; none while one is.
+    pub(crate) whole: Option<Box<[u8]>>,
     pub(crate) errors: Limiter,
     /// Identification of the next outer header that may be fragmented.
     pub(crate) next_ip_id: u16,
@@ -160,6 +166,8 @@ impl<F: Frame> Director<F> {
             snapshot: Arc::new(Snapshot::empty()),
             counters,
             park: Park::new(limits.parked, limits.parked_per_neighbour),
+            reassembly: Reassembly::new(limits.fragments, seed[0] ^ seed[1].rotate_left(32)),
+            whole: Some(crate::gather::buffer()),
             errors: Limiter::new(limits.icmp_per_second, 0),
             next_ip_id: seed[0] as u16,
             next_fragment_id: seed[1],
@@ -323,8 +331,11 @@ impl<F: Frame> Director<F> {
         outlet: &mut O,
     ) {
         if let Some(headers) = &note.headers {
+            if let Verdict::Fragment = note.verdict {
+                return self.gather(now, port, is_handed_off, headers, frame, outlet);
+            }
             note.verdict = match note.verdict {
-                Verdict::LookUp => self.track(now, headers, &frame, is_handed_off),
+                Verdict::LookUp => self.track(now, headers, frame.bytes(), is_handed_off),
                 Verdict::Related => self.relate(now, headers, &frame, is_handed_off),
                 decided => decided,
             };
@@ -382,13 +393,13 @@ impl<F: Frame> Director<F> {
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(frame),
             Verdict::Punt(class) => self.punt(now, port, class, frame, outlet),
             Verdict::Drop(reason) => self.end(reason, port, &frame, outlet),
-            Verdict::LookUp | Verdict::Related => {
+            Verdict::LookUp | Verdict::Related | Verdict::Fragment => {
                 debug_assert!(false, "undecided after the last stage: {:?}", note.verdict);
             }
         }
     }
 
-    fn hand_off<O: Outlet<Frame = F>>(
+    pub(crate) fn hand_off<O: Outlet<Frame = F>>(
         &self,
         owner: WorkerId,
         port: PortId,
@@ -494,6 +505,8 @@ impl<F: Frame> Director<F> {
             .flows_v6
             .set(self.flows.len_of(Family::V6) as u64);
         self.counters.half_open.set(self.flows.half_open() as u64);
+        self.give_up_fragments(now, outlet);
+        let counters = &self.counters;
         self.park.expire(now, |port, frame| {
             counters.count_drop(DropReason::NeighbourTimeout);
             outlet.dropped(DropReason::NeighbourTimeout, port, &frame);

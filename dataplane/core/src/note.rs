@@ -30,6 +30,8 @@ pub(crate) enum Verdict {
     LookUp,
     /// An ICMP error that may concern a flow.
     Related,
+    /// A fragment of a packet that may concern a flow.
+    Fragment,
     /// Of a client, to be sent to its real server.
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.

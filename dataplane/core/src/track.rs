@@ -16,12 +16,12 @@ use crate::service::{Method, Protocol};
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
-    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP: it moves its flow on, or begins one.
+    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP, which is in `bytes`: it moves its flow on, or begins one.
     pub(crate) fn track(
         &mut self,
         now: Tick,
         headers: &Headers,
-        frame: &F,
+        bytes: &[u8],
         is_handed_off: bool,
     ) -> Verdict {
         if is_ipsec(headers) {
@@ -31,14 +31,14 @@ impl<F: Frame> Director<F> {
             return Verdict::Punt(PuntClass::Ordinary);
         };
         let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) else {
-            return self.begin(now, headers, frame, &tuple, is_handed_off);
+            return self.begin(now, headers, bytes, &tuple, is_handed_off);
         };
         if direction == Direction::Request {
             match self.judge(&self.flows.get(id), Signal::of(headers)) {
                 Known::GoesOn => {}
                 Known::Anew => {
                     self.forget(now, &tuple);
-                    return self.begin(now, headers, frame, &tuple, true);
+                    return self.begin(now, headers, bytes, &tuple, true);
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
@@ -91,11 +91,11 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         headers: &Headers,
-        frame: &F,
+        bytes: &[u8],
         tuple: &Tuple,
         is_handed_off: bool,
     ) -> Verdict {
-        let payload = payload_of(frame.bytes(), headers);
+        let payload = payload_of(bytes, headers);
         match self.open(now, tuple, Signal::of(headers), is_handed_off, Some(payload)) {
             Ok(id) => self.take(now, headers, id, Direction::Request),
             Err(verdict @ Verdict::Punt(_)) => match self.open_from_server(now, tuple, payload) {

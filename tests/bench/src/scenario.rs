@@ -123,6 +123,7 @@ pub(crate) fn limits(flows: usize) -> Limits {
         icmp_per_second: 1000,
         parked: 64,
         parked_per_neighbour: 8,
+        fragments: 256,
     }
 }
 

@@ -39,7 +39,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// Ends the packet of a real server that belongs to no flow, and tells the server so in the name
     /// of the director on its side (`nat_icmp_send`).
-    pub(crate) fn tell_server(&mut self, frame: F) {
+    pub(crate) fn tell_server<P: Packet<F>>(&mut self, frame: P) {
         let own = self.own_address();
         let kind = icmp::ErrorKind::PortUnreachable;
         self.error(frame, DropReason::ServerWithoutFlow, kind, own);

@@ -3,7 +3,7 @@
 use weir_wire::tunnel::{self, Tunnel};
 use weir_wire::{Addr, Embedded, Family, Headers, icmp, parse_embedded, rewrite};
 
-use super::{Way, trim};
+use super::{Way, least_mtu, trim};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::Hop;
@@ -98,7 +98,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
         let kind = match icmp::too_big_mtu(frame.bytes(), &h) {
             Some(told) => {
-                let mtu = self.smaller_path(server, &outer, tunnel, told);
+                let least = u32::from(least_mtu(inner.family()));
+                let mtu = self.smaller_path(server, &outer, tunnel, told).max(least);
                 if may_be_cut(frame.bytes(), &inner) {
                     // The director cuts the next one itself: nothing for the client to do.
                     return self.end(&frame, DropReason::IcmpUnrelated);
