@@ -97,6 +97,7 @@ fn key(protocol: &str, at: &str) -> ServiceKey {
         },
         addr,
         port,
+        ..Described::web(&Net::v4(), Method::Nat).key
     }
 }
 

@@ -13,11 +13,14 @@ use weir_core::director::{Director, Limits};
 use weir_core::flow::Tuple;
 use weir_core::io::{Burst, PortId, WorkerId};
 use weir_core::local::LocalPool;
+use weir_core::mark::{MarkRule, MarkRules};
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
+use weir_core::persist::{Persistence, Refusal, Templates};
 use weir_core::schedule::consistent::Consistent;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
+    Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
+    Services, Tunnel,
 };
 use weir_core::snapshot::{Settings, Snapshot};
 use weir_core::steer::Steering;
@@ -132,6 +135,7 @@ pub(crate) struct Described {
     /// New flows a second, 0 for as many as come.
     pub(crate) new_flows_max: u32,
     pub(crate) one_packet: bool,
+    pub(crate) persistence: Option<Persistence>,
 }
 
 impl Described {
@@ -142,6 +146,7 @@ impl Described {
                 protocol: Protocol::Tcp,
                 addr: net.vip,
                 port: 80,
+                mark: 0,
             },
             scheduler: SchedulerName::Rr,
             method,
@@ -151,6 +156,7 @@ impl Described {
             local: (2, 1024, 65535),
             new_flows_max: 0,
             one_packet: false,
+            persistence: None,
         }
     }
 }
@@ -171,6 +177,8 @@ pub(crate) struct World {
     /// IPv4 prefixes of 16 bits to which there is no way.
     pub(crate) refused: Vec<Addr>,
     pub(crate) settings: Settings,
+    pub(crate) marks: Vec<MarkRule>,
+    pub(crate) templates: Arc<Templates>,
     counters: Arc<WorkerCounters>,
     before: BTreeMap<String, u64>,
     epoch: u64,
@@ -224,6 +232,8 @@ impl World {
             own_addresses: Vec::new(),
             refused: Vec::new(),
             settings: Settings::default(),
+            marks: Vec::new(),
+            templates: Arc::new(Templates::new(1000, limits.servers, [7, 9])),
             counters,
             before: BTreeMap::new(),
             epoch: 0,
@@ -248,9 +258,10 @@ impl World {
         self.director.adopt(Arc::new(snapshot), &mut self.out);
     }
 
-    /// Shares `other`'s scheduler positions, as the workers of one process do.
+    /// Shares `other`'s scheduler positions and templates, as the workers of one process do.
     pub(crate) fn share_cursor(&mut self, other: &Self, services: &[Described]) {
         self.cursors.clone_from(&other.cursors);
+        self.templates = Arc::clone(&other.templates);
         self.generation = other.generation - 1;
         self.publish(services, &[]);
     }
@@ -275,6 +286,8 @@ impl World {
             services: Arc::new(services),
             network: Arc::new(self.network()),
             settings: self.settings,
+            marks: Arc::new(MarkRules::new(&self.marks)),
+            templates: Arc::clone(&self.templates),
         }
     }
 
@@ -286,6 +299,8 @@ impl World {
         slots: &mut [Option<Server>],
     ) -> Service {
         let net = described.servers_of;
+        let key = described.key;
+        let has_any_port = key.port == 0 || key.port == FTP_PORT;
         let mut candidates = Vec::new();
         let mut ends = Vec::new();
         // IPVS's list: the server added last comes first.
@@ -301,6 +316,7 @@ impl World {
                 is_available,
                 position: 0,
                 service: ServiceId(0),
+                has_any_port,
             });
             if is_available {
                 candidates.push(Candidate {
@@ -321,6 +337,7 @@ impl World {
             consistent: Arc::new(Consistent::new(&ends)),
             new_flows_max: described.new_flows_max,
             one_packet: described.one_packet,
+            persistence: described.persistence,
             local: (described.method == Method::FullNat).then(|| {
                 let (count, first, last) = described.local;
                 let addrs: Vec<Addr> = (0..count).map(|n| net.local(n)).collect();
@@ -501,6 +518,12 @@ pub(crate) fn each_counter(
         tell(
             format_args!("not_kept.{}", cause.label()),
             counters.not_kept(cause),
+        );
+    }
+    for cause in Refusal::ALL {
+        tell(
+            format_args!("no_template.{}", cause.label()),
+            counters.no_template(cause),
         );
     }
     let mut add = |name: &str, counter: &Counter| tell(format_args!("{name}"), counter.get());

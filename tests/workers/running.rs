@@ -180,6 +180,7 @@ impl Running {
                 is_available: servers.iter().any(|(present, _)| *present == n),
                 position: 0,
                 service: ServiceId(0),
+                has_any_port: false,
             })
         };
         // IPVS's list: the server added last comes first.
@@ -196,6 +197,7 @@ impl Running {
                 protocol: Protocol::Tcp,
                 addr: vip(),
                 port: 80,
+                mark: 0,
             },
             scheduler: Scheduler::build(self.scheduler, &candidates),
             cursor: Arc::clone(&self.cursor),
@@ -206,6 +208,7 @@ impl Running {
             consistent: Arc::default(),
             new_flows_max: 0,
             one_packet: false,
+            persistence: None,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())

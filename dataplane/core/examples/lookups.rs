@@ -86,6 +86,7 @@ fn key(n: u32) -> ServiceKey {
         protocol: Protocol::Tcp,
         addr: Addr::from_v4_bytes([198, 18, third, fourth]),
         port: 80,
+        mark: 0,
     }
 }
 
@@ -102,6 +103,7 @@ fn all(services: u32) -> Services {
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            has_any_port: false,
         })
     });
     let services = (0..services).map(|n| {
@@ -121,6 +123,7 @@ fn all(services: u32) -> Services {
             consistent: Arc::default(),
             new_flows_max: 0,
             one_packet: false,
+            persistence: None,
             local: None,
         }
     });

@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 
 use crate::io::PortId;
+use crate::persist::Refusal;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A number that one worker writes and anyone may read.
@@ -87,6 +88,7 @@ drop_reasons! {
     TooBig = "too_big", "The packet is bigger than the path's MTU and must not be fragmented; the sender was told.";
     NoServer = "no_server", "The service has no usable real server; the client was told.";
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
+    NoCallId = "no_call_id", "The service tells calls apart by SIP's Call-ID, and the packet is no datagram with one.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
     ServerWithoutFlow = "server_without_flow", "A NAT server's packet belongs to no flow; the server was told (ipvs.nat_icmp_send).";
     DropPacket = "drop_packet", "A packet that would have begun a flow was dropped by the defence ipvs.drop_packet.";
@@ -210,6 +212,8 @@ pub struct WorkerCounters {
     pub adopted: Counter,
     /// TCP and SCTP flows now whose handshake is not complete.
     pub half_open: Counter,
+    /// New flows of persistent services that got no template, by [`Refusal`].
+    no_template: [Counter; Refusal::ALL.len()],
     /// Turns of the worker loop.
     pub turns: Counter,
     /// Turns in which there was a packet.
@@ -249,6 +253,7 @@ impl WorkerCounters {
             stateless: Counter::default(),
             adopted: Counter::default(),
             half_open: Counter::default(),
+            no_template: core::array::from_fn(|_| Counter::default()),
             turns: Counter::default(),
             turns_busy: Counter::default(),
             turn_longest_ns: Counter::default(),
@@ -287,6 +292,18 @@ impl WorkerCounters {
     #[must_use]
     pub fn not_kept(&self, cause: Overflow) -> u64 {
         self.not_kept[cause as usize].get()
+    }
+
+    /// Counts one new flow without the template that it should have had.
+    #[inline]
+    pub(crate) fn count_no_template(&self, cause: Refusal) {
+        self.no_template[cause as usize].add(1);
+    }
+
+    /// New flows without a template for this cause so far.
+    #[must_use]
+    pub fn no_template(&self, cause: Refusal) -> u64 {
+        self.no_template[cause as usize].get()
     }
 
     /// The counters of `port`, if there is such a port.

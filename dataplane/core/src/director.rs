@@ -23,6 +23,7 @@ use crate::next_hop::park::Park;
 use crate::next_hop::{Hop, NextHop};
 use crate::note::{Note, PuntClass, Verdict};
 use crate::overflow::Overflowing;
+use crate::persist::Sweep;
 use crate::plain::{Found, Target};
 use crate::reassemble::Reassembly;
 use crate::service::ServerId;
@@ -95,6 +96,9 @@ pub struct Director<F> {
     pub(crate) looked_up: u32,
     /// Plain packets sent in the burst under way.
     pub(crate) passed: u64,
+    /// Where the burst under way was received.
+    pub(crate) received_at: PortId,
+    template_sweep: Sweep,
     server_hops: Vec<ServerHop>,
     client_hops: Box<[ClientHop]>,
     /// None while it is lent to a burst.
@@ -177,6 +181,8 @@ impl<F: Frame> Director<F> {
             has_many_servers: false,
             looked_up: 0,
             passed: 0,
+            received_at: PortId(0),
+            template_sweep: Sweep::default(),
             stages: Some(Box::new(Stages {
                 found: [Found::GENERAL; BURST_MAX],
                 notes: [Note::NONE; BURST_MAX],
@@ -207,6 +213,7 @@ impl<F: Frame> Director<F> {
             debug_assert!(false, "a burst within a burst");
             return;
         };
+        self.received_at = port;
         let Stages { found, notes } = &mut *stages;
         let (found, notes) = (&mut found[..burst.len()], &mut notes[..burst.len()]);
         let bytes = self.read(port, burst, found, notes);
@@ -328,7 +335,7 @@ impl<F: Frame> Director<F> {
                 return self.gather(now, port, is_handed_off, headers, frame, outlet);
             }
             note.verdict = match note.verdict {
-                Verdict::LookUp => self.track(now, headers, is_handed_off),
+                Verdict::LookUp => self.track(now, headers, frame.bytes(), is_handed_off),
                 Verdict::Related => self.relate(now, headers, &frame, is_handed_off),
                 decided => decided,
             };
@@ -476,13 +483,22 @@ impl<F: Frame> Director<F> {
         groups: usize,
         outlet: &mut O,
     ) -> usize {
-        self.end_homeless();
+        self.end_homeless(now);
         self.defend(now);
         let counters = &self.counters;
+        let templates = &self.snapshot.templates;
         let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);
-            crate::track::uncount(counters, &ended.0);
+            crate::track::uncount(counters, templates, now, &ended.0);
         });
+        let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
+        let is_gone = |id| {
+            let server = services.server(id);
+            settings.ipvs.expire_nodest_conn && !server.is_some_and(|s| s.is_available)
+        };
+        let part = (self.id.0, self.steering.workers());
+        self.template_sweep
+            .go_on(now, part, groups, templates, is_gone);
         self.overflow.keep_house(now);
         self.counters.flows.set(self.flows.len() as u64);
         self.counters

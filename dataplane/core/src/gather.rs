@@ -135,7 +135,10 @@ impl<F: Frame> Director<F> {
         match headers {
             Some((headers, start)) => {
                 let verdict = match Protocol::from_number(headers.protocol) {
-                    Some(_) => self.track(now, &headers, is_owner),
+                    Some(_) => {
+                        let bytes = buffer.get(start..ROOM + summary.len);
+                        self.track(now, &headers, bytes.unwrap_or_default(), is_owner)
+                    }
                     None => Verdict::Punt(crate::classify::punt_class(&headers)),
                 };
                 if let Verdict::HandOff(owner) = verdict {

@@ -32,6 +32,7 @@ fn services(
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            has_any_port: false,
         });
     }
     let candidates: Vec<Candidate> = servers
@@ -46,6 +47,7 @@ fn services(
             protocol: Protocol::Tcp,
             addr: Addr::from_v4_bytes([192, 0, 2, 100]),
             port: 80,
+            mark: 0,
         },
         scheduler: Scheduler::build(name, &candidates),
         cursor: Arc::clone(cursor),
@@ -57,6 +59,7 @@ fn services(
         consistent: Arc::default(),
         new_flows_max: 0,
         one_packet: false,
+        persistence: None,
     };
     Arc::new(Services::new(vec![service], slots))
 }

@@ -139,6 +139,7 @@ pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
             timeouts,
             ..Settings::default()
         },
+        ..Snapshot::empty()
     })
 }
 
@@ -165,6 +166,7 @@ fn server(n: u8, method: Method) -> Server {
         is_available: true,
         position: 0,
         service: ServiceId(0),
+        has_any_port: false,
     }
 }
 
@@ -180,6 +182,7 @@ fn service(method: Method) -> Service {
             protocol: Protocol::Tcp,
             addr: addr(VIP),
             port: SERVICE_PORT,
+            mark: 0,
         },
         scheduler: Scheduler::build(SchedulerName::Rr, &candidates),
         cursor: Arc::default(),
@@ -190,6 +193,7 @@ fn service(method: Method) -> Service {
         consistent: Arc::default(),
         new_flows_max: 0,
         one_packet: false,
+        persistence: None,
         local: (method == Method::FullNat).then(local_pool),
     }
 }

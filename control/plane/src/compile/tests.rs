@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use weir_core::persist::Templates;
 use weir_core::schedule::Scheduler;
 use weir_core::service::{ServerId, Services};
 use weir_model::Service;
@@ -18,6 +19,7 @@ struct World {
     epoch: u64,
     wanted: Vec<Service>,
     now: Arc<Services>,
+    templates: Templates,
 }
 
 impl World {
@@ -28,6 +30,7 @@ impl World {
             epoch: 0,
             wanted: Vec::new(),
             now: Arc::default(),
+            templates: Templates::new(8, SERVERS, [1, 2]),
         };
         world.reload(scheduler, servers);
         world
@@ -52,7 +55,9 @@ impl World {
 
     fn reap(&mut self) -> bool {
         let epoch = self.epoch;
-        let has_freed = self.compiler.reap(&self.workers, epoch, epoch);
+        let has_freed = self
+            .compiler
+            .reap(&self.workers, &self.templates, epoch, epoch);
         if has_freed {
             self.now = self.compiler.services();
         }
@@ -190,7 +195,11 @@ fn nothing_is_freed_while_a_worker_decides_by_an_older_epoch() {
     world.reload("rr", &[(1, 1)]);
     for _ in 0..3 {
         let old = world.epoch - 1;
-        assert!(!world.compiler.reap(&world.workers, old, world.epoch));
+        assert!(
+            !world
+                .compiler
+                .reap(&world.workers, &world.templates, old, world.epoch)
+        );
     }
 }
 

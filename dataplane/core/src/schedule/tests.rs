@@ -19,6 +19,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         is_available: true,
         position: 0,
         service: ServiceId(0),
+        has_any_port: false,
     };
     let slots = weights.iter().map(|weight| Some(server(*weight))).collect();
     let candidates: Vec<Candidate> = weights
@@ -35,6 +36,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
             protocol: Protocol::Tcp,
             addr: addr("192.0.2.100"),
             port: 80,
+            mark: 0,
         },
         scheduler: Scheduler::build(name, &candidates),
         cursor: Arc::default(),
@@ -45,6 +47,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         consistent: Arc::default(),
         new_flows_max: 0,
         one_packet: false,
+        persistence: None,
         local: None,
     };
     Services::new(vec![service], slots)

@@ -23,6 +23,7 @@ fn key(n: u8) -> ServiceKey {
         },
         addr: addr("192.0.2.100"),
         port: 80 + u16::from(n / 2),
+        mark: 0,
     }
 }
 
@@ -38,6 +39,7 @@ fn server(n: u8) -> Server {
         is_available: n < 5,
         position: 0,
         service: ServiceId(0),
+        has_any_port: false,
     }
 }
 
@@ -58,6 +60,7 @@ fn service(key: ServiceKey, slots: &[u32], name: SchedulerName) -> Service {
         consistent: Arc::default(),
         new_flows_max: 0,
         one_packet: false,
+        persistence: None,
         local: (slots.len() % 2 == 1).then(|| {
             let addrs = [addr("10.9.0.1"), addr("10.9.0.2")];
             let count = usize::from(slots[0] > 200) + 1;
@@ -89,6 +92,7 @@ fn answers(all: &Services) -> std::string::String {
         let plain = Server {
             position: 0,
             service: ServiceId(0),
+            has_any_port: false,
             ..*server
         };
         tell(&(id, listed, plain));
