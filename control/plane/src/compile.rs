@@ -12,7 +12,7 @@ use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
 };
-use weir_core::snapshot::Settings;
+use weir_core::settings::{Defence, Ipvs, Settings};
 use weir_model::ServerKey;
 use weir_model::api::Rates;
 use weir_wire::Addr;
@@ -49,8 +49,9 @@ struct Held {
     by_client: bool,
     /// What stands for clients at its FullNAT servers.
     local: Option<Arc<LocalPool>>,
-    /// As the configuration has it.
+    /// As the configuration has them.
     new_flows_max: u32,
+    one_packet: bool,
     /// In the order of their addition: IPVS's list from its end to its head.
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
@@ -151,7 +152,8 @@ impl Compiler {
         let are_other_servers =
             !(edit.removed.is_empty() && edit.edited.is_empty() && edit.added.is_empty());
         let is_other_pool = edit.is_other_pool();
-        if !is_other_scheduler && !are_other_servers && !is_other_pool {
+        let is_other_kind = edit.old.one_packet != edit.new.one_packet;
+        if !is_other_scheduler && !are_other_servers && !is_other_pool && !is_other_kind {
             return false;
         }
         let held = self.services.remove(&key);
@@ -305,6 +307,7 @@ impl Held {
             by_client: false,
             local: None,
             new_flows_max: 0,
+            one_packet: false,
             list: Vec::new(),
             departed: Vec::new(),
             retired: Totals::default(),
@@ -326,6 +329,7 @@ impl Held {
         let mut methods = wanted.servers.iter().map(|server| server.method);
         self.by_client |= methods.any(|method| method == weir_model::Method::Nat);
         self.new_flows_max = wanted.new_flows_per_second_max;
+        self.one_packet = wanted.one_packet;
         let pool = local_pool(wanted);
         if self.local != pool {
             self.local = pool;
@@ -425,6 +429,7 @@ impl Held {
             local: self.local.clone(),
             consistent: Arc::new(self.consistent()),
             new_flows_max: self.new_flows_max,
+            one_packet: self.one_packet,
         }
     }
 
@@ -479,8 +484,8 @@ pub fn service_key(key: weir_model::ServiceKey) -> ServiceKey {
 pub fn protocol(protocol: weir_model::Protocol) -> Protocol {
     match protocol {
         weir_model::Protocol::Tcp => Protocol::Tcp,
-        // Provisional: the workers know no SCTP yet.
-        weir_model::Protocol::Udp | weir_model::Protocol::Sctp => Protocol::Udp,
+        weir_model::Protocol::Udp => Protocol::Udp,
+        weir_model::Protocol::Sctp => Protocol::Sctp,
     }
 }
 
@@ -501,6 +506,7 @@ pub fn model_protocol(protocol: Protocol) -> weir_model::Protocol {
     match protocol {
         Protocol::Tcp => weir_model::Protocol::Tcp,
         Protocol::Udp => weir_model::Protocol::Udp,
+        Protocol::Sctp => weir_model::Protocol::Sctp,
     }
 }
 
@@ -530,6 +536,24 @@ pub fn settings(config: &weir_model::Config) -> Settings {
     Settings {
         timeouts: Timeouts::with(timeouts.tcp, timeouts.tcp_fin, timeouts.udp),
         pmtu_disc: config.settings.pmtu_disc,
+        ipvs: ipvs(&config.ipvs),
+    }
+}
+
+/// What becomes of connections. The kernel's other settings are taken and mean nothing to workers.
+fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
+    Ipvs {
+        conn_reuse_mode: config.conn_reuse_mode,
+        expire_nodest_conn: config.expire_nodest_conn,
+        sloppy_tcp: config.sloppy_tcp,
+        sloppy_sctp: config.sloppy_sctp,
+        nat_icmp_send: config.nat_icmp_send,
+        schedule_icmp: config.schedule_icmp,
+        secure_tcp: Defence::from_level(config.secure_tcp),
+        drop_entry: Defence::from_level(config.drop_entry),
+        drop_packet: Defence::from_level(config.drop_packet),
+        am_droprate: config.am_droprate,
+        amemthresh: config.amemthresh,
     }
 }
 
