@@ -137,6 +137,8 @@ pub(crate) struct Described {
     pub(crate) new_flows_max: u32,
     pub(crate) one_packet: bool,
     pub(crate) persistence: Option<Persistence>,
+    /// Servers that are reached by NAT, whatever the method of the others.
+    pub(crate) by_nat: Vec<u8>,
 }
 
 impl Described {
@@ -158,6 +160,7 @@ impl Described {
             new_flows_max: 0,
             one_packet: false,
             persistence: None,
+            by_nat: Vec::new(),
         }
     }
 }
@@ -310,7 +313,10 @@ impl World {
             slots[usize::from(n)] = Some(Server {
                 addr: net.server(if n > 16 { n - 16 } else { n }),
                 port,
-                method: described.method,
+                method: match described.by_nat.contains(&n) {
+                    true => Method::Nat,
+                    false => described.method,
+                },
                 tunnel: described.tunnel,
                 weight,
                 protocol: described.key.protocol,
@@ -334,7 +340,7 @@ impl World {
             generation: self.generation,
             servers: candidates.into(),
             departed: [].into(),
-            by_client: described.method == Method::Nat,
+            by_client: described.method == Method::Nat || !described.by_nat.is_empty(),
             consistent: Arc::new(Consistent::new(&ends)),
             new_flows_max: described.new_flows_max,
             one_packet: described.one_packet,

@@ -32,9 +32,9 @@ pub struct Limits {
     /// Frames of one worker that wait for the same neighbour; 0 to 1 024, default 4. The oldest
     /// gives way to a newer one.
     pub parked_per_neighbour: u32,
-    /// Persistence templates of all workers together, 172 bytes each: one for each client of each
-    /// persistent service; 0 to 16 777 216, default 65 536. More clients are served without being
-    /// remembered.
+    /// Persistence templates of all workers together, 230 bytes each: one for each client of each
+    /// persistent service; 0 to 16 777 216, default 65 536. A quarter of them can be of calls (SIP).
+    /// More clients are served without being remembered.
     pub persistence_templates: u32,
     /// IP fragments of one worker that wait for the others of their packet, each in its packet
     /// buffer; 0 to 65 534, default 1 024: some 22 datagrams of 64 KiB. The packet that has waited
