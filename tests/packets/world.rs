@@ -10,14 +10,14 @@ use std::sync::atomic::AtomicU64;
 
 use weir_core::counters::{Counter, DropReason, Overflow, WorkerCounters};
 use weir_core::director::{Director, Limits};
-use weir_core::flow::{Timeouts, Tuple};
+use weir_core::flow::Tuple;
 use weir_core::io::{Burst, PortId, WorkerId};
 use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
 use weir_core::schedule::consistent::Consistent;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::snapshot::{Settings, Snapshot};
 use weir_core::steer::Steering;
@@ -118,6 +118,9 @@ pub(crate) struct Described {
     pub(crate) key: ServiceKey,
     pub(crate) scheduler: SchedulerName,
     pub(crate) method: Method,
+    pub(crate) tunnel: Tunnel,
+    /// The addresses of its servers.
+    pub(crate) servers_of: Net,
     /// Server number, port and weight, in the order of addition. Number 16 + N is server N again,
     /// as that of another service.
     pub(crate) servers: Vec<(u8, u16, u32)>,
@@ -125,6 +128,7 @@ pub(crate) struct Described {
     pub(crate) local: (u8, u16, u16),
     /// New flows a second, 0 for as many as come.
     pub(crate) new_flows_max: u32,
+    pub(crate) one_packet: bool,
 }
 
 impl Described {
@@ -138,9 +142,12 @@ impl Described {
             },
             scheduler: SchedulerName::Rr,
             method,
+            tunnel: Tunnel::Ipip,
+            servers_of: *net,
             servers: vec![(1, 80, 1), (2, 80, 1), (3, 80, 1)],
             local: (2, 1024, 65535),
             new_flows_max: 0,
+            one_packet: false,
         }
     }
 }
@@ -204,10 +211,7 @@ impl World {
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
-            settings: Settings {
-                timeouts: Timeouts::default(),
-                pmtu_disc: true,
-            },
+            settings: Settings::default(),
             counters,
             before: BTreeMap::new(),
             epoch: 0,
@@ -258,8 +262,7 @@ impl World {
         removed: &[u8],
         slots: &mut [Option<Server>],
     ) -> Service {
-        let is_v4 = described.key.addr.is_v4();
-        let net = if is_v4 { Net::v4() } else { Net::v6() };
+        let net = described.servers_of;
         let mut candidates = Vec::new();
         let mut ends = Vec::new();
         // IPVS's list: the server added last comes first.
@@ -269,6 +272,7 @@ impl World {
                 addr: net.server(if n > 16 { n - 16 } else { n }),
                 port,
                 method: described.method,
+                tunnel: described.tunnel,
                 weight,
                 protocol: described.key.protocol,
                 is_available,
@@ -293,6 +297,7 @@ impl World {
             by_client: described.method == Method::Nat,
             consistent: Arc::new(Consistent::new(&ends)),
             new_flows_max: described.new_flows_max,
+            one_packet: described.one_packet,
             local: (described.method == Method::FullNat).then(|| {
                 let (count, first, last) = described.local;
                 let addrs: Vec<Addr> = (0..count).map(|n| net.local(n)).collect();

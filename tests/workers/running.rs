@@ -12,7 +12,7 @@ use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::WorkerId;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::steer::Steering;
 use weir_worker::publish::Publisher;
@@ -173,6 +173,7 @@ impl Running {
                 addr: server(n),
                 port: 80,
                 method: self.method,
+                tunnel: Tunnel::Ipip,
                 weight: *self.known.get(&n)?,
                 protocol: Protocol::Tcp,
                 is_available: servers.iter().any(|(present, _)| *present == n),
@@ -203,6 +204,7 @@ impl Running {
             by_client: self.method == Method::Nat,
             consistent: Arc::default(),
             new_flows_max: 0,
+            one_packet: false,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())

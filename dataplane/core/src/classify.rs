@@ -4,6 +4,7 @@ use weir_wire::{Headers, Mac, ParseError, Parsed, icmp, protocol};
 
 use crate::counters::DropReason;
 use crate::io::{Frame, PortId, RxChecksum};
+use crate::ipsec::is_ipsec;
 use crate::note::{Note, PuntClass, Verdict};
 use crate::service::Protocol;
 use crate::snapshot::Snapshot;
@@ -67,6 +68,10 @@ fn of_headers(headers: &Headers, to: Mac, snapshot: &Snapshot) -> Verdict {
         // Frames leave with one tag at most: a second one would be lost.
         return Verdict::Drop(DropReason::VlanTags);
     }
+    if services.is_empty() {
+        // Then IPVS is off, and what it remembers stays untouched.
+        return Verdict::Punt(punt_class(headers));
+    }
     if headers.bits.fragment() {
         // Reassembly comes with the issue on IPVS's semantics; until then a fragment of a flow
         // must not pass with the wrong address.
@@ -80,7 +85,7 @@ fn of_headers(headers: &Headers, to: Mac, snapshot: &Snapshot) -> Verdict {
             Verdict::Punt(PuntClass::Ordinary)
         };
     }
-    if Protocol::from_number(headers.protocol).is_some() {
+    if Protocol::from_number(headers.protocol).is_some() || is_ipsec(headers) {
         Verdict::LookUp
     } else if headers.is_icmp() && icmp::is_related_error(headers.family(), headers.icmp_type) {
         Verdict::Related

@@ -74,7 +74,7 @@ drop_reasons! {
     IpChecksum = "ip_checksum", "The IPv4 header checksum is wrong.";
     SourceRoute = "source_route", "The sender prescribes the route, which is not obeyed.";
     ExtensionChain = "extension_chain", "The IPv6 extension headers are malformed or too many.";
-    TransportHeader = "transport_header", "The TCP or UDP header is malformed.";
+    TransportHeader = "transport_header", "The TCP, UDP or SCTP header is malformed.";
     Martian = "martian", "The source or destination address cannot be on a wire.";
     VlanTags = "vlan_tags", "The frame carries more VLAN tags than are understood.";
     OtherMac = "other_mac", "The frame is for another machine's MAC address.";
@@ -84,6 +84,8 @@ drop_reasons! {
     NoServer = "no_server", "The service has no usable real server; the client was told.";
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
+    ServerWithoutFlow = "server_without_flow", "A NAT server's packet belongs to no flow; the server was told (ipvs.nat_icmp_send).";
+    DropPacket = "drop_packet", "A packet that would have begun a flow was dropped by the defence ipvs.drop_packet.";
     FlowTableFull = "flow_table_full", "A new flow was not kept (weir_flows_not_kept_total tells why), and FullNAT cannot forward without one.";
     LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
@@ -192,7 +194,7 @@ pub struct WorkerCounters {
     pub flows_v6: Counter,
     /// Flows made since start.
     pub flows_created: Counter,
-    /// Flows that timed out since start.
+    /// Flows that timed out since start, or that a defence or the removal of their server ended.
     pub flows_expired: Counter,
     /// New flows that were not kept, by [`Overflow`].
     not_kept: [Counter; Overflow::ALL.len()],
@@ -200,7 +202,7 @@ pub struct WorkerCounters {
     pub stateless: Counter,
     /// Flows made of connections that began while flows were not kept.
     pub adopted: Counter,
-    /// TCP flows now whose handshake is not complete.
+    /// TCP and SCTP flows now whose handshake is not complete.
     pub half_open: Counter,
     /// Turns of the worker loop.
     pub turns: Counter,

@@ -14,6 +14,7 @@ use weir_wire::{Addr, Family, plain};
 
 use crate::classify::classify;
 use crate::counters::{DropReason, WorkerCounters};
+use crate::defence::Defences;
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
@@ -36,7 +37,7 @@ pub struct Limits {
     pub flows: usize,
     /// IPv6 flows in the table.
     pub flows_v6: usize,
-    /// TCP flows whose handshake is not complete.
+    /// TCP and SCTP flows whose handshake is not complete.
     pub half_open: usize,
     /// Services.
     pub services: usize,
@@ -73,8 +74,13 @@ pub struct Director<F> {
     pub(crate) errors: Limiter,
     /// Identification of the next outer header that may be fragmented.
     pub(crate) next_ip_id: u16,
+    /// What the next IPv6 packet that is cut is identified by is made of.
+    next_fragment_id: u64,
     punts: Limiter,
     pub(crate) overflow: Overflowing,
+    pub(crate) defences: Defences,
+    /// Where the search for flows of removed servers goes on.
+    pub(crate) homeless_at: Option<usize>,
     /// By server.
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
@@ -152,8 +158,11 @@ impl<F: Frame> Director<F> {
             park: Park::new(limits.parked, limits.parked_per_neighbour),
             errors: Limiter::new(limits.icmp_per_second, 0),
             next_ip_id: seed[0] as u16,
+            next_fragment_id: seed[1],
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
             overflow: Overflowing::new(limits.half_open, limits.services),
+            defences: Defences::new(seed[0] ^ seed[1]),
+            homeless_at: None,
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
@@ -223,6 +232,8 @@ impl<F: Frame> Director<F> {
     #[inline(never)]
     fn read(&self, port: PortId, burst: &[F], found: &mut [Found], notes: &mut [Note]) -> usize {
         let interface = self.snapshot.network.interface_of(port, 0);
+        // Without services every packet is Linux's.
+        let interface = interface.filter(|_| !self.snapshot.services.is_empty());
         #[cfg(feature = "testing")]
         let interface = interface.filter(|_| !self.is_general_only);
         let mac = interface.map(|interface| plain::mac(interface.mac));
@@ -307,7 +318,7 @@ impl<F: Frame> Director<F> {
         if let Some(headers) = &note.headers {
             note.verdict = match note.verdict {
                 Verdict::LookUp => self.track(now, headers, is_handed_off),
-                Verdict::Related => self.relate(headers, &frame, is_handed_off),
+                Verdict::Related => self.relate(now, headers, &frame, is_handed_off),
                 decided => decided,
             };
         }
@@ -347,6 +358,10 @@ impl<F: Frame> Director<F> {
                 way.count_stateless(to.server);
                 way.request(frame, to);
             }
+            Verdict::OnePacket(to) => {
+                way.count_one_packet(to.server);
+                way.request(frame, to);
+            }
             Verdict::StatelessReply(from) => {
                 way.director.counters.stateless.add(1);
                 way.reply(frame, from);
@@ -354,6 +369,7 @@ impl<F: Frame> Director<F> {
             Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
             Verdict::ErrorToClient(from) => way.error_to_client(frame, from),
             Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
+            Verdict::TellServer => way.tell_server(frame),
             Verdict::Refuse(reason) => way.refuse(frame, reason),
             Verdict::HandOff(owner) => self.hand_off(owner, port, frame, outlet),
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(frame),
@@ -428,6 +444,8 @@ impl<F: Frame> Director<F> {
     ) -> Arc<Snapshot> {
         let before = core::mem::replace(&mut self.snapshot, snapshot);
         self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
+        self.defences.look_again();
+        self.look_for_homeless();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {
@@ -447,6 +465,8 @@ impl<F: Frame> Director<F> {
         groups: usize,
         outlet: &mut O,
     ) -> usize {
+        self.end_homeless();
+        self.defend(now);
         let counters = &self.counters;
         let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);
@@ -526,6 +546,15 @@ impl<F: Frame> Director<F> {
             memory.path_mtu_until = now.after(crate::time::seconds(PATH_MTU_SECONDS));
             self.targets[id.0 as usize].forget();
         }
+    }
+
+    /// Identifies the fragments of the next packet of IPv6: not to be guessed (RFC 7739), and not
+    /// the same again for long.
+    pub(crate) fn take_fragment_id(&mut self) -> u32 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.next_fragment_id = self.next_fragment_id.wrapping_add(ODD);
+        let mixed = (self.next_fragment_id ^ self.next_fragment_id >> 30).wrapping_mul(ODD);
+        (mixed >> 32) as u32
     }
 
     /// The way to a client, remembered until the network changes or another client takes its place.

@@ -1,13 +1,13 @@
 //! A packet without flow: a flow begins with it, or what becomes of it instead.
 
-use weir_wire::{Addr, tcp_flag};
+use weir_wire::Addr;
 
 use crate::counters::{DropReason, Overflow};
 use crate::director::Director;
 use crate::flow::table::Full;
-use crate::flow::{FlowId, NewFlow, Tuple};
+use crate::flow::{FlowId, NewFlow, Signal, Tuple};
 use crate::io::{Frame, WorkerId};
-use crate::note::{PuntClass, Verdict};
+use crate::note::{PuntClass, ToServer, Verdict};
 use crate::schedule::Scheduler;
 use crate::service::{Method, Protocol, Server, ServerId, Service};
 use crate::time::Tick;
@@ -15,18 +15,22 @@ use crate::time::Tick;
 /// A source port that never begins a flow: data connections of active FTP come from it.
 const FTP_DATA: u16 = 20;
 
-/// True for what may begin a flow: a SYN without RST, or any datagram.
-pub(crate) fn starts_flow(tuple: &Tuple, tcp_flags: u8) -> bool {
-    let opens = match tuple.protocol {
-        Protocol::Tcp => tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN,
-        Protocol::Udp => true,
-    };
-    opens && tuple.src_port != FTP_DATA
-}
-
 impl<F: Frame> Director<F> {
-    /// Begins a flow for a packet of `tuple` that no flow of this worker knows; `starts` says
-    /// whether it may. The flow has no state yet: the packet is still to be taken into account.
+    /// True for what may begin a flow: a SYN without RST, an INIT, any datagram, and what the
+    /// sloppy modes allow besides.
+    fn may_start(&self, tuple: &Tuple, signal: Signal) -> bool {
+        let rules = &self.snapshot.settings.ipvs;
+        let opens = match tuple.protocol {
+            Protocol::Tcp => rules.sloppy_tcp || signal.opens(Protocol::Tcp),
+            Protocol::Udp => true,
+            Protocol::Sctp if rules.sloppy_sctp => signal.sctp.is_some(),
+            Protocol::Sctp => signal.opens(Protocol::Sctp),
+        };
+        opens && !signal.aborts(tuple.protocol)
+    }
+
+    /// Begins a flow for a packet of `tuple` that no flow of this worker knows, if it may. The flow
+    /// has no state yet: the packet is still to be taken into account.
     ///
     /// # Errors
     /// What becomes of the packet when no flow begins.
@@ -34,19 +38,40 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         tuple: &Tuple,
-        starts: bool,
+        signal: Signal,
         is_handed_off: bool,
     ) -> Result<FlowId, Verdict> {
+        if self.is_told(tuple, signal) {
+            return Err(self.of_no_service(now, tuple, signal, is_handed_off));
+        }
+        let starts = self.may_start(tuple, signal);
+        self.open_if(now, tuple, starts, signal, is_handed_off)
+    }
+
+    /// As [`open`](Self::open); `starts` says whether the packet may begin a flow.
+    pub(crate) fn open_if(
+        &mut self,
+        now: Tick,
+        tuple: &Tuple,
+        starts: bool,
+        signal: Signal,
+        is_handed_off: bool,
+    ) -> Result<FlowId, Verdict> {
+        let starts = starts && tuple.src_port != FTP_DATA;
         let services = &self.snapshot.services;
         let Some((service_id, service)) = services.find(tuple.service_key()) else {
-            return Err(self.of_no_service(now, tuple, is_handed_off));
+            return Err(self.of_no_service(now, tuple, signal, is_handed_off));
         };
         let owner = self.steering.owner_of_request(tuple, service.by_client);
         if owner != self.id && !is_handed_off {
             return Err(Verdict::HandOff(owner));
         }
         if !starts && !self.overflow.is_on(now) {
-            return Err(Verdict::Refuse(DropReason::NoFlow));
+            return Err(match tuple.protocol {
+                // Linux may know SCTP, and Weir has no answer of its own.
+                Protocol::Sctp => Verdict::Punt(PuntClass::Ordinary),
+                Protocol::Tcp | Protocol::Udp => Verdict::Refuse(DropReason::NoFlow),
+            });
         }
         // Linux takes no packet from its own address off a wire either (RFC 1812 §5.3.8). From a
         // local end it could take the way of a reply to that end.
@@ -57,7 +82,13 @@ impl<F: Frame> Director<F> {
             return self.adopt_flow(now, tuple, service_id);
         }
         let new_flows_max = service.new_flows_max;
-        if let Some(cause) = self.has_no_room(now, tuple, service_id, new_flows_max) {
+        let is_one_packet = service.one_packet && tuple.protocol == Protocol::Udp;
+        if self.defences.drops_packet() {
+            return Err(Verdict::Drop(DropReason::DropPacket));
+        }
+        if !is_one_packet
+            && let Some(cause) = self.has_no_room(now, tuple, service_id, new_flows_max)
+        {
             return Err(self.not_kept(now, tuple, service_id, cause));
         }
         let services = &self.snapshot.services;
@@ -67,6 +98,16 @@ impl<F: Frame> Director<F> {
         let Some((id, server)) = picked else {
             return Err(Verdict::Refuse(DropReason::NoServer));
         };
+        // FullNAT cannot do without a flow.
+        if is_one_packet && server.method != Method::FullNat {
+            return Err(Verdict::OnePacket(ToServer {
+                server: id,
+                method: server.method,
+                addr: server.addr,
+                port: server.port,
+                local: None,
+            }));
+        }
         let client = (tuple.src, tuple.src_port);
         let reply_to = match server.method {
             Method::FullNat => self
@@ -80,7 +121,13 @@ impl<F: Frame> Director<F> {
 
     /// What becomes of a packet that is for no service: a reply whose flow another worker has, one
     /// without a flow, or Linux's business.
-    fn of_no_service(&self, now: Tick, tuple: &Tuple, is_handed_off: bool) -> Verdict {
+    fn of_no_service(
+        &self,
+        now: Tick,
+        tuple: &Tuple,
+        signal: Signal,
+        is_handed_off: bool,
+    ) -> Verdict {
         let services = &self.snapshot.services;
         if services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port) {
             let owner = self.owner_of_reply(tuple);
@@ -90,8 +137,23 @@ impl<F: Frame> Director<F> {
             if let Some(from) = self.stateless_reply(now, tuple) {
                 return Verdict::StatelessReply(from);
             }
+            if self.is_told(tuple, signal) {
+                return Verdict::TellServer;
+            }
         }
         Verdict::Punt(punt_class(tuple))
+    }
+
+    /// True for the packet of a NAT server that is told when it belongs to no flow, whatever else
+    /// its destination is. What it sends to the director itself, as to its health checks, is no
+    /// reply that got lost: Linux answers that.
+    fn is_told(&self, tuple: &Tuple, signal: Signal) -> bool {
+        let (services, network) = (&self.snapshot.services, &self.snapshot.network);
+        self.snapshot.settings.ipvs.nat_icmp_send
+            && !signal.aborts(tuple.protocol)
+            && services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port)
+            && !network.is_local(tuple.dst)
+            && !services.is_local(tuple.dst)
     }
 
     /// A free local end for a new flow to a FullNAT server.
@@ -127,6 +189,7 @@ impl<F: Frame> Director<F> {
             server: id,
             method: server.method,
             expires: now.after(self.snapshot.settings.timeouts.new),
+            is_controlled: false,
         };
         let kept = match server.method {
             // The next new flow asks the table which local ends are taken.

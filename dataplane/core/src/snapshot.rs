@@ -2,9 +2,10 @@
 
 use alloc::sync::Arc;
 
-use crate::flow::Timeouts;
 use crate::next_hop::Network;
 use crate::service::Services;
+
+pub use crate::settings::Settings;
 
 /// What a worker decides by. A new one replaces it whole; the parts that did not change are shared
 /// with the one before.
@@ -33,25 +34,6 @@ impl Snapshot {
             services: Arc::default(),
             network: Arc::default(),
             settings: Settings::default(),
-        }
-    }
-}
-
-/// Settings that hold for all services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Lifetimes of flows by state.
-    pub timeouts: Timeouts,
-    /// Path-MTU discovery through tunnels: copy DF to the outer header and tell the client when a
-    /// packet is too big (sysctl net.ipv4.vs.pmtu_disc, on by default).
-    pub pmtu_disc: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            timeouts: Timeouts::default(),
-            pmtu_disc: true,
         }
     }
 }

@@ -13,7 +13,7 @@ use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::snapshot::{Settings, Snapshot};
 use weir_core::time::TICKS_PER_SECOND;
@@ -136,7 +136,7 @@ pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
         network: Arc::new(network()),
         settings: Settings {
             timeouts,
-            pmtu_disc: true,
+            ..Settings::default()
         },
     })
 }
@@ -158,6 +158,7 @@ fn server(n: u8, method: Method) -> Server {
         addr: addr(server_ip(n)),
         port: SERVICE_PORT,
         method,
+        tunnel: Tunnel::Ipip,
         weight: 1,
         protocol: Protocol::Tcp,
         is_available: true,
@@ -187,6 +188,7 @@ fn service(method: Method) -> Service {
         by_client: true,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
         local: (method == Method::FullNat).then(local_pool),
     }
 }
