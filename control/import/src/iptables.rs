@@ -11,13 +11,20 @@ use weir_ipvsadm::restore::words_of;
 use crate::Options;
 use crate::draft::Draft;
 use crate::line::{Line, lines_of};
-use crate::marks::{Chains, Matches, Rule, Target, carry, is_port_name};
+use crate::marks::{Chains, Matches, Rule, Target, carry, is_port_name, unreached};
+use crate::value::{has, network};
 
 const NO_MARK: &str = "it sets no mark, and Weir is no packet filter";
 const BASE: &str = "PREROUTING";
 
 /// Chains that are there without being declared.
 const BUILT_IN: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
+/// Targets that are no chains.
+const EXTENSIONS: &str =
+    "AUDIT CHECKSUM CLASSIFY CLUSTERIP CONNMARK CONNSECMARK CT DNAT DNPT DROP DSCP ECN HL
+    HMARK IDLETIMER LED LOG MASQUERADE NETMAP NFLOG NFQUEUE NOTRACK QUEUE RATEEST REDIRECT REJECT
+    SECMARK SET SNAT SNPT SYNPROXY TCPMSS TCPOPTSTRIP TEE TOS TPROXY TRACE TTL ULOG";
 
 /// What is known of a rule while its words are read.
 struct Reading {
@@ -57,33 +64,12 @@ pub(crate) fn read(file: &str, text: &str, options: Options<'_>) -> Draft {
     }
     for (chains, is_ipv6) in reader.families.iter().zip([false, true]) {
         carry(&mut draft, chains, BASE, is_ipv6);
-        for rule in unreached(chains) {
+        for rule in unreached(chains, &[BASE]) {
             let reason = "only marks that are set in PREROUTING are set before IPVS looks";
             draft.remarks.not_carried(&rule.line, reason);
         }
     }
     draft
-}
-
-/// Rules of chains to which nothing leads from the base.
-fn unreached(chains: &Chains) -> Vec<&Rule> {
-    let mut reached = vec![BASE];
-    let mut at = 0;
-    while let Some(chain) = reached.get(at) {
-        at += 1;
-        for rule in chains.get(*chain).into_iter().flatten() {
-            if let Target::Chain(to, _) = &rule.target
-                && !reached.contains(&to.as_str())
-            {
-                reached.push(to);
-            }
-        }
-    }
-    let others = chains
-        .iter()
-        .filter(|(name, _)| !reached.contains(&name.as_str()));
-    let rules = others.flat_map(|(_, rules)| rules);
-    rules.filter(|rule| rule.target != Target::End).collect()
 }
 
 struct Reader<'n> {
@@ -194,6 +180,7 @@ impl Reader<'_> {
         let reading = rule(rest, self.names);
         if let Some(Target::Chain(to, _)) = &reading.target
             && !BUILT_IN.contains(&to.as_str())
+            && !has(EXTENSIONS, to)
         {
             self.jumps.push((line.clone(), to.clone()));
         }
@@ -225,6 +212,7 @@ fn finish(reading: Reading) -> Result<Option<(Matches, Target)>, String> {
         (Some(Target::Mark(_)), _) => {
             return Err("it changes the mark instead of setting it".to_owned());
         }
+        (Some(Target::Chain(to, _)), _) if has(EXTENSIONS, &to) => return Ok(None),
         (Some(target), None) => target,
         _ => return Ok(None),
     };
@@ -253,11 +241,11 @@ fn rule(words: &[&str], names: &Names) -> Reading {
         let mut value = || words.next().unwrap_or_default();
         match word {
             "-s" | "--source" | "--src" => {
-                let net = value().parse::<IpNet>().ok();
+                let net = network(value());
                 set_net(&mut reading.matches.source, net, &mut reading.problem);
             }
             "-d" | "--destination" | "--dst" => {
-                let net = value().parse::<IpNet>().ok();
+                let net = network(value());
                 set_net(&mut reading.matches.destination, net, &mut reading.problem);
             }
             "-p" | "--protocol" => reading.matches.protocol = protocol(value()),
@@ -309,7 +297,7 @@ fn set_net(place: &mut Option<IpNet>, net: Option<IpNet>, problem: &mut Option<S
     match net {
         // Every address: iptables-save writes it where it was given.
         Some(net) if net.prefix_len() == 0 => {}
-        Some(net) => *place = Some(net.trunc()),
+        Some(net) => *place = Some(net),
         None => *problem = Some("it is no network in figures".to_owned()),
     }
 }

@@ -1,10 +1,12 @@
 //! Lines of the files that are read, and what is to be said of them.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// One line of a file, shared by everything that was made from it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug)]
 pub struct Line {
     /// Which of the files in the order they were opened; included files count from 1.
     file_number: usize,
@@ -32,6 +34,10 @@ impl Line {
         &self.text
     }
 
+    fn place(&self) -> (usize, usize) {
+        (self.file_number, self.number)
+    }
+
     /// A line of no file, for what concerns a file as a whole.
     pub(crate) fn whole_file(file: &str) -> Self {
         Line {
@@ -40,6 +46,21 @@ impl Line {
             file: file.into(),
             text: "".into(),
         }
+    }
+}
+
+impl PartialEq for Line {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Line {}
+
+impl Hash for Line {
+    /// By the place alone: a line may be long, and may be looked for often.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place().hash(state);
     }
 }
 
@@ -113,11 +134,16 @@ impl Remarks {
 
     /// In the order of the files, each thing once: a line that stands for many (a sequence, a
     /// group with many members) may have been remarked upon for each of them.
+    /// What is refused need not be told that it could not be carried either.
     pub(crate) fn into_sorted(mut self) -> Vec<Remark> {
-        let mut seen = std::collections::HashSet::new();
+        let refused = self.0.iter().filter(|r| r.fate == Fate::Refused);
+        let refused: HashSet<Line> = refused.map(|remark| remark.line.clone()).collect();
+        self.0
+            .retain(|r| r.fate != Fate::NotCarried || !refused.contains(&r.line));
+        let mut seen = HashSet::new();
         self.0
             .retain(|r| seen.insert((r.line.clone(), r.fate, r.reason.clone())));
-        self.0.sort_by_key(|r| (r.line.file_number, r.line.number));
+        self.0.sort_by_key(|r| r.line.place());
         self.0
     }
 }

@@ -233,6 +233,27 @@ fn equal<T: PartialEq>(a: Option<T>, b: Option<T>) -> Option<Option<T>> {
     }
 }
 
+/// Rules of chains to which nothing leads from the bases, but for those that end a walk.
+pub(crate) fn unreached<'c>(chains: &'c Chains, bases: &[&'c str]) -> Vec<&'c Rule> {
+    let mut reached = bases.to_vec();
+    let mut at = 0;
+    while let Some(chain) = reached.get(at) {
+        at += 1;
+        for rule in chains.get(*chain).into_iter().flatten() {
+            if let Target::Chain(to, _) = &rule.target
+                && !reached.contains(&to.as_str())
+            {
+                reached.push(to);
+            }
+        }
+    }
+    let others = chains
+        .iter()
+        .filter(|(name, _)| !reached.contains(&name.as_str()));
+    let rules = others.flat_map(|(_, rules)| rules);
+    rules.filter(|rule| rule.target != Target::End).collect()
+}
+
 /// Whether an interface's name can be the name of a port.
 pub(crate) fn is_port_name(name: &str) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');

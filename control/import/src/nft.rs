@@ -6,7 +6,8 @@ use ipnet::IpNet;
 
 use crate::draft::Draft;
 use crate::line::{Line, lines_of};
-use crate::marks::{Chains, Matches, Rule, Target, carry, is_port_name};
+use crate::marks::{Chains, Matches, Rule, Target, carry, is_port_name, unreached};
+use crate::value::network;
 
 const NO_MARK: &str = "it sets no mark, and Weir is no packet filter";
 
@@ -188,14 +189,21 @@ fn read_table(draft: &mut Draft, table: &Statement, block: &[Statement]) {
                 }
                 let is_elsewhere = base.is_some_and(|base| base.word(3) != "prerouting");
                 let rules = read_chain(draft, rules, &sets, is_elsewhere);
-                chains.insert(name, rules);
+                if !is_elsewhere {
+                    chains.insert(name, rules);
+                }
             }
             ("set" | "type" | "comment", _) => {}
             _ => tell_all(draft, item, NO_MARK),
         }
     }
     bases.sort();
-    for (_, base) in bases {
+    let names: Vec<&str> = bases.iter().map(|(_, name)| name.as_str()).collect();
+    for rule in unreached(&chains, &names) {
+        let reason = "no chain of the hook prerouting leads to it";
+        draft.remarks.not_carried(&rule.line, reason);
+    }
+    for (_, base) in &bases {
         // A chain of family inet sees both.
         let families: &[bool] = match family {
             "ip" => &[false],
@@ -207,7 +215,7 @@ fn read_table(draft: &mut Draft, table: &Statement, block: &[Statement]) {
                 &[]
             }
         };
-        carry_families(draft, &chains, &base, families);
+        carry_families(draft, &chains, base, families);
     }
 }
 
@@ -288,12 +296,13 @@ fn read_chain(
         let mut reading = Reading::new(sets);
         reading.read(&statement.tokens);
         match reading.finish() {
-            _ if is_elsewhere => {
+            Ok(Some(made)) if is_elsewhere && made.iter().any(|(_, t)| is_mark(t)) => {
                 let reason = "only marks that are set in the hook prerouting are set before IPVS \
                               looks";
                 draft.remarks.not_carried(line, reason);
             }
             Ok(None) => draft.remarks.not_carried(line, NO_MARK),
+            _ if is_elsewhere => draft.remarks.not_carried(line, NO_MARK),
             Ok(Some(made)) => rules.extend(made.into_iter().map(|(matches, target)| Rule {
                 line: line.clone(),
                 matches,
@@ -303,6 +312,10 @@ fn read_chain(
         }
     }
     rules
+}
+
+fn is_mark(target: &Target) -> bool {
+    matches!(target, Target::Mark(_))
 }
 
 /// What is known of a rule while its words are read. Lists make several rules of one.
@@ -435,11 +448,7 @@ impl<'s> Reading<'s> {
     fn take_nets(&mut self, is_source: bool, values: &[String]) {
         let mut nets = Vec::new();
         for value in values {
-            let net = match value.parse::<IpNet>() {
-                Ok(net) => Some(net.trunc()),
-                Err(_) => value.parse::<std::net::IpAddr>().ok().map(IpNet::from),
-            };
-            match net {
+            match network(value) {
                 Some(net) => nets.push(net),
                 None => self.complain(format!("{value:?} is no address and no network")),
             }

@@ -96,15 +96,11 @@ const DEPTH_MAX: usize = 4;
 fn parse(draft: &mut Draft, file: &str, text: &str) -> Section {
     let mut open = vec![Section::new(Line::whole_file(file), "", "")];
     for line in lines_of(file, 0, text) {
-        let text = line.text().trim();
-        if text.is_empty() || text.starts_with('#') {
+        let text = without_comment(line.text()).trim();
+        if text.is_empty() {
             continue;
         }
-        if text == "}"
-            || text.starts_with("} ")
-            || text.starts_with("}\t")
-            || text.starts_with("}#")
-        {
+        if text == "}" {
             if open.len() > 1 {
                 close(&mut open);
             } else {
@@ -157,14 +153,23 @@ fn close(open: &mut Vec<Section>) {
     }
 }
 
-/// A value without its quotes, or without the comment behind it.
+/// A line up to `#`, where this is not in quotes.
+fn without_comment(text: &str) -> &str {
+    let mut is_quoted = false;
+    let end = text.find(|c| {
+        is_quoted ^= c == '"';
+        c == '#' && !is_quoted
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// A value without its quotes.
 fn unquoted(text: &str) -> String {
     let text = text.trim();
-    if let Some(rest) = text.strip_prefix('"') {
-        let end = rest.rfind('"').unwrap_or(rest.len());
-        return rest[..end].to_owned();
+    match text.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"').unwrap_or(rest).to_owned(),
+        None => text.to_owned(),
     }
-    text.split('#').next().unwrap_or_default().trim().to_owned()
 }
 
 fn method(draft: &mut Draft, root: &Section) -> Method {

@@ -31,6 +31,7 @@ pub(crate) fn completed(tables: &str, draft: &Draft) -> String {
 
 /// Takes out what Weir refuses, and says so at the line it came from.
 pub(crate) fn settle(draft: &mut Draft) {
+    drop_double_names(draft);
     for _ in 0..ROUNDS {
         let text = completed(&render::tables(draft), draft);
         let Err(faults) = weir_model::parse(&text, "") else {
@@ -47,6 +48,29 @@ pub(crate) fn settle(draft: &mut Draft) {
     let text = completed(&render::tables(draft), draft);
     if let Err(faults) = weir_model::parse(&text, "") {
         give_up(draft, &faults.to_string());
+    }
+}
+
+/// A name is no reason to lose a service: where it comes again, it is left out.
+fn drop_double_names(draft: &mut Draft) {
+    let Draft {
+        services, remarks, ..
+    } = draft;
+    let mut seen = BTreeSet::new();
+    for service in services {
+        if let Some(name) = service.name.take_if(|name| !seen.insert(name.clone())) {
+            let reason =
+                format!("{name:?} is the name of another service already: it has none here");
+            remarks.carried(&service.line, reason);
+        }
+        let mut seen = BTreeSet::new();
+        for server in &mut service.servers {
+            if let Some(name) = server.name.take_if(|name| !seen.insert(name.clone())) {
+                let reason =
+                    format!("{name:?} is the name of another server already: it has none here");
+                remarks.carried(&server.line, reason);
+            }
+        }
     }
 }
 

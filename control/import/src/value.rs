@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 /// An address, in brackets or not.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
     let bare = text
@@ -10,6 +12,14 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
     match bare {
         Some(bare) => bare.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => text.parse().ok(),
+    }
+}
+
+/// A network, or an address alone; bits beyond the prefix are cleared.
+pub(crate) fn network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpNet>() {
+        Ok(net) => Some(net.trunc()),
+        Err(_) => text.parse::<IpAddr>().ok().map(IpNet::from),
     }
 }
 

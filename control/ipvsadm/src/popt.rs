@@ -86,7 +86,6 @@ impl<'a, T: Copy> Words<'a, T> {
     /// # Errors
     ///
     /// The word that was read last is wrong; [`Words::last_word`] tells it.
-    #[expect(clippy::type_complexity)]
     pub fn next_option(&mut self) -> Option<Result<(T, Option<&'a str>), Wrong>> {
         if self.cluster.is_empty() {
             match self.next_word()? {
