@@ -6,7 +6,7 @@ use weir_model::api::{
     Drops, Flows, LinkView, Neighbours, Origin, Ports, Reloaded, Routes, ServerState, ServerView,
     ServiceView, Services, Stats, Status, Workers,
 };
-use weir_model::{Mac, Method};
+use weir_model::{Family, Mac, Method, ServiceKey};
 
 use crate::table::Table;
 
@@ -338,8 +338,21 @@ pub(crate) fn reloaded(answer: &Reloaded) -> String {
 }
 
 fn service_cell(service: &ServiceView) -> String {
-    let at = SocketAddr::new(service.address, service.port);
-    format!("{:<4} {at}", service.protocol.name().to_uppercase())
+    match service.key {
+        ServiceKey::Address {
+            protocol,
+            address,
+            port,
+        } => {
+            let at = SocketAddr::new(address, port);
+            format!("{:<4} {at}", protocol.name().to_uppercase())
+        }
+        ServiceKey::Mark {
+            mark,
+            family: Family::Ipv4,
+        } => format!("FWM  {mark}"),
+        ServiceKey::Mark { mark, .. } => format!("FWM  {mark} IPv6"),
+    }
 }
 
 /// What stands for clients at the FullNAT servers, and how much of it the fullest server's flows have.

@@ -3,7 +3,9 @@
 use toml::de::DeTable;
 
 use crate::fault::{self, Faults, Finding, Places, Problem};
+use crate::ipvs::Ipvs;
 use crate::limits::{Limits, Settings, Timeouts};
+use crate::mark::MarkRule;
 use crate::network::{Neighbour, Port, Route};
 use crate::operation::{Control, Log, Metrics};
 use crate::pieces;
@@ -25,6 +27,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `[settings]`
     pub settings: Settings,
+    /// `[ipvs]`
+    pub ipvs: Ipvs,
     /// `[metrics]`
     pub metrics: Metrics,
     /// `[control]`
@@ -37,6 +41,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[[neighbour]]`
     pub neighbours: Vec<Neighbour>,
+    /// `[[mark]]`, in the order of the file: the first that is true of a packet counts.
+    pub marks: Vec<MarkRule>,
     /// `[[service]]`
     pub services: Vec<Service>,
 }
@@ -45,7 +51,7 @@ impl Config {
     /// The service with this key.
     #[must_use]
     pub fn service(&self, key: ServiceKey) -> Option<&Service> {
-        self.services.iter().find(|service| service.key() == key)
+        self.services.iter().find(|service| service.key == key)
     }
 
     /// The port with this name.
@@ -142,12 +148,14 @@ pub(crate) fn read(
     let limits = Limits::read(s.section("limits"));
     let timeouts = Timeouts::read(s.section("timeouts"));
     let settings = Settings::read(s.section("settings"));
+    let ipvs = Ipvs::read(s.section("ipvs"));
     let metrics = Metrics::read(s.section("metrics"));
     let control = Control::read(s.section("control"));
     let log = Log::read(s.section("log"));
     let ports = read_all(&s, "port", Port::read);
     let routes = read_all(&s, "route", Route::read);
     let neighbours = read_all(&s, "neighbour", Neighbour::read);
+    let marks = read_all(&s, "mark", MarkRule::read);
     services.extend(read_all(&s, "service", Service::read));
     s.finish();
 
@@ -159,6 +167,7 @@ pub(crate) fn read(
     validate::ports(report, &eal, &ports);
     validate::routes(report, &ports, &routes);
     validate::neighbours(report, &ports, &neighbours);
+    validate::marks(report, &ports, &marks);
     validate::services(report, &limits, &services);
     validate::local_ends(report, &workers, &services);
     Config {
@@ -167,12 +176,14 @@ pub(crate) fn read(
         limits,
         timeouts,
         settings,
+        ipvs,
         metrics,
         control,
         log,
         ports: values(ports),
         routes: values(routes),
         neighbours: values(neighbours),
+        marks: values(marks),
         services: values(services),
     }
 }

@@ -9,9 +9,11 @@
 //! |---|---|
 //! | [`config`] | the file as a whole: [`parse`], [`Config`], [`ConfigFile`] |
 //! | [`runtime`] | `[eal]` and `[workers]` |
+//! | [`ipvs`] | `[ipvs]`: the kernel's switches |
 //! | [`limits`] | `[limits]`, `[timeouts]` and `[settings]` |
 //! | [`operation`] | `[metrics]`, `[control]` and `[log]` |
 //! | [`network`] | `[[port]]`, `[[route]]` and `[[neighbour]]` |
+//! | [`mark`] | `[[mark]]`: which packets carry which mark |
 //! | [`service`] | `[[service]]` and `[[service.server]]` |
 //! | [`machine`] | what a machine must have for a configuration |
 //! | [`reload`] | what a reload cannot change |
@@ -23,8 +25,10 @@
 pub mod api;
 pub mod config;
 pub mod fault;
+pub mod ipvs;
 pub mod limits;
 pub mod machine;
+pub mod mark;
 pub mod network;
 pub mod operation;
 pub mod reload;
@@ -37,12 +41,16 @@ mod validate;
 
 pub use config::{Config, ConfigFile, parse};
 pub use fault::{Fault, Faults};
+pub use ipvs::Ipvs;
 pub use limits::{Limits, Settings, Timeouts};
 pub use machine::MachineFacts;
+pub use mark::MarkRule;
 pub use network::{Mac, Neighbour, Port, Route, Vlan};
 pub use operation::{Control, Log, LogLevel, Metrics};
 pub use reload::restart_needed;
 pub use runtime::{Eal, Idle, Workers};
 pub use service::{
-    Method, PortRange, Protocol, SchedulerName, Server, ServerKey, Service, ServiceKey,
+    Family, Method, PersistenceEngine, PersistenceMask, PortRange, Protocol, SchedulerFlag,
+    SchedulerFlags, SchedulerName, Server, ServerKey, Service, ServiceKey, TunnelChecksum,
+    TunnelKind,
 };

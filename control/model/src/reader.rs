@@ -357,6 +357,19 @@ impl<'d> Section<'d> {
             .collect()
     }
 
+    /// As [`Section::texts`]; a single text may stand without brackets.
+    pub(crate) fn one_or_more<T>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, Problem>,
+    ) -> Vec<T> {
+        let value = self.table.and_then(|table| table.get(name));
+        match value.map(|value| value.get_ref()) {
+            Some(DeValue::String(_)) => self.optional(name, parse).into_iter().collect(),
+            _ => self.texts(name, parse),
+        }
+    }
+
     /// As [`Section::texts`], each with its own path.
     pub(crate) fn placed_texts<T>(
         &self,
@@ -419,6 +432,12 @@ impl<'d> Section<'d> {
             self.missing(name, &format!("a {}: {}", T::NOUN, words::<T>()));
             return None;
         };
+        self.to_parsed(|| self.key(name), value, parse_choice)
+    }
+
+    /// One of the words of `T`, of a key that may be left out.
+    pub(crate) fn optional_choice<T: Choice>(&self, name: &'static str) -> Option<T> {
+        let value = self.value(name, None)?;
         self.to_parsed(|| self.key(name), value, parse_choice)
     }
 

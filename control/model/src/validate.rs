@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use crate::fault::Problem;
 use crate::limits::Limits;
+use crate::mark::MarkRule;
 use crate::network::{Neighbour, Port, Route};
 use crate::reader::{Placed, Report};
 use crate::runtime::{Eal, Workers};
@@ -89,14 +90,8 @@ fn check_link<T>(
     name: &str,
     vlan: Option<u16>,
 ) {
-    let Some(port) = ports.iter().find(|port| port.value.name == name) else {
-        let names: Vec<&str> = ports.iter().map(|port| port.value.name.as_str()).collect();
-        let cure = match names[..] {
-            [] => "give a [[port]] with that name".to_owned(),
-            _ => format!("give one of: {}", names.join(", ")),
-        };
-        let problem = format!("there is no port {name:?}");
-        return report.add(placed.key("port"), Problem::new(problem, cure));
+    let Some(port) = find(report, ports, placed.key("port"), name) else {
+        return;
     };
     if let Some(id) = vlan
         && !port.value.vlans.iter().any(|vlan| vlan.id == id)
@@ -107,14 +102,45 @@ fn check_link<T>(
     }
 }
 
+/// The port called `name`; that there is none is noted at `path`.
+fn find<'p>(
+    report: &Report,
+    ports: &'p [Placed<Port>],
+    path: String,
+    name: &str,
+) -> Option<&'p Placed<Port>> {
+    let port = ports.iter().find(|port| port.value.name == name);
+    if port.is_none() {
+        let names: Vec<&str> = ports.iter().map(|port| port.value.name.as_str()).collect();
+        let cure = match names[..] {
+            [] => "give a [[port]] with that name".to_owned(),
+            _ => format!("give one of: {}", names.join(", ")),
+        };
+        report.add(
+            path,
+            Problem::new(format!("there is no port {name:?}"), cure),
+        );
+    }
+    port
+}
+
+/// Rules for marks name ports that exist.
+pub(crate) fn marks(report: &Report, ports: &[Placed<Port>], marks: &[Placed<MarkRule>]) {
+    for placed in marks {
+        if let Some(name) = &placed.value.interface {
+            find(report, ports, placed.key("interface"), name);
+        }
+    }
+}
+
 /// Services are distinct, and fit the limits.
 pub(crate) fn services(report: &Report, limits: &Limits, services: &[Placed<Service>]) {
     let mut keys = HashMap::new();
     let mut names = Distinct::new(report, "service");
     for placed in services {
         let service = &placed.value;
-        if let Some(first) = keys.insert(service.key(), &placed.path) {
-            let problem = format!("{} is the same service as {first}", service.key());
+        if let Some(first) = keys.insert(service.key, &placed.path) {
+            let problem = format!("{} is the same service as {first}", service.key);
             let cure = "give each service once, with all its servers";
             report.add(&placed.path, Problem::new(problem, cure));
         }
@@ -148,7 +174,9 @@ pub(crate) fn local_ends(report: &Report, workers: &Workers, services: &[Placed<
     }
     for placed in services {
         let path = placed.path.to_string();
-        others.insert(placed.value.address, ("a service's", path));
+        if let Some(address) = placed.value.key.address() {
+            others.insert(address, ("a service's", path));
+        }
     }
     for placed in services {
         let service = &placed.value;

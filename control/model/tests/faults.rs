@@ -54,7 +54,7 @@ memory_mb = -4
 [workers]
 cores = [1, 1, "2", 99999999999999999999999999]
 [[service]]
-protocol = "sctp"
+protocol = "dccp"
 address = "224.0.0.1"
 "#;
     assert_eq!(
@@ -67,8 +67,8 @@ address = "224.0.0.1"
             "w.toml:7:13: workers.cores[1]: core 1 is named twice; name each core once: a core carries one worker",
             "w.toml:7:16: workers.cores[2]: is the text \"2\" and not a whole number; give core numbers from 0 to 1023",
             "w.toml:7:21: workers.cores[3]: 99999999999999999999999999 is more than 1023; give core numbers from 0 to 1023",
-            "w.toml:8:1: service[0].port: is missing; give a port from 1 to 65535",
-            "w.toml:9:12: service[0].protocol: \"sctp\" is not a protocol; give tcp or udp",
+            "w.toml:8:1: service[0].port: is missing; give a port from 0 to 65535",
+            "w.toml:9:12: service[0].protocol: \"dccp\" is not a protocol; give tcp, udp or sctp",
             "w.toml:10:11: service[0].address: 224.0.0.1 is multicast and a service cannot have it; give a unicast address",
         ]
     );
@@ -266,11 +266,101 @@ const SINGLE: &[(&str, &str, &str)] = &[
         "address = \"2001:db8::1\"",
         "10.0.0.1 is IPv4 and the service's address 2001:db8::1 is IPv6",
     ),
-    ("port = 80", "port = 0", "0 is less than 1"),
     (
         "port = 80",
-        "port = 80\nscheduler = \"wlc\"",
-        "\"wlc\" is not a scheduler; give rr or wrr",
+        "port = 0",
+        "port 0, every port, needs persistence; give persistence_timeout, or a port from 1 to 65535",
+    ),
+    (
+        "protocol = \"tcp\"",
+        "mark = 10",
+        "service[0].mark: a service goes by mark or by protocol, address and port; leave one out",
+    ),
+    ("port = 80", "port = 80\nmark = 0", "0 is less than 1"),
+    (
+        "port = 80",
+        "port = 80\nfamily = \"ipv6\"",
+        "ipv6 is not the family of 192.0.2.100",
+    ),
+    (
+        "port = 80",
+        "port = 80\nscheduler = \"sh\"\nscheduler_flags = [\"mh-port\"]",
+        "\"mh-port\" is no flag of sh; give sh-fallback, sh-port, flag-3",
+    ),
+    (
+        "port = 80",
+        "port = 80\none_packet = true",
+        "one_packet is for UDP",
+    ),
+    (
+        "port = 80",
+        "port = 80\npersistence_timeout = 0",
+        "0 is less than 1",
+    ),
+    (
+        "port = 80",
+        "port = 80\npersistence_mask = \"64\"",
+        "\"64\" is no mask of IPv4; give a mask such as \"255.255.255.0\"",
+    ),
+    (
+        "port = 80",
+        "port = 80\npersistence_engine = \"rtp\"",
+        "\"rtp\" is not a persistence engine; give sip",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"nat\"\nlower_threshold = 2",
+        "2 is more than the upper threshold 0",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"nat\"\ntunnel = \"gre\"",
+        "server[0].tunnel: is for method tun, and this is nat; leave it out",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"tun\"\ntunnel = \"gue\"",
+        "tunnel_port: gue needs the UDP port",
+    ),
+    (
+        "method = \"nat\"",
+        "method = \"tun\"\ntunnel_checksum = \"full\"",
+        "ipip has no checksum \"full\"; give \"none\"",
+    ),
+    (
+        "[[service]]",
+        "[[mark]]\nmark = 1\nprotocol = \"tcp\"\ndestination_ports = \"0-9\"\n[[service]]",
+        "mark[0].destination_ports: \"0-9\" is not a range of ports",
+    ),
+    (
+        "[[service]]",
+        "[[mark]]\nmark = 1\ndestination_ports = \"80\"\n[[service]]",
+        "mark[0].destination_ports: without a protocol there are no ports",
+    ),
+    (
+        "[[service]]",
+        "[[mark]]\nmark = 1\nsource = \"::/0\"\ndestination = \"192.0.2.1\"\n[[service]]",
+        "mark[0].destination: is of another family than source, IPv6",
+    ),
+    (
+        "[[service]]",
+        "[[mark]]\nmark = 1\nsource = \"192.0.2.1/24\"\n[[service]]",
+        "192.0.2.1/24 has bits beyond its prefix; give 192.0.2.0/24",
+    ),
+    (
+        "[[service]]",
+        "[[mark]]\nmark = 1\ninterface = \"lan\"\n[[service]]",
+        "mark[0].interface: there is no port \"lan\"; give one of: wan",
+    ),
+    (
+        "[[port]]",
+        "[ipvs]\nsecure_tcp = 4\n[[port]]",
+        "ipvs.secure_tcp: 4 is more than 3",
+    ),
+    (
+        "port = 80",
+        "port = 80\nscheduler = \"wlcc\"",
+        "\"wlcc\" is not a scheduler; give rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh, twos, maglev or none",
     ),
     (
         "port = 80",
@@ -295,8 +385,8 @@ const SINGLE: &[(&str, &str, &str)] = &[
     ),
     (
         "method = \"nat\"",
-        "method = \"nat\"\nweight = 70000",
-        "server[0].weight: 70000 is more than 65535; give a weight from 0 to 65535",
+        "method = \"nat\"\nweight = 2147483648",
+        "server[0].weight: 2147483648 is more than 2147483647; give a weight from 0 to 2147483647",
     ),
     (
         "method = \"nat\"",
@@ -322,7 +412,7 @@ const SINGLE: &[(&str, &str, &str)] = &[
     (
         "port = 80",
         "port = 80\nlocal_addresses = [\"2001:db8::1\"]",
-        "14:20: service[0].local_addresses[0]: 2001:db8::1 is IPv6 and the service's address 192.0.2.100 is IPv4; give an IPv4 address",
+        "14:20: service[0].local_addresses[0]: 2001:db8::1 is IPv6 and the service is IPv4; give an IPv4 address",
     ),
     (
         "port = 80",
@@ -568,4 +658,55 @@ fn a_file_of_many_faults_is_read_in_linear_time() {
     let start = std::time::Instant::now();
     assert_eq!(faults(&text).len(), 20_000);
     assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_whole_vocabulary_of_ipvs_is_read() {
+    let more = r#"
+[[mark]]
+mark = 10
+protocol = "tcp"
+source = "198.51.100.0/24"
+destination = "192.0.2.100"
+destination_ports = ["80", "440-443"]
+interface = "wan"
+
+[[service]]
+mark = 10
+scheduler = "sh"
+scheduler_flags = ["sh-port", "flag-1"]
+persistence_timeout = 600
+persistence_mask = "255.255.255.0"
+
+[[service.server]]
+address = "2001:db8::1"
+method = "tun"
+tunnel = "gue"
+tunnel_port = 6080
+tunnel_checksum = "remote"
+upper_threshold = 10
+lower_threshold = 5
+
+[[service]]
+protocol = "sctp"
+address = "2001:db8::100"
+port = 0
+persistence_timeout = 1
+persistence_mask = "64"
+"#;
+    let file = parse(&(GOOD.to_owned() + more), "w.toml").expect("valid");
+    let services = &file.config.services;
+    assert_eq!(
+        file.config.marks[0].to_string(),
+        "mark 10: tcp from 198.51.100.0/24 to 192.0.2.100/32 ports 80,440-443 by wan"
+    );
+    assert_eq!(services[1].key.to_string(), "mark 10");
+    let words = services[1].scheduler_flags.words(services[1].scheduler);
+    assert_eq!(words, ["sh-fallback", "sh-port"]);
+    assert_eq!(services[1].persistence_mask.to_string(), "255.255.255.0");
+    let server = &services[1].servers[0];
+    assert_eq!((server.port, server.tunnel_port), (0, 6080));
+    assert_eq!((server.upper_threshold, server.lower_threshold), (10, 5));
+    assert_eq!(services[2].key.to_string(), "sctp [2001:db8::100]:0");
+    assert_eq!(services[2].persistence_mask.to_string(), "64");
 }

@@ -64,7 +64,7 @@ struct Held {
 struct Entry {
     key: ServerKey,
     id: ServerId,
-    weight: u16,
+    weight: u32,
 }
 
 impl Compiler {
@@ -97,7 +97,7 @@ impl Compiler {
                 ServiceStep::Remove(service) => (*service, &[][..], &[][..]),
             };
             let servers = whole.iter().chain(some.iter().copied());
-            servers.map(|server| slot_key(service.key(), server.key()))
+            servers.map(|server| slot_key(service.key, server.key()))
         });
         self.slots.check_room(coming)
     }
@@ -114,7 +114,7 @@ impl Compiler {
         let mut is_changed = false;
         for step in steps {
             is_changed |= match step {
-                ServiceStep::Remove(service) => self.remove(service.key(), epoch),
+                ServiceStep::Remove(service) => self.remove(service.key, epoch),
                 ServiceStep::Add(service) => self.add(service, workers),
                 ServiceStep::Edit(edit) => self.edit(edit, workers, epoch),
             };
@@ -136,17 +136,17 @@ impl Compiler {
     fn add(&mut self, service: &weir_model::Service, workers: &[Handle]) -> bool {
         let mut held = Held::new(service.scheduler);
         let added = service.servers.iter();
-        let added = added.map(|server| self.gain(service.key(), server, workers));
+        let added = added.map(|server| self.gain(service.key, server, workers));
         held.list = added.collect();
         held.see_methods(service);
         held.advance_generation();
-        self.next.put(held.compile(service.key()));
-        self.services.insert(service.key(), held);
+        self.next.put(held.compile(service.key));
+        self.services.insert(service.key, held);
         true
     }
 
     fn edit(&mut self, edit: &Edit<'_>, workers: &[Handle], epoch: u64) -> bool {
-        let key = edit.new.key();
+        let key = edit.new.key;
         let is_other_scheduler = edit.old.scheduler != edit.new.scheduler;
         let are_other_servers =
             !(edit.removed.is_empty() && edit.edited.is_empty() && edit.added.is_empty());
@@ -195,8 +195,8 @@ impl Compiler {
             addr: Addr::from(key.address),
             port: key.port,
             method,
-            weight: u32::from(server.weight),
-            protocol: protocol(service.protocol),
+            weight: server.weight,
+            protocol: service_key(service).protocol,
             is_available: true,
             position: 0,
             service: ServiceId(0),
@@ -406,7 +406,7 @@ impl Held {
     fn compile(&self, key: weir_model::ServiceKey) -> Service {
         let candidate = |entry: &Entry| Candidate {
             server: entry.id,
-            weight: u32::from(entry.weight),
+            weight: entry.weight,
         };
         let servers: Box<[Candidate]> = self.list.iter().rev().map(candidate).collect();
         let scheduler = Scheduler::build(scheduler_name(self.scheduler), &servers);
@@ -432,7 +432,7 @@ impl Held {
     fn consistent(&self) -> Consistent {
         let servers = self.list.iter().rev().map(|entry| {
             let ServerKey { address, port } = entry.key;
-            (Addr::from(address), port, u32::from(entry.weight))
+            (Addr::from(address), port, entry.weight)
         });
         Consistent::new(&servers.collect::<Vec<_>>())
     }
@@ -455,10 +455,22 @@ fn local_pool(service: &weir_model::Service) -> Option<Arc<LocalPool>> {
 /// The workers' name of a service.
 #[must_use]
 pub fn service_key(key: weir_model::ServiceKey) -> ServiceKey {
-    ServiceKey {
-        protocol: protocol(key.protocol),
-        addr: Addr::from(key.address),
-        port: key.port,
+    match key {
+        weir_model::ServiceKey::Address {
+            protocol: of,
+            address,
+            port,
+        } => ServiceKey {
+            protocol: protocol(of),
+            addr: Addr::from(address),
+            port,
+        },
+        // Provisional: the workers know no marks yet.
+        weir_model::ServiceKey::Mark { mark, .. } => ServiceKey {
+            protocol: Protocol::Tcp,
+            addr: Addr::from(std::net::IpAddr::from(mark.to_be_bytes())),
+            port: 0,
+        },
     }
 }
 
@@ -467,7 +479,8 @@ pub fn service_key(key: weir_model::ServiceKey) -> ServiceKey {
 pub fn protocol(protocol: weir_model::Protocol) -> Protocol {
     match protocol {
         weir_model::Protocol::Tcp => Protocol::Tcp,
-        weir_model::Protocol::Udp => Protocol::Udp,
+        // Provisional: the workers know no SCTP yet.
+        weir_model::Protocol::Udp | weir_model::Protocol::Sctp => Protocol::Udp,
     }
 }
 
@@ -505,7 +518,8 @@ pub fn model_method(method: Method) -> weir_model::Method {
 fn scheduler_name(name: weir_model::SchedulerName) -> SchedulerName {
     match name {
         weir_model::SchedulerName::Rr => SchedulerName::Rr,
-        weir_model::SchedulerName::Wrr => SchedulerName::Wrr,
+        // Provisional: the workers know no other yet.
+        _ => SchedulerName::Wrr,
     }
 }
 

@@ -42,9 +42,9 @@ pub fn services<'c>(held: &'c [Service], wanted: &'c [Service]) -> Vec<ServiceSt
     let (held, wanted) = without_common_ends(held, wanted);
     let old = by_key(held);
     let new = by_key(wanted);
-    let leave = held.iter().filter(|old| !new.contains_key(&old.key()));
+    let leave = held.iter().filter(|old| !new.contains_key(&old.key));
     let leave = leave.map(ServiceStep::Remove);
-    let others = wanted.iter().filter_map(|new| match old.get(&new.key()) {
+    let others = wanted.iter().filter_map(|new| match old.get(&new.key) {
         None => Some(ServiceStep::Add(new)),
         Some(old) if *old == new => None,
         Some(old) => edit(old, new).map(ServiceStep::Edit),
@@ -69,7 +69,7 @@ fn without_common_ends<'c, T: PartialEq>(mut old: &'c [T], mut new: &'c [T]) -> 
 }
 
 fn by_key(services: &[Service]) -> HashMap<ServiceKey, &Service> {
-    services.iter().map(|s| (s.key(), s)).collect()
+    services.iter().map(|s| (s.key, s)).collect()
 }
 
 /// None when only the order is another.
@@ -106,13 +106,10 @@ impl Edit<'_> {
     }
 
     fn is_empty(&self) -> bool {
-        self.old.scheduler == self.new.scheduler
-            && self.old.name == self.new.name
-            && !self.is_other_pool()
-            && self.old.new_flows_per_second_max == self.new.new_flows_per_second_max
-            && self.removed.is_empty()
+        self.removed.is_empty()
             && self.edited.is_empty()
             && self.added.is_empty()
+            && self.old.is_same_but_servers(self.new)
     }
 }
 
@@ -160,10 +157,10 @@ pub fn sentences(steps: &[ServiceStep<'_>], held: &Config, wanted: &Config) -> S
     for step in steps {
         match step {
             ServiceStep::Remove(service) => {
-                told.push(|| format!("service {}: removed", service.key()));
+                told.push(|| format!("service {}: removed", service.key));
             }
             ServiceStep::Add(service) => {
-                let (key, scheduler) = (service.key(), service.scheduler);
+                let (key, scheduler) = (service.key, service.scheduler);
                 told.push(|| format!("service {key}: added, scheduler {scheduler}"));
                 service
                     .servers
@@ -182,6 +179,16 @@ pub fn sentences(steps: &[ServiceStep<'_>], held: &Config, wanted: &Config) -> S
     value(&mut told, || "timeouts.udp", old.udp, new.udp);
     let (old, new) = (held.settings.pmtu_disc, wanted.settings.pmtu_disc);
     value(&mut told, || "settings.pmtu_disc", old, new);
+    lists(&mut told, &held.marks, &wanted.marks, |rule| {
+        format!("{rule}")
+    });
+    if !is_in_order(&held.marks, &wanted.marks) {
+        told.push(|| "the order of the marks' rules is another".to_owned());
+    }
+    let (old, new) = (held.ipvs.settings(), wanted.ipvs.settings());
+    for ((name, old), (_, new)) in old.into_iter().zip(new) {
+        value(&mut told, || format!("ipvs.{name}"), old, new);
+    }
     let (old, new) = (held.log.level.name(), wanted.log.level.name());
     value(&mut told, || "log.level", old, new);
     told
@@ -189,9 +196,24 @@ pub fn sentences(steps: &[ServiceStep<'_>], held: &Config, wanted: &Config) -> S
 
 fn tell(told: &mut Sentences, edit: &Edit<'_>) {
     let (old, new) = (edit.old, edit.new);
-    let what = || format!("service {}", new.key());
+    let what = || format!("service {}", new.key);
     let scheduler = || what() + ": scheduler";
     value(told, scheduler, old.scheduler, new.scheduler);
+    let (was, is) = (old.scheduler_flags, new.scheduler_flags);
+    value(told, || what() + ": scheduler_flags", was, is);
+    let (was, is) = (old.one_packet, new.one_packet);
+    value(told, || what() + ": one_packet", was, is);
+    let persistence = |service: &Service| match service.persistence_timeout {
+        None => "(none)".to_owned(),
+        Some(timeout) => timeout.to_string(),
+    };
+    let (was, is) = (persistence(old), persistence(new));
+    value(told, || what() + ": persistence_timeout", was, is);
+    let (was, is) = (old.persistence_mask, new.persistence_mask);
+    value(told, || what() + ": persistence_mask", was, is);
+    let engine = |service: &Service| service.persistence_engine.map_or("(none)", |e| e.name());
+    let (was, is) = (engine(old), engine(new));
+    value(told, || what() + ": persistence_engine", was, is);
     value(told, || what() + ": name", name(&old.name), name(&new.name));
     let address = |address: &_| format!("{}: local address {address}", what());
     lists(told, &old.local_addresses, &new.local_addresses, address);
@@ -210,6 +232,15 @@ fn tell(told: &mut Sentences, edit: &Edit<'_>) {
             let what = || format!("{}: server {}", what(), new.key());
             value(told, || what() + " weight", old.weight, new.weight);
             value(told, || what() + " method", old.method, new.method);
+            let (was, is) = (old.upper_threshold, new.upper_threshold);
+            value(told, || what() + " upper_threshold", was, is);
+            let (was, is) = (old.lower_threshold, new.lower_threshold);
+            value(told, || what() + " lower_threshold", was, is);
+            value(told, || what() + " tunnel", old.tunnel, new.tunnel);
+            let (was, is) = (old.tunnel_port, new.tunnel_port);
+            value(told, || what() + " tunnel_port", was, is);
+            let (was, is) = (old.tunnel_checksum, new.tunnel_checksum);
+            value(told, || what() + " tunnel_checksum", was, is);
             value(told, || what() + " name", name(&old.name), name(&new.name));
         } else if come.next_if(|new| std::ptr::eq(**new, server)).is_some() {
             added(told, new, server);
@@ -221,7 +252,7 @@ fn added(told: &mut Sentences, service: &Service, server: &Server) {
     told.push(|| {
         format!(
             "service {}: server {} added, {}, weight {}",
-            service.key(),
+            service.key,
             server.key(),
             server.method,
             server.weight
@@ -248,6 +279,15 @@ fn lists<T: PartialEq>(told: &mut Sentences, old: &[T], new: &[T], words: impl F
     for item in new.iter().filter(|item| !old.contains(item)) {
         told.push(|| format!("{} added", words(item)));
     }
+}
+
+/// True unless two lists have the same items in another order.
+fn is_in_order<T: PartialEq>(old: &[T], new: &[T]) -> bool {
+    let both = |list: &[T], other: &[T]| -> Vec<usize> {
+        let at = |item: &T| other.iter().position(|o| o == item);
+        list.iter().filter_map(at).collect()
+    };
+    both(old, new).is_sorted()
 }
 
 fn value<T: PartialEq + Display, W: Display>(

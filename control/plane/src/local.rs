@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct LocalUse<'a> {
     pools: HashMap<ServiceKey, Pool<'a>>,
-    flows: HashMap<(Protocol, ServerKey, Pool<'a>), Vec<u64>>,
+    flows: HashMap<(Option<Protocol>, ServerKey, Pool<'a>), Vec<u64>>,
 }
 
 /// The local addresses and ports of a service.
@@ -55,7 +55,7 @@ impl<'a> LocalUse<'a> {
                 first: service.local_ports.first,
                 last: service.local_ports.last,
             };
-            (service.key(), pool)
+            (service.key, pool)
         };
         // Asking every server of every service would take longer than all the rest.
         let has_fullnat = |s: &&Service| !s.local_addresses.is_empty() && s.has_fullnat();
@@ -67,7 +67,7 @@ impl<'a> LocalUse<'a> {
             let Some(pool) = pools.get(&slot.key.service) else {
                 continue;
             };
-            let key = (slot.key.service.protocol, slot.key.server, *pool);
+            let key = (slot.key.service.protocol(), slot.key.server, *pool);
             let sums = flows.entry(key).or_insert_with(|| vec![0; workers.len()]);
             for (sum, worker) in sums.iter_mut().zip(workers) {
                 if let Some(counters) = worker.counters().servers.get(id.0 as usize) {
@@ -84,7 +84,7 @@ impl<'a> LocalUse<'a> {
         let Some(pool) = self.pools.get(&key.service) else {
             return Vec::new();
         };
-        let flows = self.flows.get(&(key.service.protocol, key.server, *pool));
+        let flows = self.flows.get(&(key.service.protocol(), key.server, *pool));
         flows.map_or_else(Vec::new, |flows| ratios(*pool, flows))
     }
 
@@ -98,7 +98,7 @@ impl<'a> LocalUse<'a> {
         let scarce: Vec<_> = scarce.filter(|(.., most)| *most >= SCARCE).collect();
         let by_share = |a: &&(_, _, f64), b: &&(_, _, f64)| a.2.total_cmp(&b.2);
         let (server, protocol, most) = *scarce.iter().max_by(by_share)?;
-        Some((server, protocol, most, scarce.len()))
+        Some((server, protocol?, most, scarce.len()))
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
         workers[1].counters().servers[0].active.add(5);
         let used = state.local_use();
         let key = SlotKey {
-            service: state.config().services[0].key(),
+            service: state.config().services[0].key,
             server: server("10.0.0.1:80"),
         };
         assert_eq!(used.ratios(key), [0.4, 0.5]);

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_core::counters::{DropReason, Overflow, WorkerCounters};
+use weir_model::ServiceKey;
 use weir_model::api::{ServerState, ServerView, ServiceView, Services, Stats};
 use weir_wire::Family;
 use weir_worker::Handle;
@@ -513,17 +514,9 @@ fn traffic<'a>(
     Ok(())
 }
 
-fn service_key(service: &ServiceView) -> weir_model::ServiceKey {
-    weir_model::ServiceKey {
-        protocol: service.protocol,
-        address: service.address,
-        port: service.port,
-    }
-}
-
 fn slot_key(service: &ServiceView, server: &ServerView) -> SlotKey {
     SlotKey {
-        service: service_key(service),
+        service: service.key,
         server: weir_model::ServerKey {
             address: server.address,
             port: server.port,
@@ -534,12 +527,21 @@ fn slot_key(service: &ServiceView, server: &ServerView) -> SlotKey {
 /// `service` is what people call it; a service without a name is called by what tells it apart.
 fn service_labels(service: &ServiceView) -> Labels {
     let name = service.name.clone();
-    let name = name.unwrap_or_else(|| service_key(service).to_string());
-    Labels::new()
-        .with("protocol", service.protocol.name())
-        .with("address", service.address)
-        .with("port", service.port)
-        .with("service", name)
+    let name = name.unwrap_or_else(|| service.key.to_string());
+    let labels = match service.key {
+        ServiceKey::Address {
+            protocol,
+            address,
+            port,
+        } => Labels::new()
+            .with("protocol", protocol.name())
+            .with("address", address)
+            .with("port", port),
+        ServiceKey::Mark { mark, family } => Labels::new()
+            .with("mark", mark)
+            .with("family", family.name()),
+    };
+    labels.with("service", name)
 }
 
 fn server_labels(service: &Labels, server: &ServerView) -> Labels {

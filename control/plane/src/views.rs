@@ -37,14 +37,23 @@ impl State {
         let removed = self.removed_servers();
         let local_use = self.local_use();
         let view = |service: &Service| {
-            let key = service.key();
+            let key = service.key;
             let carried = totals.get(&key).copied().unwrap_or_default();
             ServiceView {
-                protocol: service.protocol,
-                address: service.address,
-                port: service.port,
+                key,
                 name: service.name.clone(),
                 scheduler: service.scheduler,
+                scheduler_flags: {
+                    let words = service.scheduler_flags.words(service.scheduler);
+                    words.into_iter().map(str::to_owned).collect()
+                },
+                one_packet: service.one_packet,
+                persistence_timeout: service.persistence_timeout,
+                persistence_mask: {
+                    let mask = service.persistence_mask;
+                    (!mask.is_whole()).then_some(mask)
+                },
+                persistence_engine: service.persistence_engine,
                 local_addresses: service.local_addresses.clone(),
                 local_ports: (!service.local_addresses.is_empty()).then_some(service.local_ports),
                 stats: carried.stats(self.compiler.service_rates(key)),
@@ -79,10 +88,20 @@ impl State {
                 _ => ServerState::Up,
             };
             let local = local_use.ratios(SlotKey {
-                service: service.key(),
+                service: service.key,
                 server: server.key(),
             });
+            let is_tun = server.method == weir_model::Method::Tun;
+            let or_none = |number: u32| (number != 0).then_some(number);
             ServerView {
+                upper_threshold: or_none(server.upper_threshold),
+                lower_threshold: or_none(server.lower_threshold),
+                tunnel: is_tun.then_some(server.tunnel),
+                tunnel_port: (server.tunnel_port != 0).then_some(server.tunnel_port),
+                tunnel_checksum: match server.tunnel_checksum {
+                    weir_model::TunnelChecksum::None => None,
+                    checksum => Some(checksum),
+                },
                 name: server.name.clone(),
                 method: server.method,
                 weight: server.weight,
@@ -99,7 +118,7 @@ impl State {
     /// What the slot of a server knows; the rest is for one that was removed.
     fn server(&self, service: &Service, key: ServerKey) -> ServerView {
         let slot = self.compiler.slots().find(SlotKey {
-            service: service.key(),
+            service: service.key,
             server: key,
         });
         let (stats, flows) = match slot {
@@ -116,6 +135,11 @@ impl State {
             name: None,
             method: slot.map_or(weir_model::Method::Nat, |(_, s)| model_method(s.method)),
             weight: 0,
+            upper_threshold: None,
+            lower_threshold: None,
+            tunnel: None,
+            tunnel_port: None,
+            tunnel_checksum: None,
             active: flows.active,
             inactive: flows.inactive,
             local_ports_used_ratio: None,

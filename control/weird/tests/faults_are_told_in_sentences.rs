@@ -38,13 +38,13 @@ fn the_shipped_files_are_valid() {
 fn check_tells_every_fault_at_once_with_line_and_cure() {
     let place = Place::new();
     let service = "[[service]]\nprotocol = \"tcp\"\naddress = \"192.0.2.300\"\nport = 80\n\
-         shceduler = \"rr\"\n[[service.server]]\naddress = \"10.0.0.1\"\nweight = 70000\nmethod = \"nat\"\n";
+         shceduler = \"rr\"\n[[service.server]]\naddress = \"10.0.0.1\"\nweight = 7000000000\nmethod = \"nat\"\n";
     let file = place.write(&place.config(service));
     let (status, said) = told(weird().arg("check").arg(&file).output().expect("it runs"));
     assert_eq!(status, Some(2), "{said}");
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 3, "{said}");
-    for (line, words) in lines.iter().zip(["192.0.2.300", "shceduler", "70000"]) {
+    for (line, words) in lines.iter().zip(["192.0.2.300", "shceduler", "7000000000"]) {
         let place = format!("weird: {}:", file.display());
         assert!(line.starts_with(&place) && line.contains(words), "{line}");
     }

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::service::{Method, PortRange, Protocol, SchedulerName};
+use crate::service::{
+    Method, PersistenceEngine, PersistenceMask, PortRange, SchedulerName, ServiceKey,
+    TunnelChecksum, TunnelKind,
+};
 
 /// The answer of `GET /v1/services`, in the order of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,17 +19,29 @@ pub struct Services {
 /// One service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceView {
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The virtual port.
-    pub port: u16,
+    /// What packets it takes: `protocol`, `address` and `port`, or `mark` and `family`.
+    #[serde(flatten)]
+    pub key: ServiceKey,
     /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// How servers are chosen.
     pub scheduler: SchedulerName,
+    /// The scheduler's switches, by ipvsadm's words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scheduler_flags: Vec<String>,
+    /// Each datagram is scheduled by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_packet: bool,
+    /// Seconds that a client stays with its server; absent: it is not persistent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_timeout: Option<u32>,
+    /// The part of an address that is one client; absent: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_mask: Option<PersistenceMask>,
+    /// What else tells clients apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence_engine: Option<PersistenceEngine>,
     /// What stands for clients at its FullNAT servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub local_addresses: Vec<IpAddr>,
@@ -52,7 +67,22 @@ pub struct ServerView {
     /// How packets reach it.
     pub method: Method,
     /// Its share of new flows.
-    pub weight: u16,
+    pub weight: u32,
+    /// Connections that make it full; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper_threshold: Option<u32>,
+    /// Below how many connections it is not full any more; absent: three quarters of the upper one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_threshold: Option<u32>,
+    /// What wraps packets to it; absent unless the method is `tun`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelKind>,
+    /// The UDP port of the tunnel; absent unless it is `gue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_port: Option<u16>,
+    /// The checksum of the tunnel's outer header; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_checksum: Option<TunnelChecksum>,
     /// Flows that IPVS counts as active: opening and established TCP.
     pub active: u64,
     /// All its other flows: closing TCP, and UDP.

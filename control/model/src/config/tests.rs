@@ -98,9 +98,12 @@ fn the_shipped_file_shows_the_defaults() {
     let mut written = BTreeMap::new();
     let root = DeTable::parse(&text).expect("TOML");
     keys_written("", &DeValue::Table(root.into_inner()), &mut written);
-    // Lists of addresses show an example; their comment names the default, none.
+    // Lists of addresses and ports, and tunnels, show an example; their comment names the default.
+    let is_example = |key: &str| {
+        key.ends_with("addresses") || key.starts_with("mark.") || key.contains(".tunnel")
+    };
     for (key, default) in keys_asked(&text) {
-        let Some(default) = default.filter(|_| !key.ends_with("addresses")) else {
+        let Some(default) = default.filter(|_| !is_example(&key)) else {
             continue;
         };
         assert!(

@@ -1,0 +1,149 @@
+//! What tells services and servers apart.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Protocol, display_as_word};
+use crate::reader::Choice;
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// The family of `address`.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+
+    /// As people write it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+}
+
+impl Choice for Family {
+    const NOUN: &'static str = "family";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("ipv4", Family::Ipv4), ("ipv6", Family::Ipv6)];
+}
+display_as_word!(Family);
+
+/// What tells services apart: the packets that are theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ServiceKey {
+    /// Packets of a protocol to an address and a port.
+    Address {
+        /// Transport protocol.
+        protocol: Protocol,
+        /// The virtual address (VIP).
+        address: IpAddr,
+        /// The virtual port; 0: every port that has no service of its own.
+        port: u16,
+    },
+    /// Packets with a mark, whatever their protocol, address and port.
+    Mark {
+        /// The mark, 1 to 4 294 967 295.
+        mark: u32,
+        /// The family of the packets.
+        family: Family,
+    },
+}
+
+impl ServiceKey {
+    /// The family of its packets.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::Address { address, .. } => Family::of(*address),
+            Self::Mark { family, .. } => *family,
+        }
+    }
+
+    /// The protocol of its packets; none: any.
+    #[must_use]
+    pub const fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Address { protocol, .. } => Some(*protocol),
+            Self::Mark { .. } => None,
+        }
+    }
+
+    /// The virtual address; none: any.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address { address, .. } => Some(*address),
+            Self::Mark { .. } => None,
+        }
+    }
+
+    /// The virtual port; 0: any.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        match self {
+            Self::Address { port, .. } => *port,
+            Self::Mark { .. } => 0,
+        }
+    }
+
+    /// The mark of its packets; none: it goes by address.
+    #[must_use]
+    pub const fn mark(&self) -> Option<u32> {
+        match self {
+            Self::Address { .. } => None,
+            Self::Mark { mark, .. } => Some(*mark),
+        }
+    }
+}
+
+/// What tells the servers of one service apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServerKey {
+    /// The real server's address.
+    pub address: IpAddr,
+    /// The real server's port; 0: the one that the client asked for.
+    pub port: u16,
+}
+
+impl fmt::Display for ServiceKey {
+    /// `tcp 192.0.2.100:80`, `udp [2001:db8::1]:53`, `mark 10`, `mark 10 ipv6`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Address {
+                protocol,
+                address,
+                port,
+            } => write!(f, "{protocol} {}", SocketAddr::new(address, port)),
+            Self::Mark {
+                mark,
+                family: Family::Ipv4,
+            } => write!(f, "mark {mark}"),
+            Self::Mark { mark, family } => write!(f, "mark {mark} {family}"),
+        }
+    }
+}
+
+impl fmt::Display for ServerKey {
+    /// `10.0.0.1:80`, `[2001:db8::1]:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        SocketAddr::new(self.address, self.port).fmt(f)
+    }
+}
