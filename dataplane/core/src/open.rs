@@ -1,31 +1,34 @@
 //! A packet without flow: a flow begins with it, or what becomes of it instead.
 
-use weir_wire::{Addr, tcp_flag};
+use weir_wire::Addr;
 
 use crate::counters::{DropReason, Overflow};
 use crate::director::Director;
 use crate::flow::table::Full;
-use crate::flow::{FlowId, NewFlow, Tuple};
+use crate::flow::{FlowId, NewFlow, Signal, Tuple};
 use crate::io::{Frame, WorkerId};
-use crate::note::{PuntClass, Verdict};
+use crate::note::{PuntClass, ToServer, Verdict};
 use crate::persist::Chosen;
 use crate::service::{FTP_DATA_PORT, Method, Protocol, Service};
 use crate::time::Tick;
 
-/// True for what may begin a flow: a SYN without RST, or any datagram; nothing from the port that
-/// data connections of active FTP come from.
-pub(crate) fn starts_flow(tuple: &Tuple, tcp_flags: u8) -> bool {
-    let opens = match tuple.protocol {
-        Protocol::Tcp => tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN,
-        Protocol::Udp => true,
-    };
-    opens && tuple.src_port != FTP_DATA_PORT
-}
-
 impl<F: Frame> Director<F> {
-    /// Begins a flow for a packet of `tuple` that no flow of this worker knows; `starts` says
-    /// whether it may. The flow has no state yet: the packet is still to be taken into account.
-    /// `payload` is what a datagram carries, none when nobody has looked.
+    /// True for what may begin a flow: a SYN without RST, an INIT, any datagram, and what the
+    /// sloppy modes allow besides.
+    pub(crate) fn may_start(&self, tuple: &Tuple, signal: Signal) -> bool {
+        let rules = &self.snapshot.settings.ipvs;
+        let opens = match tuple.protocol {
+            Protocol::Tcp => rules.sloppy_tcp || signal.opens(Protocol::Tcp),
+            Protocol::Udp => true,
+            Protocol::Sctp if rules.sloppy_sctp => signal.sctp.is_some(),
+            Protocol::Sctp => signal.opens(Protocol::Sctp),
+        };
+        opens && !signal.aborts(tuple.protocol)
+    }
+
+    /// Begins a flow for a packet of `tuple` that no flow of this worker knows, if it may. The flow
+    /// has no state yet: the packet is still to be taken into account. `payload` is what a datagram
+    /// carries, none when nobody has looked.
     ///
     /// # Errors
     /// What becomes of the packet when no flow begins; [`Verdict::LookUp`] when its payload has to be
@@ -34,21 +37,43 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         tuple: &Tuple,
-        starts: bool,
+        signal: Signal,
         is_handed_off: bool,
         payload: Option<&[u8]>,
     ) -> Result<FlowId, Verdict> {
+        if self.is_told(tuple, signal) {
+            return Err(self.of_no_service(now, tuple, signal, is_handed_off, payload));
+        }
+        let starts = self.may_start(tuple, signal);
+        self.open_if(now, tuple, starts, signal, is_handed_off, payload)
+    }
+
+    /// As [`open`](Self::open); `starts` says whether the packet may begin a flow.
+    pub(crate) fn open_if(
+        &mut self,
+        now: Tick,
+        tuple: &Tuple,
+        starts: bool,
+        signal: Signal,
+        is_handed_off: bool,
+        payload: Option<&[u8]>,
+    ) -> Result<FlowId, Verdict> {
+        let starts = starts && tuple.src_port != FTP_DATA_PORT;
         let services = &self.snapshot.services;
         let mark = self.snapshot.mark_of(tuple, Some(self.received_at));
         let Some((service_id, service)) = services.find_for(tuple, mark) else {
-            return Err(self.of_no_service(now, tuple, is_handed_off, payload));
+            return Err(self.of_no_service(now, tuple, signal, is_handed_off, payload));
         };
         let owner = self.steering.owner_of_request(tuple, service.by_client);
         if owner != self.id && !is_handed_off {
             return Err(Verdict::HandOff(owner));
         }
         if !starts && !self.overflow.is_on(now) {
-            return Err(Verdict::Refuse(DropReason::NoFlow));
+            return Err(match tuple.protocol {
+                // Linux may know SCTP, and Weir has no answer of its own.
+                Protocol::Sctp => Verdict::Punt(PuntClass::Ordinary),
+                Protocol::Tcp | Protocol::Udp => Verdict::Refuse(DropReason::NoFlow),
+            });
         }
         if service.has_engine() && payload.is_none() {
             return Err(Verdict::LookUp);
@@ -62,10 +87,28 @@ impl<F: Frame> Director<F> {
             return self.adopt_flow(now, tuple, service_id);
         }
         let new_flows_max = service.new_flows_max;
-        if let Some(cause) = self.has_no_room(now, tuple, service_id, new_flows_max) {
+        let is_one_packet = service.one_packet && tuple.protocol == Protocol::Udp;
+        if self.defences.drops_packet() {
+            return Err(Verdict::Drop(DropReason::DropPacket));
+        }
+        if !is_one_packet
+            && let Some(cause) = self.has_no_room(now, tuple, service_id, new_flows_max)
+        {
             return Err(self.not_kept(now, tuple, service_id, cause));
         }
         let chosen = self.choose(now, tuple, service_id, payload.unwrap_or_default())?;
+        // FullNAT cannot do without a flow.
+        if is_one_packet && chosen.server.method != Method::FullNat {
+            self.unchoose(now, &chosen);
+            return Err(Verdict::OnePacket(ToServer {
+                server: chosen.id,
+                method: chosen.server.method,
+                addr: chosen.server.addr,
+                port: chosen.port,
+                tunnel: chosen.server.tunnel,
+                local: None,
+            }));
+        }
         let reply_to = match chosen.server.method {
             Method::FullNat => self.take_local(tuple, &chosen),
             _ => Some((tuple.src, tuple.src_port)),
@@ -84,6 +127,7 @@ impl<F: Frame> Director<F> {
         &self,
         now: Tick,
         tuple: &Tuple,
+        signal: Signal,
         is_handed_off: bool,
         payload: Option<&[u8]>,
     ) -> Verdict {
@@ -96,12 +140,27 @@ impl<F: Frame> Director<F> {
             if let Some(from) = self.stateless_reply(now, tuple) {
                 return Verdict::StatelessReply(from);
             }
+            if self.is_told(tuple, signal) {
+                return Verdict::TellServer;
+            }
             if services.has_engines() && payload.is_none() && tuple.protocol == Protocol::Udp {
                 // The server may begin a call.
                 return Verdict::LookUp;
             }
         }
         Verdict::Punt(punt_class(tuple))
+    }
+
+    /// True for the packet of a NAT server that is told when it belongs to no flow, whatever else
+    /// its destination is. What it sends to the director itself, as to its health checks, is no
+    /// reply that got lost: Linux answers that.
+    fn is_told(&self, tuple: &Tuple, signal: Signal) -> bool {
+        let (services, network) = (&self.snapshot.services, &self.snapshot.network);
+        self.snapshot.settings.ipvs.nat_icmp_send
+            && !signal.aborts(tuple.protocol)
+            && services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port)
+            && !network.is_local(tuple.dst)
+            && !services.is_local(tuple.dst)
     }
 
     /// A free local end for a new flow to a FullNAT server.
@@ -139,6 +198,7 @@ impl<F: Frame> Director<F> {
             server: id,
             method: server.method,
             expires: now.after(self.snapshot.settings.timeouts.new),
+            is_controlled: chosen.template.is_some(),
             template: chosen.template,
         };
         let kept = match server.method {

@@ -101,7 +101,7 @@ impl<F: Frame> Director<F> {
         service: ServiceId,
         new_flows_max: u32,
     ) -> Option<Overflow> {
-        if tuple.protocol == Protocol::Tcp && self.is_flooded() {
+        if tuple.protocol != Protocol::Udp && self.is_flooded() {
             return Some(Overflow::HalfOpen);
         }
         let is_over = self.overflow.is_over_rate(now, service, new_flows_max);
@@ -143,6 +143,7 @@ impl<F: Frame> Director<F> {
             method: server.method,
             addr: server.addr,
             port,
+            tunnel: server.tunnel,
             local: None,
         })
     }

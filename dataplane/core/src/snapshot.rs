@@ -2,12 +2,14 @@
 
 use alloc::sync::Arc;
 
-use crate::flow::{Timeouts, Tuple};
+use crate::flow::Tuple;
 use crate::io::PortId;
 use crate::mark::MarkRules;
 use crate::next_hop::Network;
 use crate::persist::Templates;
 use crate::service::Services;
+
+pub use crate::settings::Settings;
 
 /// What a worker decides by. A new one replaces it whole; the parts that did not change are shared
 /// with the one before.
@@ -60,33 +62,6 @@ impl Snapshot {
         match self.network.is_local(request.dst) || services.is_virtual(request.dst) {
             true => self.marks.mark_of(request, port),
             false => 0,
-        }
-    }
-}
-
-/// Settings that hold for all services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Lifetimes of flows by state.
-    pub timeouts: Timeouts,
-    /// Path-MTU discovery through tunnels: copy DF to the outer header and tell the client when a
-    /// packet is too big (sysctl net.ipv4.vs.pmtu_disc, on by default).
-    pub pmtu_disc: bool,
-    /// A template that leads to a server of weight 0 leads nowhere any more (sysctl
-    /// net.ipv4.vs.expire_quiescent_template, off by default).
-    pub expire_quiescent_template: bool,
-    /// Flows of a removed server end at once, and templates that lead there with them (sysctl
-    /// net.ipv4.vs.expire_nodest_conn, off by default).
-    pub expire_nodest_conn: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            timeouts: Timeouts::default(),
-            pmtu_disc: true,
-            expire_quiescent_template: false,
-            expire_nodest_conn: false,
         }
     }
 }

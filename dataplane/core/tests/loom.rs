@@ -9,7 +9,7 @@ use weir_core::counters::Counter;
 use weir_core::persist::{Attached, TemplateKey, Templates};
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::sync::{AtomicU64, Ordering};
 use weir_core::time::Tick;
@@ -28,6 +28,7 @@ fn services(
             addr: Addr::from_v4_bytes([10, 0, 0, *slot as u8]),
             port: 80,
             method: Method::Dr,
+            tunnel: Tunnel::Ipip,
             weight: *weight,
             protocol: Protocol::Tcp,
             is_available: true,
@@ -59,6 +60,7 @@ fn services(
         local: None,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
         persistence: None,
     };
     Arc::new(Services::new(vec![service], slots))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::Director;
-use weir_core::flow::{Flow, TcpState, Tuple};
+use weir_core::flow::{Flow, Tuple};
 use weir_core::io::{Frame, PortId, WorkerId};
 use weir_core::next_hop::InterfaceId;
 use weir_core::service::{Protocol, ServerId, ServiceKey, Services};
@@ -39,7 +39,7 @@ pub struct FlowRecord {
     pub local: Option<(Addr, u16)>,
     /// The forwarding method.
     pub method: weir_core::service::Method,
-    /// The TCP state's name as ipvsadm prints it, or `UDP`.
+    /// The state's name as ipvsadm prints it.
     pub state: &'static str,
     /// Until the flow ends if no packet comes.
     pub seconds_left: u32,
@@ -56,7 +56,7 @@ impl FlowRecord {
             dest_port: flow.dest_port(server),
             local: flow.local(),
             method: flow.method(),
-            state: flow.tcp_state().map_or("UDP", TcpState::name),
+            state: flow.state().name(),
             seconds_left: flow.seconds_left(now),
         })
     }

@@ -99,7 +99,7 @@ pub(super) fn play(services: &[Described], scene: impl Fn(&mut Scene)) {
             worlds[0].director.take_the_general_way_only();
         }
         for world in &mut worlds {
-            world.more_own = vec![vip(), addr("192.0.2.101")];
+            world.own_addresses = vec![vip(), addr("192.0.2.101")];
             world.settings.timeouts = Timeouts::default();
         }
         let mut played = Scene {

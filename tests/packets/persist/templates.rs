@@ -199,7 +199,7 @@ fn templates_outlive_a_time_without_persistence_and_keep_their_own_time() {
 fn a_server_of_weight_0_keeps_its_clients_unless_templates_expire() {
     for expires in [false, true] {
         play(&[tcp(80, 300)], |scene| {
-            scene.first().settings.expire_quiescent_template = expires;
+            scene.first().settings.ipvs.expire_quiescent_template = expires;
             scene.publish();
             assert_eq!(scene.connect(client(1), 1024, vip(), 80), 3);
             scene.service(0).servers[2].2 = 0;
@@ -278,7 +278,7 @@ fn templates_of_a_removed_server_end_with_its_flows_where_these_end_at_once() {
         let timeouts = Timeouts::with(900, 120, 1);
         scene.worlds.iter_mut().for_each(|w| {
             w.settings.timeouts = timeouts;
-            w.settings.expire_nodest_conn = true;
+            w.settings.ipvs.expire_nodest_conn = true;
         });
         scene.publish();
         scene.datagram(client(1), 1024, vip(), 53, "x");

@@ -24,7 +24,7 @@
 
 use weir_wire::Addr;
 
-use super::{TcpState, Tuple};
+use super::{State, TcpState, Tuple};
 use crate::persist::TemplateId;
 use crate::service::{Method, Protocol};
 use crate::time::Tick;
@@ -36,8 +36,8 @@ pub(super) const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Head {
-    /// Ports (as the packet has them), a port on the server's side (likewise), TCP state, the count
-    /// of entries away (see [`Head::away`]), and bits.
+    /// Ports (as the packet has them), a port on the server's side (likewise), state, the count of
+    /// entries away (see [`Head::away`]), and bits.
     tag: u64,
     /// When the flow ends if no packet comes; of requests only.
     pub(crate) expires: Tick,
@@ -62,6 +62,7 @@ const PROTOCOL_SHIFT: u32 = 58;
 const PROTOCOL: u64 = 0b11 << PROTOCOL_SHIFT;
 const METHOD_SHIFT: u32 = 60;
 const METHOD: u64 = 0b11 << METHOD_SHIFT;
+const CONTROLLED: u64 = 1 << 62;
 
 /// Counted no further: see [`Head::away`].
 pub(super) const AWAY_MAX: u8 = 15;
@@ -150,7 +151,8 @@ impl Head {
     pub(crate) const fn protocol(&self) -> Protocol {
         match (self.tag & PROTOCOL) >> PROTOCOL_SHIFT {
             0 => Protocol::Tcp,
-            _ => Protocol::Udp,
+            1 => Protocol::Udp,
+            _ => Protocol::Sctp,
         }
     }
 
@@ -164,9 +166,31 @@ impl Head {
         }
     }
 
+    /// The number of the state among those of the protocol.
+    #[inline(always)]
+    const fn state_index(&self) -> u8 {
+        (self.tag >> STATE_SHIFT) as u8 & 0xf
+    }
+
+    #[inline(always)]
+    pub(crate) const fn state(&self) -> State {
+        State::of(self.protocol(), self.state_index())
+    }
+
+    /// Of a TCP flow.
     #[inline(always)]
     pub(crate) const fn tcp_state(&self) -> TcpState {
-        TcpState::from_index((self.tag >> STATE_SHIFT) as u8 & 0xf)
+        TcpState::from_index(self.state_index())
+    }
+
+    /// See [`Flow::is_controlled`](super::Flow::is_controlled).
+    #[inline(always)]
+    pub(crate) const fn is_controlled(&self) -> bool {
+        self.tag & CONTROLLED != 0
+    }
+
+    pub(super) const fn set_controlled(&mut self) {
+        self.tag |= CONTROLLED;
     }
 
     /// True for established TCP.
@@ -189,8 +213,8 @@ impl Head {
     }
 
     #[inline]
-    pub(crate) const fn set_tcp_state(&mut self, state: TcpState) {
-        self.tag = self.tag & !STATE | (state as u64) << STATE_SHIFT;
+    pub(crate) const fn set_state(&mut self, state: State) {
+        self.tag = self.tag & !STATE | (state.index() as u64) << STATE_SHIFT;
     }
 
     /// Of the first entry of a line: how many entries have their home in the line and found no

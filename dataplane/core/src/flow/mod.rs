@@ -2,10 +2,14 @@
 
 pub(crate) mod entry;
 pub(crate) mod family;
+pub mod sctp;
+mod state;
 pub mod table;
 pub mod tcp;
 mod timeout;
 
+pub use sctp::SctpState;
+pub use state::{Signal, State};
 pub use table::{Direction, Expired, FlowId, FlowTable, NewFlow};
 pub use tcp::TcpState;
 pub use timeout::Timeouts;
@@ -62,7 +66,8 @@ pub struct Flow {
     request: Tuple,
     server: ServerId,
     method: Method,
-    state: TcpState,
+    state: State,
+    is_controlled: bool,
     expires: Tick,
     local: Option<(Addr, u16)>,
     /// NAT: the real server's port.
@@ -118,24 +123,32 @@ impl Flow {
         self.template
     }
 
-    /// The TCP state; none for UDP.
+    /// Where it stands.
     #[inline]
     #[must_use]
-    pub const fn tcp_state(&self) -> Option<TcpState> {
-        match self.request.protocol {
-            Protocol::Tcp => Some(self.state),
-            Protocol::Udp => None,
-        }
+    pub const fn state(&self) -> State {
+        self.state
     }
 
-    /// True while the flow counts as active: opening or established TCP. UDP never does.
+    /// True when another connection brought it about, as FTP's control connection its data
+    /// connections: what opens a connection does not start it anew on another server.
+    #[inline]
+    #[must_use]
+    pub const fn is_controlled(&self) -> bool {
+        self.is_controlled
+    }
+
+    /// True while the flow counts as active: see [`State::is_active`].
     #[inline]
     #[must_use]
     pub const fn is_active(&self) -> bool {
-        match self.tcp_state() {
-            Some(state) => state.is_active(),
-            None => false,
-        }
+        self.state.is_active()
+    }
+
+    /// Ticks until it ends.
+    #[must_use]
+    pub const fn ticks_left(&self, now: Tick) -> u32 {
+        self.expires.since(now)
     }
 
     /// Seconds until it ends, rounded up.
@@ -144,17 +157,5 @@ impl Flow {
         self.expires
             .since(now)
             .div_ceil(crate::time::TICKS_PER_SECOND)
-    }
-
-    /// True when a new SYN may start the flow anew on another server: the connection it remembers
-    /// has ended (IPVS: `conn_reuse_mode` 1). Never under a template, whose server it would get
-    /// again.
-    #[inline]
-    #[must_use]
-    pub const fn may_be_reused(&self) -> bool {
-        match self.tcp_state() {
-            Some(state) => state.may_be_reused() && self.template.is_none(),
-            None => false,
-        }
     }
 }

@@ -8,8 +8,7 @@ use weir_wire::{Addr, Family as IpFamily};
 
 use super::entry::{Entry, Entry4, Entry6, Head, NONE};
 use super::family::{Awaited, Family};
-use super::{Flow, TcpState, Timeouts, Tuple, tcp};
-use crate::flow::tcp::STATE_COUNT;
+use super::{Flow, Signal, State, TcpState, Timeouts, Tuple, tcp};
 use crate::persist::TemplateId;
 use crate::service::{Method, Protocol, ServerId};
 use crate::time::Tick;
@@ -61,6 +60,8 @@ pub struct NewFlow {
     pub method: Method,
     /// When it ends if no packet comes.
     pub expires: Tick,
+    /// See [`Flow::is_controlled`].
+    pub is_controlled: bool,
     /// The persistence template that chose the server.
     pub template: Option<TemplateId>,
 }
@@ -83,8 +84,10 @@ pub struct FlowTable {
     pub(crate) v6: Family<Entry6>,
     of_v4: Count,
     of_v6: Count,
-    /// TCP flows by state.
-    states: [u32; STATE_COUNT],
+    /// Flows whose handshake is not complete.
+    half_open: usize,
+    /// TCP's states follow the table of the defence `secure_tcp`.
+    is_secure: bool,
     /// The group that the sweep looks at next: IPv4's, then IPv6's.
     sweep_at: usize,
 }
@@ -123,7 +126,8 @@ impl FlowTable {
             v6: Family::new(flows_v6, seed),
             of_v4: count(flows_v4),
             of_v6: count(flows_v6),
-            states: [0; STATE_COUNT],
+            half_open: 0,
+            is_secure: false,
             sweep_at: 0,
         }
     }
@@ -170,12 +174,28 @@ impl FlowTable {
         self.v4.pages()
     }
 
-    /// TCP flows whose handshake is not complete.
+    /// Flows whose handshake is not complete.
     #[inline]
     #[must_use]
     pub fn half_open(&self) -> usize {
-        let of = |state| self.states[state as usize] as usize;
-        of(TcpState::SynRecv) + of(TcpState::SynSent)
+        self.half_open
+    }
+
+    /// Whether TCP's states follow the table of the defence `secure_tcp` from now on.
+    pub fn set_secure(&mut self, is_secure: bool) {
+        self.is_secure = is_secure;
+    }
+
+    /// True while they do.
+    #[inline]
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    #[inline]
+    fn count_half_open(&mut self, was: State, is: State) {
+        self.half_open += usize::from(is.is_half_open());
+        self.half_open -= usize::from(was.is_half_open());
     }
 
     /// The hash by which [`find`](Self::find) looks.
@@ -223,37 +243,33 @@ impl FlowTable {
         &mut self,
         id: FlowId,
         direction: Direction,
-        tcp_flags: u8,
+        signal: Signal,
         timeouts: &Timeouts,
         now: Tick,
     ) -> Advanced {
-        in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
+        let is_secure = self.is_secure;
+        let (was, is) = in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
             let head = entries.get_mut(id.place).head_mut();
-            let (was, is) = match head.protocol() {
-                Protocol::Udp => {
-                    let assures = direction == Direction::Reply && head.awaits_reply();
-                    if assures {
-                        head.set_awaits_reply(false);
-                    }
-                    entries.keep_until(id.place, now.after(timeouts.udp));
-                    return Advanced { was_active: false, is_active: false, assures };
+            let was = head.state();
+            if was == State::Udp {
+                let assures = direction == Direction::Reply && head.awaits_reply();
+                if assures {
+                    head.set_awaits_reply(false);
                 }
-                Protocol::Tcp => {
-                    let was = head.tcp_state();
-                    let seen = tcp::Seen::of(direction, head.method());
-                    (was, was.next(seen, tcp_flags))
-                }
-            };
-            head.set_tcp_state(is);
-            entries.keep_until(id.place, now.after(timeouts.tcp[is as usize]));
-            self.states[was as usize] -= 1;
-            self.states[is as usize] += 1;
-            Advanced {
-                was_active: was.is_active(),
-                is_active: is.is_active(),
-                assures: was != is && is == TcpState::Established,
+                entries.keep_until(id.place, now.after(timeouts.of(was)));
+                return Advanced { was_active: false, is_active: false, assures };
             }
-        })
+            let is = was.next(tcp::Seen::of(direction, head.method()), signal, is_secure);
+            head.set_state(is);
+            entries.keep_until(id.place, now.after(timeouts.of(is)));
+            (was, is)
+        });
+        self.count_half_open(was, is);
+        Advanced {
+            was_active: was.is_active(),
+            is_active: is.is_active(),
+            assures: was != is && is.is_established(),
+        }
     }
 
     /// Takes a flow in. The caller has looked before: no flow with this request tuple is there.
@@ -292,9 +308,6 @@ impl FlowTable {
             IpFamily::V6 => v6(&mut self.v6, flow)?,
         };
         self.count(family).len += 1;
-        if flow.request.protocol == Protocol::Tcp {
-            self.states[TcpState::None as usize] += 1;
-        }
         Ok(FlowId { place, family })
     }
 
@@ -327,9 +340,7 @@ impl FlowTable {
 
     fn forget(&mut self, family: IpFamily, flow: &Flow) {
         self.count(family).len -= 1;
-        if let Some(state) = flow.tcp_state() {
-            self.states[state as usize] -= 1;
-        }
+        self.half_open -= usize::from(flow.state().is_half_open());
     }
 
     fn count(&mut self, family: IpFamily) -> &mut Count {
@@ -341,9 +352,9 @@ impl FlowTable {
 
     /// Moves the state of the IPv4 flow at `place` from `was` to `is`.
     pub(crate) fn change_state(&mut self, place: u32, was: TcpState, is: TcpState) {
-        self.v4.get_mut(place).head.set_tcp_state(is);
-        self.states[was as usize] -= 1;
-        self.states[is as usize] += 1;
+        let (was, is) = (State::Tcp(was), State::Tcp(is));
+        self.v4.get_mut(place).head.set_state(is);
+        self.count_half_open(was, is);
     }
 
     /// The template of the IPv4 flow at `place`.
@@ -390,9 +401,7 @@ impl FlowTable {
             }
         };
         count.len -= gone.flows;
-        for (count, gone) in self.states.iter_mut().zip(gone.states) {
-            *count -= gone;
-        }
+        self.half_open -= gone.half_open;
     }
 
     /// The groups of a whole round of the sweep.
@@ -401,11 +410,40 @@ impl FlowTable {
         self.v4.groups() + self.v6.groups()
     }
 
+    /// All places of both families.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.v4.places() + self.v6.places()
+    }
+
+    /// Takes out the flows in the places from `from` on, at most `count` places, of which `ends` is
+    /// true; returns the place to go on from, none when the end was reached. All flows are settled.
+    pub(crate) fn prune(
+        &mut self,
+        from: usize,
+        count: usize,
+        mut ends: impl FnMut(&Flow) -> bool,
+    ) -> Option<usize> {
+        let of_v4 = self.v4.places();
+        let end = self.places();
+        let to = from.saturating_add(count).min(end);
+        for at in from..to {
+            let (family, flow, place) = match at.checked_sub(of_v4) {
+                None => (IpFamily::V4, live_flow(&self.v4, at as u32), at as u32),
+                Some(at) => (IpFamily::V6, live_flow(&self.v6, at as u32), at as u32),
+            };
+            if flow.is_some_and(|flow| ends(&flow)) {
+                self.remove(FlowId { place, family });
+            }
+        }
+        (to < end).then_some(to)
+    }
+
     /// The flows in the places from `from` on, at most `count` places, and the place to go on
     /// from; none when the end was reached.
     pub fn visit(&self, from: usize, count: usize, mut see: impl FnMut(&Flow)) -> Option<usize> {
         let of_v4 = self.v4.places();
-        let end = of_v4 + self.v6.places();
+        let end = self.places();
         let to = from.saturating_add(count).min(end);
         for at in from..to {
             let flow = match at.checked_sub(of_v4) {
@@ -427,7 +465,7 @@ pub const READS_A_SWEEP: usize = 8;
 #[derive(Default)]
 struct Gone {
     flows: usize,
-    states: [u32; STATE_COUNT],
+    half_open: usize,
 }
 
 impl Gone {
@@ -439,9 +477,7 @@ impl Gone {
     ) {
         let flow = remove_from(entries, place);
         self.flows += 1;
-        if let Some(state) = flow.tcp_state() {
-            self.states[state as usize] += 1;
-        }
+        self.half_open += usize::from(flow.state().is_half_open());
         ended(Expired(flow));
     }
 }
@@ -509,6 +545,9 @@ fn insert_request<E: Entry>(
     let request = E::key(&flow.request);
     let mut entry = E::new(request, flow.method, false, flow.server.0);
     entry.head_mut().expires = flow.expires;
+    if flow.is_controlled {
+        entry.head_mut().set_controlled();
+    }
     match (flow.method, &flow.reply) {
         (Method::FullNat, Some(reply)) => entry.set_local(reply.dst, reply.dst_port),
         (Method::Nat, Some(reply)) => entry.head_mut().set_other_port(reply.src_port.to_be()),
@@ -583,7 +622,8 @@ fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
         request: entry.tuple(),
         server: ServerId(head.server),
         method: head.method(),
-        state: head.tcp_state(),
+        state: head.state(),
+        is_controlled: head.is_controlled(),
         expires: head.expires,
         local: has_local.then(|| local_end(entries, head.link)),
         nat_port: u16::from_be(head.other_port()),

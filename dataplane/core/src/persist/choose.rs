@@ -157,7 +157,7 @@ impl<F: Frame> Director<F> {
 
     /// True for a server that a template may lead to.
     fn is_usable(&self, id: ServerId) -> bool {
-        let expires = self.snapshot.settings.expire_quiescent_template;
+        let expires = self.snapshot.settings.ipvs.expire_quiescent_template;
         let server = self.snapshot.services.server(id);
         server.is_some_and(|s| s.is_available && (s.weight != 0 || !expires))
     }

@@ -5,7 +5,7 @@ use std::vec::Vec;
 use weir_wire::builder::addr;
 
 use super::*;
-use crate::service::{Method, Protocol, Server, ServiceId, ServiceKey};
+use crate::service::{Method, Protocol, Server, ServiceId, ServiceKey, Tunnel};
 
 /// A service whose servers have these weights, in the order of addition; server `n` is in slot `n`.
 fn services(name: SchedulerName, weights: &[u32]) -> Services {
@@ -13,6 +13,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         addr: addr("10.0.0.1"),
         port: 80,
         method: Method::Dr,
+        tunnel: Tunnel::Ipip,
         weight,
         protocol: Protocol::Tcp,
         is_available: true,
@@ -45,6 +46,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         by_client: false,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
         persistence: None,
         local: None,
     };

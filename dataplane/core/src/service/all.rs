@@ -24,6 +24,8 @@ pub struct Services {
     len: u32,
     servers: Chunks<Server>,
     server_count: usize,
+    /// Those among them that were removed.
+    removed_count: usize,
     virtual_addrs: Counted<Addr>,
     /// Sources of replies that pass the director: a packet from one of these that meets no flow
     /// here may belong to a flow of another worker.
@@ -326,6 +328,12 @@ impl Services {
         self.server_count
     }
 
+    /// True while a removed server is remembered.
+    #[must_use]
+    pub fn has_removed(&self) -> bool {
+        self.removed_count > 0
+    }
+
     /// How many services there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -406,6 +414,9 @@ impl Services {
         let before = core::mem::replace(self.servers.place(id.0 as usize), server);
         self.server_count += usize::from(server.is_some());
         self.server_count -= usize::from(before.is_some());
+        let is_removed = |server: &Server| !server.is_available;
+        self.removed_count += usize::from(server.as_ref().is_some_and(is_removed));
+        self.removed_count -= usize::from(before.as_ref().is_some_and(is_removed));
         let any_port = |server: Option<Server>| {
             let server = server.filter(|s| s.has_any_port && s.method.sees_replies());
             server.map(|server| server.addr)

@@ -17,6 +17,7 @@ use crate::schedule::consistent::Consistent;
 use crate::sync::AtomicU64;
 
 pub use all::Services;
+pub use weir_wire::tunnel::Tunnel;
 
 /// A transport protocol that services exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,8 @@ pub enum Protocol {
     Tcp = 0,
     /// RFC 768.
     Udp = 1,
+    /// RFC 9260.
+    Sctp = 2,
 }
 
 impl Protocol {
@@ -36,6 +39,7 @@ impl Protocol {
         match number {
             protocol::TCP => Some(Self::Tcp),
             protocol::UDP => Some(Self::Udp),
+            protocol::SCTP => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -47,6 +51,7 @@ impl Protocol {
         match self {
             Self::Tcp => protocol::TCP,
             Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
         }
     }
 }
@@ -138,6 +143,8 @@ pub struct Server {
     pub port: u16,
     /// How packets reach it.
     pub method: Method,
+    /// What they go inside of, where the method is TUN. Its family need not be the service's then.
+    pub tunnel: Tunnel,
     /// 0 = gets no new flows.
     pub weight: u32,
     /// The protocol of its service.
@@ -189,6 +196,9 @@ pub struct Service {
     pub consistent: Arc<Consistent>,
     /// New flows a second that each worker keeps; 0: as many as come.
     pub new_flows_max: u32,
+    /// Each datagram is scheduled anew and no flow is kept (ipvsadm `-o`). Not TCP's and SCTP's
+    /// packets, and not those to FullNAT servers, which need a flow.
+    pub one_packet: bool,
     /// How its clients are remembered; none: they are not.
     pub persistence: Option<Persistence>,
 }

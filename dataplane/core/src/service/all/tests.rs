@@ -8,7 +8,7 @@ use weir_wire::builder::addr;
 
 use super::*;
 use crate::schedule::{Scheduler, SchedulerName};
-use crate::service::{Candidate, Method};
+use crate::service::{Candidate, Method, Tunnel};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Some slots, in three chunks.
@@ -33,6 +33,7 @@ fn server(n: u8) -> Server {
         addr: addr(["10.0.0.1", "10.0.0.2", "2001:db8::1"][usize::from(n % 3)]),
         port: 80,
         method: if n < 3 { Method::Nat } else { Method::Dr },
+        tunnel: Tunnel::Ipip,
         weight: u32::from(n % 2),
         protocol: Protocol::Tcp,
         is_available: n < 5,
@@ -58,6 +59,7 @@ fn service(key: ServiceKey, slots: &[u32], name: SchedulerName) -> Service {
         by_client: false,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
         persistence: None,
         local: (slots.len() % 2 == 1).then(|| {
             let addrs = [addr("10.9.0.1"), addr("10.9.0.2")];
