@@ -5,7 +5,7 @@ use crate::director::Director;
 use crate::flow::{Flow, Signal, Tuple};
 use crate::io::Frame;
 use crate::time::Tick;
-use crate::track::uncount;
+use crate::track::uncount_ended;
 
 /// Places of the flow table that one turn looks at for flows that have lost their server.
 const PLACES_A_TURN: usize = 512;
@@ -52,7 +52,7 @@ impl<F: Frame> Director<F> {
         // That may have pushed the flow to another place.
         if let Some((id, _)) = self.flows.find(request, self.flows.hash(request)) {
             let ended = self.flows.remove(id);
-            uncount(&self.counters, &self.snapshot.templates, now, &ended);
+            uncount_ended(&self.counters, &self.snapshot.templates, now, &ended);
         }
     }
 
@@ -76,7 +76,7 @@ impl<F: Frame> Director<F> {
             let ends = !server.is_some_and(|server| server.is_available);
             if ends {
                 counters.flows_expired.add(1);
-                uncount(counters, templates, now, flow);
+                uncount_ended(counters, templates, now, flow);
             }
             ends
         });

@@ -9,10 +9,10 @@ use crate::flow::{Direction, Flow, FlowId, Signal, Tuple};
 use crate::io::Frame;
 use crate::ipsec::is_ipsec;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
-use crate::persist::Templates;
+use crate::persist::{Begun, Templates};
 use crate::plain::count_activity;
 use crate::reuse::Known;
-use crate::service::{Method, Protocol};
+use crate::service::{Method, Protocol, ServerId};
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
@@ -67,22 +67,25 @@ impl<F: Frame> Director<F> {
         if let Some(template) = flow.template().filter(|_| moved.assures) {
             self.snapshot.templates.assure(template);
         }
-        let bytes = headers.packet_len() as u64;
-        if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
-            match direction {
-                Direction::Request => {
+        match direction {
+            Direction::Request => {
+                if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
                     counters.packets_in.add(1);
-                    counters.bytes_in.add(bytes);
-                }
-                Direction::Reply => {
-                    counters.packets_out.add(1);
-                    counters.bytes_out.add(bytes);
+                    counters.bytes_in.add(headers.packet_len() as u64);
                 }
             }
+            Direction::Reply => self.count_reply(flow.server(), headers),
         }
         match direction {
             Direction::Request => self.request_of(&flow),
             Direction::Reply => Verdict::Reply(from_server(&flow)),
+        }
+    }
+
+    fn count_reply(&self, server: ServerId, headers: &Headers) {
+        if let Some(counters) = self.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(headers.packet_len() as u64);
         }
     }
 
@@ -105,7 +108,11 @@ impl<F: Frame> Director<F> {
         ) {
             Ok(id) => self.take(now, headers, id, Direction::Request),
             Err(verdict @ Verdict::Punt(_)) => match self.open_from_server(now, tuple, payload) {
-                Some(id) => self.take(now, headers, id, Direction::Reply),
+                Some(Begun::Flow(id)) => self.take(now, headers, id, Direction::Reply),
+                Some(Begun::OnePacket(server, from)) => {
+                    self.count_reply(server, headers);
+                    Verdict::Reply(from)
+                }
                 None => verdict,
             },
             Err(verdict) => verdict,
@@ -279,11 +286,29 @@ impl<F: Frame> Director<F> {
     }
 }
 
-/// Takes a flow that ended out of its server's connection counts and its template's children.
+/// Takes a flow that ended in its time out of its server's connection counts and its template's
+/// children.
 pub(crate) fn uncount(counters: &WorkerCounters, templates: &Templates, now: Tick, flow: &Flow) {
     if let Some(template) = flow.template() {
         templates.release(now, template, false);
     }
+    uncount_at_server(counters, flow);
+}
+
+/// The same of a flow that was ended before its time: its template may go with it.
+pub(crate) fn uncount_ended(
+    counters: &WorkerCounters,
+    templates: &Templates,
+    now: Tick,
+    flow: &Flow,
+) {
+    if let Some(template) = flow.template() {
+        templates.release(now, template, true);
+    }
+    uncount_at_server(counters, flow);
+}
+
+fn uncount_at_server(counters: &WorkerCounters, flow: &Flow) {
     if let Some(server) = counters.servers.get(flow.server().0 as usize) {
         if flow.is_active() {
             server.active.sub(1);

@@ -172,7 +172,9 @@ fn template_key() -> TemplateKey<'static> {
 /// A new flow of the client, which the scheduler would give this server.
 fn begin(templates: &Templates, now: Tick, server: u32) -> Attached {
     let key = template_key();
-    let found = templates.attach(now, &key, |_| true).expect("it comes in between");
+    let found = templates
+        .attach(now, &key, |_| true)
+        .expect("it comes in between");
     let to = (ServerId(server), 80);
     let make = || templates.create(now, &key, LIFETIME, to, |_| true);
     found.unwrap_or_else(|| make().expect("it comes in between, and there is room"))
