@@ -2,7 +2,7 @@
 
 use crate::counters::DropReason;
 use crate::director::Director;
-use crate::flow::{Flow, Signal, Tuple};
+use crate::flow::{Flow, Signal, State, TcpState, Tuple};
 use crate::io::Frame;
 use crate::time::Tick;
 use crate::track::uncount_ended;
@@ -27,7 +27,10 @@ impl<F: Frame> Director<F> {
     pub(crate) fn judge(&self, flow: &Flow, signal: Signal) -> Known {
         let rules = &self.snapshot.settings.ipvs;
         let server = self.snapshot.services.server(flow.server());
-        if signal.opens(flow.request().protocol) {
+        // One that no packet has moved yet began with this very packet, perhaps on a server of
+        // weight 0, where its template led.
+        let is_new = flow.state() == State::Tcp(TcpState::None);
+        if signal.opens(flow.request().protocol) && !is_new {
             let has_ended = flow
                 .state()
                 .may_be_reused(rules.conn_reuse_mode, flow.method());
