@@ -9,6 +9,7 @@ mod compared;
 mod defence;
 mod dr;
 mod errors;
+mod ftp;
 mod fullnat;
 mod ipsec;
 mod nat;

@@ -12,7 +12,7 @@ use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
 };
-use weir_core::settings::{Defence, Ipvs, Settings};
+use weir_core::settings::{Defence, FtpPorts, Ipvs, Settings};
 use weir_model::ServerKey;
 use weir_model::api::Rates;
 use weir_wire::Addr;
@@ -554,6 +554,7 @@ fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
         drop_packet: Defence::from_level(config.drop_packet),
         am_droprate: config.am_droprate,
         amemthresh: config.amemthresh,
+        ftp_ports: FtpPorts::new(&config.ftp_ports),
     }
 }
 

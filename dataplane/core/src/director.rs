@@ -25,6 +25,7 @@ use crate::note::{Note, PuntClass, Verdict};
 use crate::overflow::Overflowing;
 use crate::plain::{Found, Target};
 use crate::service::ServerId;
+use crate::settings::FtpPorts;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
 use crate::time::Tick;
@@ -79,6 +80,8 @@ pub struct Director<F> {
     pub(crate) defences: Defences,
     /// Where the search for flows of removed servers goes on.
     pub(crate) homeless_at: Option<usize>,
+    /// Ports of FTP's control connections, none when there is no service for them.
+    pub(crate) ftp_ports: FtpPorts,
     /// By server.
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
@@ -160,6 +163,7 @@ impl<F: Frame> Director<F> {
             overflow: Overflowing::new(limits.half_open, limits.services),
             defences: Defences::new(seed[0] ^ seed[1]),
             homeless_at: None,
+            ftp_ports: FtpPorts::NONE,
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
@@ -355,6 +359,8 @@ impl<F: Frame> Director<F> {
                 way.count_stateless(to.server);
                 way.request(frame, to);
             }
+            Verdict::ControlRequest(to, control) => way.control_request(frame, to, control),
+            Verdict::ControlReply(from, control) => way.control_reply(frame, from, control),
             Verdict::OnePacket(to) => {
                 way.count_one_packet(to.server);
                 way.request(frame, to);
@@ -443,6 +449,7 @@ impl<F: Frame> Director<F> {
         self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
         self.defences.look_again();
         self.look_for_homeless();
+        self.look_for_ftp();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {

@@ -23,6 +23,7 @@ mod defence;
 pub mod director;
 pub mod flow;
 mod forward;
+mod ftp;
 pub mod io;
 mod ipsec;
 mod limiter;

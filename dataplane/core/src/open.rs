@@ -41,6 +41,9 @@ impl<F: Frame> Director<F> {
         signal: Signal,
         is_handed_off: bool,
     ) -> Result<FlowId, Verdict> {
+        if let Some(id) = self.connect_data(tuple, signal) {
+            return Ok(id);
+        }
         if self.is_told(tuple, signal) {
             return Err(self.of_no_service(now, tuple, signal, is_handed_off));
         }
@@ -62,7 +65,7 @@ impl<F: Frame> Director<F> {
         let Some((service_id, service)) = services.find(tuple.service_key()) else {
             return Err(self.of_no_service(now, tuple, signal, is_handed_off));
         };
-        let owner = self.steering.owner_of_request(tuple, service.by_client);
+        let owner = self.owner_of(tuple, service);
         if owner != self.id && !is_handed_off {
             return Err(Verdict::HandOff(owner));
         }
@@ -128,12 +131,11 @@ impl<F: Frame> Director<F> {
         signal: Signal,
         is_handed_off: bool,
     ) -> Verdict {
+        if let Some(owner) = self.other_owner(tuple, is_handed_off) {
+            return Verdict::HandOff(owner);
+        }
         let services = &self.snapshot.services;
         if services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port) {
-            let owner = self.owner_of_reply(tuple);
-            if owner != self.id && !is_handed_off {
-                return Verdict::HandOff(owner);
-            }
             if let Some(from) = self.stateless_reply(now, tuple) {
                 return Verdict::StatelessReply(from);
             }
@@ -196,6 +198,7 @@ impl<F: Frame> Director<F> {
             Method::FullNat => self.flows.insert(&flow)?,
             _ => self.flows.insert_unsettled(&flow)?,
         };
+        self.watch_control(tuple, server, kept);
         self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {
             counters.connections.add(1);

@@ -52,7 +52,7 @@ impl FlowRecord {
             request: *flow.request(),
             server: flow.server(),
             dest: server.addr,
-            dest_port: server.port,
+            dest_port: flow.server_port().unwrap_or(server.port),
             local: flow.local(),
             method: flow.method(),
             state: flow.state().name(),

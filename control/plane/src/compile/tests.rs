@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use weir_core::schedule::Scheduler;
 use weir_core::service::{Protocol, ServerId, Services};
-use weir_core::settings::{Defence, Ipvs};
+use weir_core::settings::{Defence, FtpPorts, Ipvs};
 use weir_model::Service;
 use weir_worker::Handle;
 
@@ -434,7 +434,8 @@ fn every_switch_reaches_the_workers() {
     assert_eq!(defaults.ipvs, Ipvs::default());
     let text = "[ipvs]\nconn_reuse_mode = 3\nexpire_nodest_conn = true\nsloppy_tcp = true\n\
                 sloppy_sctp = true\nnat_icmp_send = true\nschedule_icmp = true\nsecure_tcp = 1\n\
-                drop_entry = 2\ndrop_packet = 3\nam_droprate = 7\namemthresh = 9\n";
+                drop_entry = 2\ndrop_packet = 3\nam_droprate = 7\namemthresh = 9\n\
+                ftp_ports = [2121, 21]\n";
     let settings = super::settings(&crate::testing::config(text));
     let expected = Ipvs {
         conn_reuse_mode: 3,
@@ -448,6 +449,7 @@ fn every_switch_reaches_the_workers() {
         drop_packet: Defence::Always,
         am_droprate: 7,
         amemthresh: 9,
+        ftp_ports: FtpPorts::new(&[2121, 21]),
     };
     assert_eq!(settings.ipvs, expected);
 }

@@ -22,6 +22,7 @@
 
 use weir_wire::Addr;
 
+use super::ftp::Role;
 use super::{State, TcpState, Tuple};
 use crate::service::{Method, Protocol};
 use crate::time::Tick;
@@ -42,7 +43,7 @@ pub(crate) struct Head {
     pub(crate) server: u32,
     /// The place of the other direction's entry, [`NONE`] if there is none.
     pub(crate) link: u32,
-    /// FullNAT: the local address of IPv4, as the packet has it.
+    /// FullNAT: the local address of IPv4, as the packet has it. Of a special flow its [`Role`].
     pub(crate) local: u32,
 }
 
@@ -59,6 +60,7 @@ const PROTOCOL: u64 = 0b11 << PROTOCOL_SHIFT;
 const METHOD_SHIFT: u32 = 60;
 const METHOD: u64 = 0b11 << METHOD_SHIFT;
 const CONTROLLED: u64 = 1 << 62;
+const SPECIAL: u64 = 1 << 63;
 
 /// Counted no further: see [`Head::away`].
 pub(super) const AWAY_MAX: u8 = 15;
@@ -172,12 +174,42 @@ impl Head {
         self.tag |= CONTROLLED;
     }
 
-    /// True for established TCP.
+    /// True when its packets need more than the short way gives: see [`super::ftp`].
+    #[inline(always)]
+    pub(crate) const fn is_special(&self) -> bool {
+        self.tag & SPECIAL != 0
+    }
+
+    /// What FTP makes of the flow.
+    pub(super) const fn role(&self) -> Role {
+        if self.is_special() {
+            Role::from_bits(self.local)
+        } else {
+            Role::Plain
+        }
+    }
+
+    /// The port at the server when it is not the server's own.
+    pub(super) const fn server_port(&self) -> Option<u16> {
+        match self.role() {
+            Role::Data(_) => Some(u16::from_be(self.local_port())),
+            Role::Plain | Role::Control(_) => None,
+        }
+    }
+
+    /// Makes a NAT flow a special one; `server_port` is that of a data connection.
+    pub(super) const fn set_role(&mut self, role: Role, server_port: u16) {
+        self.tag |= SPECIAL;
+        self.local = role.to_bits();
+        self.set_local_port(server_port.to_be());
+    }
+
+    /// True for established TCP that is not special.
     #[inline(always)]
     pub(crate) const fn is_established(&self) -> bool {
         const OF_TCP: u64 = (TcpState::Established as u64) << STATE_SHIFT
             | (Protocol::Tcp as u64) << PROTOCOL_SHIFT;
-        self.tag & (STATE | PROTOCOL) == OF_TCP
+        self.tag & (STATE | PROTOCOL | SPECIAL) == OF_TCP
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 pub(crate) mod entry;
 pub(crate) mod family;
+pub(crate) mod ftp;
 pub mod sctp;
 mod state;
 pub mod table;
@@ -66,6 +67,8 @@ pub struct Flow {
     method: Method,
     state: State,
     is_controlled: bool,
+    role: ftp::Role,
+    server_port: Option<u16>,
     expires: Tick,
     local: Option<(Addr, u16)>,
 }
@@ -90,6 +93,17 @@ impl Flow {
     #[must_use]
     pub const fn server(&self) -> ServerId {
         self.server
+    }
+
+    /// The port at the real server where it is not the server's own, as of FTP's data connections.
+    #[must_use]
+    pub const fn server_port(&self) -> Option<u16> {
+        self.server_port
+    }
+
+    /// What FTP makes of it.
+    pub(crate) const fn role(&self) -> ftp::Role {
+        self.role
     }
 
     /// FullNAT: the director's address and port that the real server sees as its client.

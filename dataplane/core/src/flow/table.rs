@@ -8,6 +8,7 @@ use weir_wire::{Addr, Family as IpFamily};
 
 use super::entry::{Entry, Entry4, Entry6, NONE};
 use super::family::{Awaited, Family};
+use super::ftp::Controls;
 use super::{Flow, Signal, State, TcpState, Timeouts, Tuple, tcp};
 use crate::service::{Method, ServerId};
 use crate::time::Tick;
@@ -31,6 +32,10 @@ pub struct FlowId {
 impl FlowId {
     pub(crate) const fn place(self) -> u32 {
         self.place
+    }
+
+    pub(super) const fn family(self) -> IpFamily {
+        self.family
     }
 }
 
@@ -83,6 +88,8 @@ pub struct FlowTable {
     half_open: usize,
     /// TCP's states follow the table of the defence `secure_tcp`.
     is_secure: bool,
+    /// FTP's control connections.
+    pub(super) controls: Controls,
     /// The group that the sweep looks at next: IPv4's, then IPv6's.
     sweep_at: usize,
 }
@@ -123,6 +130,7 @@ impl FlowTable {
             of_v6: count(flows_v6),
             half_open: 0,
             is_secure: false,
+            controls: Controls::new(flows_v4 + flows_v6),
             sweep_at: 0,
         }
     }
@@ -188,7 +196,7 @@ impl FlowTable {
     }
 
     #[inline]
-    fn count_half_open(&mut self, was: State, is: State) {
+    pub(super) fn count_half_open(&mut self, was: State, is: State) {
         self.half_open += usize::from(is.is_half_open());
         self.half_open -= usize::from(was.is_half_open());
     }
@@ -327,6 +335,7 @@ impl FlowTable {
     fn forget(&mut self, family: IpFamily, flow: &Flow) {
         self.count(family).len -= 1;
         self.half_open -= usize::from(flow.state().is_half_open());
+        self.controls.forget(flow);
     }
 
     fn count(&mut self, family: IpFamily) -> &mut Count {
@@ -367,7 +376,12 @@ impl FlowTable {
     }
 
     fn sweep_group(&mut self, at: usize, now: Tick, ended: &mut impl FnMut(Expired)) {
-        let mut gone = Gone::default();
+        let mut gone = Gone {
+            flows: 0,
+            half_open: 0,
+            now,
+            controls: &mut self.controls,
+        };
         let of_v4 = self.v4.groups();
         let count = match at.checked_sub(of_v4) {
             None => {
@@ -443,20 +457,25 @@ impl FlowTable {
 pub const READS_A_SWEEP: usize = 8;
 
 /// What a sweep has taken out.
-#[derive(Default)]
-struct Gone {
+struct Gone<'a> {
     flows: usize,
     half_open: usize,
+    now: Tick,
+    controls: &'a mut Controls,
 }
 
-impl Gone {
+impl Gone<'_> {
     fn take<E: Entry>(
         &mut self,
         entries: &mut Family<E>,
         place: u32,
         ended: &mut impl FnMut(Expired),
     ) {
+        if self.controls.is_held(entries.get(place).head().role()) {
+            return entries.keep_until(place, Controls::held_until(self.now));
+        }
         let flow = remove_from(entries, place);
+        self.controls.forget(&flow);
         self.flows += 1;
         self.half_open += usize::from(flow.state().is_half_open());
         ended(Expired(flow));
@@ -591,6 +610,8 @@ fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
         method: head.method(),
         state: head.state(),
         is_controlled: head.is_controlled(),
+        role: head.role(),
+        server_port: head.server_port(),
         expires: head.expires,
         local: has_local.then(|| local_end(entries, head.link)),
     }

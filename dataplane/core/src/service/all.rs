@@ -31,10 +31,23 @@ pub struct Services {
     nat_sources: Shards<NatSource>,
     /// The addresses among `nat_sources`: fragments from there carry no port to look by.
     nat_addrs: Counted<Addr>,
+    /// The ports of TCP services.
+    tcp_ports: Counted<Port>,
     /// The addresses of all local pools.
     local_addrs: Counted<Addr>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
     has_pools: bool,
+}
+
+/// A port, as a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Port(u16);
+
+impl Mix for Port {
+    #[inline]
+    fn mix(&self) -> u64 {
+        mix(Addr(0), u64::from(self.0))
+    }
 }
 
 /// A service and its place.
@@ -148,6 +161,12 @@ impl Services {
         self.virtual_addrs.contains(addr)
     }
 
+    /// True when a TCP service may serve this port: its own, or every port.
+    #[must_use]
+    pub fn has_tcp_at(&self, port: u16) -> bool {
+        self.tcp_ports.contains(Port(port)) || self.tcp_ports.contains(Port(0))
+    }
+
     /// True when some service has this address in its pool of local ones.
     #[inline]
     #[must_use]
@@ -252,6 +271,9 @@ impl Services {
         let held = self.by_key.find(service.key).map(|found| found.id);
         let id = held.unwrap_or_else(|| {
             self.virtual_addrs.count(service.key.addr);
+            if service.key.protocol == Protocol::Tcp {
+                self.tcp_ports.count(Port(service.key.port));
+            }
             self.free.pop().unwrap_or_else(|| {
                 self.len += 1;
                 ServiceId(self.len - 1)
@@ -290,6 +312,9 @@ impl Services {
             *self.by_id.place(found.id.0 as usize) = None;
             self.free.push(found.id);
             self.virtual_addrs.uncount(key.addr);
+            if key.protocol == Protocol::Tcp {
+                self.tcp_ports.uncount(Port(key.port));
+            }
             each_local(&found.service.local, |addr| self.local_addrs.uncount(addr));
         }
     }
