@@ -70,7 +70,9 @@ pub struct Flow {
     role: ftp::Role,
     server_port: Option<u16>,
     expires: Tick,
-    local: Option<(Addr, u16)>,
+    has_local: bool,
+    local_port: u16,
+    local_addr: Addr,
 }
 
 impl Flow {
@@ -109,7 +111,12 @@ impl Flow {
     /// FullNAT: the director's address and port that the real server sees as its client.
     #[must_use]
     pub const fn local(&self) -> Option<(Addr, u16)> {
-        self.local
+        // An option of both would take half as much again of the whole.
+        if self.has_local {
+            Some((self.local_addr, self.local_port))
+        } else {
+            None
+        }
     }
 
     /// Where it stands.

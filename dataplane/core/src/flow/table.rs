@@ -604,6 +604,10 @@ fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
     let entry = entries.get(place);
     let head = entry.head();
     let has_local = matches!(head.method(), Method::FullNat) && head.link != NONE;
+    let (local_addr, local_port) = match has_local {
+        true => local_end(entries, head.link),
+        false => (Addr(0), 0),
+    };
     Flow {
         request: entry.tuple(),
         server: ServerId(head.server),
@@ -613,7 +617,9 @@ fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
         role: head.role(),
         server_port: head.server_port(),
         expires: head.expires,
-        local: has_local.then(|| local_end(entries, head.link)),
+        has_local,
+        local_port,
+        local_addr,
     }
 }
 
