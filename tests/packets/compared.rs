@@ -18,7 +18,7 @@ use weir_core::settings::{Defence, FtpPorts, Ipvs};
 use weir_core::testing::MemFrame;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
-use weir_wire::{Addr, Headers, Mac, Parsed};
+use weir_wire::{Addr, Headers, Mac, Parsed, fragment};
 
 use crate::world::{
     Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, each_counter, server_mac,
@@ -91,9 +91,10 @@ const LIMITS: Limits = Limits {
     servers: 32,
     punt_per_second: 800,
     punt_reserved_percent: 25,
-    icmp_per_second: 300,
+    icmp_per_second: 100,
     parked: 6,
     parked_per_neighbour: 2,
+    fragments: 12,
 };
 
 /// The input, a byte at a time; 0 when it is used up.
@@ -419,7 +420,11 @@ impl Compared {
                 port = if port == WAN { LAN } else { WAN };
             }
             let burst = &mut bursts[usize::from(port.0)].1;
-            burst.extend(std::iter::repeat_n(frame, copies));
+            if input.once_in(12) {
+                burst.extend(pieces(&bytes, input));
+            } else {
+                burst.extend(std::iter::repeat_n(frame, copies));
+            }
         }
         for (port, frames) in bursts {
             for frames in frames.chunks(BURST_MAX) {
@@ -682,6 +687,32 @@ fn vary(packet: PacketBuilder, input: &mut Bytes<'_>) -> (PacketBuilder, bool) {
         _ => packet.df().id(u32::from(input.next())),
     };
     (packet, false)
+}
+
+/// The packet in fragments, some of them lost, twice or changed, in any order.
+fn pieces(bytes: &[u8], input: &mut Bytes<'_>) -> Vec<MemFrame> {
+    let Ok(Parsed::Ip(headers)) = weir_wire::parse(bytes, true) else {
+        return vec![MemFrame::new(bytes)];
+    };
+    let mtu = input.of(&[68, 76, 100, 200]);
+    let link = usize::from(headers.l3);
+    let mut frames = Vec::new();
+    for piece in fragment::plan(bytes, &headers, mtu) {
+        let mut frame = bytes[..link].to_vec();
+        frame.resize(link + usize::from(mtu), 0);
+        let id = u32::from(input.next() & 1);
+        let len = fragment::write_fragment(&mut frame[link..], bytes, &headers, &piece, id);
+        frame.truncate(link + len);
+        match input.next() {
+            0xff => continue,
+            0xfe => frames.push(frame.clone()),
+            0xfd => frame.truncate(link + len - input.below(len)),
+            _ => {}
+        }
+        let at = input.below(frames.len() + 1);
+        frames.insert(at, frame);
+    }
+    frames.iter().map(|frame| MemFrame::new(frame)).collect()
 }
 
 /// The packet's bytes, some of them changed now and then.

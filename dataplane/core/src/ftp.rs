@@ -22,10 +22,10 @@ use crate::counters::DropReason;
 use crate::director::Director;
 use crate::flow::ftp::{Announced, Mode, Role};
 use crate::flow::{Flow, FlowId, Signal, State, TcpState, Tuple};
-use crate::forward::Way;
+use crate::forward::{Packet, Way};
 use crate::io::{Frame, Outlet, WorkerId};
 use crate::note::{FromServer, ToServer, Verdict};
-use crate::service::{Method, Protocol, Server, ServerId, Service};
+use crate::service::{Method, Protocol, ServerId, Service};
 use crate::settings::FtpPorts;
 use crate::time::Tick;
 
@@ -44,8 +44,8 @@ impl<F: Frame> Director<F> {
     }
 
     /// Has a new flow to `server` watched if it is a control connection.
-    pub(crate) fn watch_control(&mut self, request: &Tuple, server: &Server, id: FlowId) {
-        if server.method == Method::Nat && self.is_control(request) && !self.flows.watch(id) {
+    pub(crate) fn watch_control(&mut self, request: &Tuple, method: Method, id: FlowId) {
+        if method == Method::Nat && self.is_control(request) && !self.flows.watch(id) {
             self.counters.ftp_unaided.add(1);
         }
     }
@@ -66,7 +66,10 @@ impl<F: Frame> Director<F> {
 
     /// The owner of the flow of a client's packet to `service`.
     pub(crate) fn owner_of(&self, request: &Tuple, service: &Service) -> WorkerId {
-        if service.by_client && self.is_control(request) {
+        // A service at a port of FTP's may also get what is for data connections.
+        let is_ftp = request.protocol == Protocol::Tcp
+            && (self.is_control(request) || self.ftp_ports.contains(service.key.port));
+        if service.by_client && is_ftp {
             self.owner_of_ftp(request.src)
         } else {
             self.steering.owner_of_request(request, service.by_client)
@@ -158,7 +161,7 @@ impl<F: Frame> Director<F> {
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// A client's packet of the control connection at `at`.
-    pub(crate) fn control_request(&mut self, mut frame: F, to: ToServer, at: u32) {
+    pub(crate) fn control_request<P: Packet<F>>(&mut self, mut frame: P, to: ToServer, at: u32) {
         let h = self.headers;
         if h.ttl <= 1 || !self.is_readable(&frame) {
             return self.refuse_or(frame, |way, frame| way.request(frame, to));
@@ -177,7 +180,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         self.request(frame, to);
     }
 
-    fn read_commands(&mut self, frame: &F, to: ToServer, at: u32) {
+    fn read_commands<P: Packet<F>>(&mut self, frame: &P, to: ToServer, at: u32) {
         let h = self.headers;
         let payload = frame.bytes().get(segment::payload(frame.bytes(), &h));
         for command in ftp::commands(payload.unwrap_or_default()) {
@@ -225,7 +228,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     }
 
     /// A server's packet of the control connection at `at`.
-    pub(crate) fn control_reply(&mut self, mut frame: F, from: FromServer, at: u32) {
+    pub(crate) fn control_reply<P: Packet<F>>(&mut self, mut frame: P, from: FromServer, at: u32) {
         if self.headers.ttl <= 1 || !self.is_readable(&frame) {
             return self.refuse_or(frame, |way, frame| way.reply(frame, from));
         }
@@ -317,12 +320,12 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// A segment whose content may be changed, since its checksum is right. The kernel drops the
     /// others, too.
-    fn is_readable(&self, frame: &F) -> bool {
+    fn is_readable<P: Packet<F>>(&self, frame: &P) -> bool {
         segment::checksum_ok(frame.bytes(), &self.headers)
     }
 
     /// Ends a packet whose checksum is wrong; one whose TTL runs out goes on to be answered.
-    fn refuse_or(&mut self, frame: F, on: impl FnOnce(&mut Self, F)) {
+    fn refuse_or<P: Packet<F>>(&mut self, frame: P, on: impl FnOnce(&mut Self, P)) {
         if self.headers.ttl <= 1 {
             on(self, frame);
         } else {

@@ -1,5 +1,6 @@
 //! What one stage tells the next about a packet.
 
+use weir_wire::tunnel::Tunnel;
 use weir_wire::{Addr, Headers};
 
 use crate::counters::DropReason;
@@ -29,6 +30,8 @@ pub(crate) enum Verdict {
     LookUp,
     /// An ICMP error that may concern a flow.
     Related,
+    /// A fragment of a packet that may concern a flow.
+    Fragment,
     /// Of a client, to be sent to its real server.
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
@@ -68,6 +71,8 @@ pub(crate) struct ToServer {
     pub(crate) method: Method,
     pub(crate) addr: Addr,
     pub(crate) port: u16,
+    /// What packets to it go inside of (TUN).
+    pub(crate) tunnel: Tunnel,
     /// What stands for the client (FullNAT).
     pub(crate) local: Option<(Addr, u16)>,
 }

@@ -52,7 +52,7 @@ impl<F: Frame> Director<F> {
         // That may have pushed the flow to another place.
         if let Some((id, _)) = self.flows.find(request, self.flows.hash(request)) {
             let ended = self.flows.remove(id);
-            uncount(&self.counters, &ended);
+            uncount(&self.counters, &self.snapshot.templates, now, &ended);
         }
     }
 
@@ -65,17 +65,18 @@ impl<F: Frame> Director<F> {
     }
 
     /// Goes on with that, a bounded piece of the table at a time.
-    pub(crate) fn end_homeless(&mut self) {
+    pub(crate) fn end_homeless(&mut self, now: Tick) {
         let Some(from) = self.homeless_at else {
             return;
         };
         let (services, counters) = (&self.snapshot.services, &self.counters);
+        let templates = &self.snapshot.templates;
         self.homeless_at = self.flows.prune(from, PLACES_A_TURN, |flow| {
             let server = services.server(flow.server());
             let ends = !server.is_some_and(|server| server.is_available);
             if ends {
                 counters.flows_expired.add(1);
-                uncount(counters, flow);
+                uncount(counters, templates, now, flow);
             }
             ends
         });

@@ -34,6 +34,8 @@ pub struct Ipvs {
     /// Flows of a server that was removed end at once, and a SYN on a flow whose server has weight
     /// 0 is scheduled anew.
     pub expire_nodest_conn: bool,
+    /// A template that leads to a server of weight 0 leads nowhere any more.
+    pub expire_quiescent_template: bool,
     /// Any segment without RST begins a flow.
     pub sloppy_tcp: bool,
     /// Any packet whose first chunk is no ABORT begins a flow.
@@ -63,6 +65,7 @@ impl Default for Ipvs {
         Self {
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
+            expire_quiescent_template: false,
             sloppy_tcp: false,
             sloppy_sctp: false,
             nat_icmp_send: false,

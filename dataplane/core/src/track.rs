@@ -1,6 +1,7 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
-use weir_wire::{Headers, icmp, parse_embedded, protocol};
+use weir_wire::tunnel::{self, Tunnel};
+use weir_wire::{Headers, icmp, parse_embedded};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -8,14 +9,21 @@ use crate::flow::{Direction, Flow, FlowId, Signal, Tuple};
 use crate::io::Frame;
 use crate::ipsec::is_ipsec;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
+use crate::persist::Templates;
 use crate::plain::count_activity;
 use crate::reuse::Known;
 use crate::service::{Method, Protocol};
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
-    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP: it moves its flow on, or begins one.
-    pub(crate) fn track(&mut self, now: Tick, headers: &Headers, is_handed_off: bool) -> Verdict {
+    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP, which is in `bytes`: it moves its flow on, or begins one.
+    pub(crate) fn track(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        bytes: &[u8],
+        is_handed_off: bool,
+    ) -> Verdict {
         if is_ipsec(headers) {
             return self.follow(now, headers, is_handed_off);
         }
@@ -23,14 +31,14 @@ impl<F: Frame> Director<F> {
             return Verdict::Punt(PuntClass::Ordinary);
         };
         let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) else {
-            return self.begin(now, headers, &tuple, is_handed_off);
+            return self.begin(now, headers, bytes, &tuple, is_handed_off);
         };
         if direction == Direction::Request {
             match self.judge(&self.flows.get(id), Signal::of(headers)) {
                 Known::GoesOn => {}
                 Known::Anew => {
                     self.forget(now, &tuple);
-                    return self.begin(now, headers, &tuple, true);
+                    return self.begin(now, headers, bytes, &tuple, true);
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
@@ -56,6 +64,9 @@ impl<F: Frame> Director<F> {
             moved.was_active,
             moved.is_active,
         );
+        if let Some(template) = flow.template().filter(|_| moved.assures) {
+            self.snapshot.templates.assure(template);
+        }
         let bytes = headers.packet_len() as u64;
         if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
             match direction {
@@ -81,11 +92,23 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         headers: &Headers,
+        bytes: &[u8],
         tuple: &Tuple,
         is_handed_off: bool,
     ) -> Verdict {
-        match self.open(now, tuple, Signal::of(headers), is_handed_off) {
+        let payload = payload_of(bytes, headers);
+        match self.open(
+            now,
+            tuple,
+            Signal::of(headers),
+            is_handed_off,
+            Some(payload),
+        ) {
             Ok(id) => self.take(now, headers, id, Direction::Request),
+            Err(verdict @ Verdict::Punt(_)) => match self.open_from_server(now, tuple, payload) {
+                Some(id) => self.take(now, headers, id, Direction::Reply),
+                None => verdict,
+            },
             Err(verdict) => verdict,
         }
     }
@@ -117,12 +140,13 @@ impl<F: Frame> Director<F> {
                 protocol: Protocol::from_number(e.protocol)?,
             })
         };
-        if matches!(quoted.protocol, protocol::IPIP | protocol::IPV6) {
-            let inner = parse_embedded(bytes, usize::from(quoted.l4), usize::from(quoted.end));
-            return match inner.as_ref().and_then(quoted_tuple) {
-                Some(tuple) => self.relate_tunnel(&tuple, &quoted, is_handed_off, unrelated),
-                None => unrelated,
-            };
+        // A tunnel's packet is the director's own; others of it are Linux's.
+        if self.snapshot.network.is_local(quoted.src)
+            && let Some((tunnel, at)) = tunnel::in_quoted(bytes, &quoted)
+            && let Some(inner) = parse_embedded(bytes, at, usize::from(quoted.end))
+            && let Some(tuple) = quoted_tuple(&inner)
+        {
+            return self.relate_tunnel(&tuple, &quoted, tunnel, is_handed_off, unrelated);
         }
         let Some(sent) = quoted_tuple(&quoted) else {
             return unrelated;
@@ -154,11 +178,21 @@ impl<F: Frame> Director<F> {
     ) -> Option<Verdict> {
         let snapshot = &self.snapshot;
         if !snapshot.settings.ipvs.schedule_icmp
-            || snapshot.services.find(request.service_key()).is_none()
+            || snapshot
+                .services
+                .find_for(request, snapshot.mark_of(request, Some(self.received_at)))
+                .is_none()
         {
             return None;
         }
-        match self.open_if(now, request, true, Signal::default(), is_handed_off) {
+        match self.open_if(
+            now,
+            request,
+            true,
+            Signal::default(),
+            is_handed_off,
+            Some(&[]),
+        ) {
             Ok(id) => self
                 .to_server(&self.flows.get(id))
                 .map(Verdict::ErrorToServer),
@@ -174,6 +208,7 @@ impl<F: Frame> Director<F> {
         &self,
         inner: &Tuple,
         outer: &weir_wire::Embedded,
+        tunnel: Tunnel,
         is_handed_off: bool,
         unrelated: Verdict,
     ) -> Verdict {
@@ -181,7 +216,9 @@ impl<F: Frame> Director<F> {
             Some((id, Direction::Request)) => {
                 let flow = self.flows.get(id);
                 let server = self.snapshot.services.server(flow.server());
-                let is_ours = server.is_some_and(|server| server.addr == outer.dst);
+                let is_ours = server.is_some_and(|server| {
+                    server.addr == outer.dst && server.tunnel.is_like(tunnel)
+                });
                 if flow.method() == Method::Tun && is_ours {
                     Verdict::ErrorInTunnel(flow.server())
                 } else {
@@ -197,7 +234,8 @@ impl<F: Frame> Director<F> {
     fn owner_of_error(&self, sent: &Tuple, is_handed_off: bool) -> Option<Verdict> {
         let services = &self.snapshot.services;
         let request = sent.reversed();
-        if services.find(request.service_key()).is_some() {
+        let mark = self.snapshot.mark_of(&request, None);
+        if services.find_for(&request, mark).is_some() {
             return self.foreign_owner(&request).filter(|_| !is_handed_off);
         }
         self.other_owner(&request, is_handed_off)
@@ -223,21 +261,26 @@ impl<F: Frame> Director<F> {
             server: flow.server(),
             method: flow.method(),
             addr: server.addr,
-            port: flow.server_port().unwrap_or(server.port),
+            port: flow.dest_port(server),
+            tunnel: server.tunnel,
             local: flow.local(),
         })
     }
 
     /// The worker that owns the flow of a client's packet, when it is another.
     pub(crate) fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
-        let (_, service) = self.snapshot.services.find(request.service_key())?;
+        let mark = self.snapshot.mark_of(request, None);
+        let (_, service) = self.snapshot.services.find_for(request, mark)?;
         let owner = self.owner_of(request, service);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }
 
-/// Takes a flow that ended out of its server's connection counts.
-pub(crate) fn uncount(counters: &WorkerCounters, flow: &Flow) {
+/// Takes a flow that ended out of its server's connection counts and its template's children.
+pub(crate) fn uncount(counters: &WorkerCounters, templates: &Templates, now: Tick, flow: &Flow) {
+    if let Some(template) = flow.template() {
+        templates.release(now, template, false);
+    }
     if let Some(server) = counters.servers.get(flow.server().0 as usize) {
         if flow.is_active() {
             server.active.sub(1);
@@ -245,6 +288,14 @@ pub(crate) fn uncount(counters: &WorkerCounters, flow: &Flow) {
             server.inactive.sub(1);
         }
     }
+}
+
+/// What a datagram carries; nothing where it carries no datagram.
+fn payload_of<'f>(frame: &'f [u8], headers: &Headers) -> &'f [u8] {
+    const UDP_LEN: usize = 8;
+    let at = usize::from(headers.l4) + UDP_LEN;
+    let payload = frame.get(at..usize::from(headers.end));
+    payload.filter(|_| headers.is_udp()).unwrap_or_default()
 }
 
 /// The addresses and ports of TCP, UDP or SCTP.

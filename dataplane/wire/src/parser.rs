@@ -309,8 +309,9 @@ struct Extensions {
     /// Where it follows, from the first byte of the IPv6 header.
     end: usize,
     bits: HeaderBits,
-    /// Where the fragment header stands, from the first byte of the IPv6 header.
-    fragment_at: Option<usize>,
+    /// Where the fragment header stands, and where the one before tells of it, from the first byte
+    /// of the IPv6 header.
+    fragment_at: Option<(usize, usize)>,
 }
 
 impl Extensions {
@@ -336,6 +337,7 @@ impl Extensions {
 #[cold]
 fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
     let mut chain = Extensions::none(first);
+    let mut told_at = 6;
     for count in 0.. {
         let is_extension = matches!(
             chain.protocol,
@@ -360,7 +362,7 @@ fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
             protocol::AH => len = usize::from(header[1]) * 4 + 8,
             protocol::FRAGMENT => {
                 len = 8;
-                if chain.fragment_at.replace(chain.end).is_some() {
+                if chain.fragment_at.replace((chain.end, told_at)).is_some() {
                     return Err(ParseError::ExtensionChain);
                 }
                 let field = u16::from_be_bytes([header[2], header[3]]);
@@ -374,13 +376,15 @@ fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
         }
         chain.bits = chain.bits.with(HeaderBits::IP_OPTIONS);
         chain.protocol = header[0];
+        told_at = chain.end;
         chain.end += len;
     }
     Ok(chain)
 }
 
-/// Where the IPv6 fragment header of a parsed packet stands, from the packet's first byte.
-pub(crate) fn fragment_header_at(packet: &[u8]) -> Option<usize> {
+/// Where the IPv6 fragment header of a parsed packet stands, and where the header before tells of it,
+/// from the packet's first byte.
+pub(crate) fn fragment_header_at(packet: &[u8]) -> Option<(usize, usize)> {
     walk_extensions(packet, *packet.get(6)?).ok()?.fragment_at
 }
 
@@ -422,16 +426,15 @@ fn read_transport(
     payload: &[u8],
 ) -> Result<Transport, ParseError> {
     let mut transport = Transport::default();
-    if bits.later_fragment() {
+    // Of a fragment it is not known how much of the header it brings: the whole will be judged.
+    if bits.fragment() {
         return Ok(transport);
     }
     let ports = match protocol {
         protocol::TCP => {
-            // Also a first fragment has the whole header: RFC 1858 §3 tells what comes otherwise.
             let tcp: &[u8; 20] = payload.first_chunk().ok_or(ParseError::Truncated)?;
             let header_len = usize::from(tcp[12] >> 4) * 4;
-            let cut = header_len > payload.len() && !bits.fragment();
-            if header_len < 20 || cut {
+            if header_len < 20 || header_len > payload.len() {
                 return Err(ParseError::BadTransport);
             }
             transport.tcp_flags = tcp[13];
@@ -440,7 +443,7 @@ fn read_transport(
         protocol::UDP => {
             let udp: &[u8; 8] = payload.first_chunk().ok_or(ParseError::Truncated)?;
             let len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
-            if len < 8 || (len > payload.len() && !bits.fragment()) {
+            if len < 8 || len > payload.len() {
                 return Err(ParseError::BadTransport);
             }
             udp.first_chunk::<4>()

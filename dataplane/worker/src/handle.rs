@@ -13,6 +13,7 @@ use weir_core::snapshot::Snapshot;
 use weir_core::time::Tick;
 use weir_wire::{Addr, Family};
 
+use crate::clock::{Clock, tick};
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Ordering};
 
 /// Bytes kept of a dropped packet.
@@ -52,7 +53,7 @@ impl FlowRecord {
             request: *flow.request(),
             server: flow.server(),
             dest: server.addr,
-            dest_port: flow.server_port().unwrap_or(server.port),
+            dest_port: flow.dest_port(server),
             local: flow.local(),
             method: flow.method(),
             state: flow.state().name(),
@@ -160,6 +161,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<WorkerCounters>,
     /// Of IPv4 and IPv6.
     pub(crate) flows_max: [usize; 2],
+    clock: Clock,
     /// The newest snapshot not yet taken; a newer one replaces it.
     newest: ArrayQueue<Arc<Snapshot>>,
     published: AtomicU64,
@@ -176,6 +178,7 @@ impl Handle {
         core: Option<usize>,
         counters: Arc<WorkerCounters>,
         flows_max: [usize; 2],
+        clock: Clock,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -183,6 +186,7 @@ impl Handle {
                 core,
                 counters,
                 flows_max,
+                clock,
                 newest: ArrayQueue::new(1),
                 published: AtomicU64::new(0),
                 adopted: AtomicU64::new(0),
@@ -203,6 +207,7 @@ impl Handle {
             None,
             Arc::new(WorkerCounters::new(ports, servers)),
             [768, 256],
+            Clock::start(),
         )
     }
 
@@ -219,6 +224,12 @@ impl Handle {
     #[must_use]
     pub fn id(&self) -> WorkerId {
         self.shared.id
+    }
+
+    /// The present moment as the worker reckons it.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        tick(self.shared.clock.elapsed())
     }
 
     /// The core it is pinned to, if any.

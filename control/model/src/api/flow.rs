@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::service::{Method, Protocol};
+use crate::service::{Method, PersistenceEngine, Protocol};
 
 /// The answer of `GET /v1/flows`, in no order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,8 +38,29 @@ pub struct FlowView {
     pub expires_seconds: u32,
     /// How its packets reach the server.
     pub method: Method,
-    /// The worker that owns it.
+    /// The worker that owns it; 0 for a template, which is everybody's.
     pub worker: u16,
+    /// It is no flow but what remembers a client's server (a persistence template): its client's
+    /// port is 0, and its other ports are where they do not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateOf>,
+}
+
+/// What a persistence template has besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateOf {
+    /// Flows that live under it.
+    pub flows: u32,
+    /// It is for all packets of this mark, whatever `protocol` says; `virtual` shows it as an address,
+    /// as ipvsadm does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+    /// What else than the address tells clients apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<PersistenceEngine>,
+    /// What that has found, such as SIP's Call-ID; what is not UTF-8 is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_data: Option<String>,
 }
 
 /// Which flows are wanted: the query of `GET /v1/flows`. What is absent does not restrict.
@@ -104,6 +125,8 @@ pub enum FlowState {
     SynAck,
     /// UDP, which has one state.
     Udp,
+    /// A persistence template of which a flow has been answered.
+    Assured,
     /// SCTP: the client's first INIT was seen.
     Init1,
     /// SCTP: another INIT was seen.
@@ -178,6 +201,7 @@ impl FlowState {
         FlowState::Listen,
         FlowState::SynAck,
         FlowState::Udp,
+        FlowState::Assured,
         FlowState::Init1,
         FlowState::Init,
         FlowState::CookieSent,
@@ -208,6 +232,7 @@ impl FlowState {
             FlowState::Listen => "LISTEN",
             FlowState::SynAck => "SYNACK",
             FlowState::Udp => "UDP",
+            FlowState::Assured => "ASSURED",
             FlowState::Init1 => "INIT1",
             FlowState::Init => "INIT",
             FlowState::CookieSent => "C-SENT",

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use weir_core::persist::Templates;
 use weir_core::schedule::Scheduler;
 use weir_core::service::{Protocol, ServerId, Services};
 use weir_core::settings::{Defence, FtpPorts, Ipvs};
@@ -19,6 +20,7 @@ struct World {
     epoch: u64,
     wanted: Vec<Service>,
     now: Arc<Services>,
+    templates: Templates,
 }
 
 impl World {
@@ -29,6 +31,7 @@ impl World {
             epoch: 0,
             wanted: Vec::new(),
             now: Arc::default(),
+            templates: Templates::new(8, SERVERS, [1, 2]),
         };
         world.reload(scheduler, servers);
         world
@@ -53,7 +56,9 @@ impl World {
 
     fn reap(&mut self) -> bool {
         let epoch = self.epoch;
-        let has_freed = self.compiler.reap(&self.workers, epoch, epoch);
+        let has_freed = self
+            .compiler
+            .reap(&self.workers, &self.templates, epoch, epoch);
         if has_freed {
             self.now = self.compiler.services();
         }
@@ -191,7 +196,11 @@ fn nothing_is_freed_while_a_worker_decides_by_an_older_epoch() {
     world.reload("rr", &[(1, 1)]);
     for _ in 0..3 {
         let old = world.epoch - 1;
-        assert!(!world.compiler.reap(&world.workers, old, world.epoch));
+        assert!(
+            !world
+                .compiler
+                .reap(&world.workers, &world.templates, old, world.epoch)
+        );
     }
 }
 
@@ -432,7 +441,8 @@ fn a_service_of_sctp_and_one_by_the_packet_are_what_they_are_for_the_workers() {
 fn every_switch_reaches_the_workers() {
     let defaults = super::settings(&crate::testing::config(""));
     assert_eq!(defaults.ipvs, Ipvs::default());
-    let text = "[ipvs]\nconn_reuse_mode = 3\nexpire_nodest_conn = true\nsloppy_tcp = true\n\
+    let text = "[ipvs]\nconn_reuse_mode = 3\nexpire_nodest_conn = true\n\
+                expire_quiescent_template = true\nsloppy_tcp = true\n\
                 sloppy_sctp = true\nnat_icmp_send = true\nschedule_icmp = true\nsecure_tcp = 1\n\
                 drop_entry = 2\ndrop_packet = 3\nam_droprate = 7\namemthresh = 9\n\
                 ftp_ports = [2121, 21]\n";
@@ -440,6 +450,7 @@ fn every_switch_reaches_the_workers() {
     let expected = Ipvs {
         conn_reuse_mode: 3,
         expire_nodest_conn: true,
+        expire_quiescent_template: true,
         sloppy_tcp: true,
         sloppy_sctp: true,
         nat_icmp_send: true,

@@ -97,6 +97,7 @@ fn worker_filters(filter: &FlowFilter) -> Vec<handle::FlowFilter> {
             protocol,
             addr: Addr::from(service.ip()),
             port: service.port(),
+            mark: 0,
         }),
         ..base
     };
@@ -115,5 +116,6 @@ fn view(record: &FlowRecord, worker: u16) -> FlowView {
         expires_seconds: record.seconds_left,
         method: model_method(record.method),
         worker,
+        template: None,
     }
 }

@@ -11,11 +11,13 @@
 //!         +---------------+---------------+---------------+---------------+-----+
 //! tag     0               32     48   52   56     64
 //!         +---------------+------+----+----+------+    what a packet is compared
-//!         | ports         |lport |stat|away| bits |    with: ports and some of bits
+//!         | ports         |oport |stat|away| bits |    with: ports and some of bits
 //!         +---------------+------+----+----+------+
 //! ```
 //!
-//! A one-way flow (DR, TUN) is one entry. Where replies pass the director (NAT, FullNAT) a second
+//! `oport` is a port on the server's side: FullNAT's local one, NAT's real server's. `local` is
+//! FullNAT's local address of IPv4; of a flow by another method, and of FullNAT's reply, it is the
+//! flow's persistence template. A one-way flow (DR, TUN) is one entry. Where replies pass the director (NAT, FullNAT) a second
 //! one, keyed by the reply's tuple, leads to the first, which alone has state and lifetime.
 //! Addresses and ports are kept as the packet has them, so that a plain packet is compared
 //! without any conversion.
@@ -24,6 +26,7 @@ use weir_wire::Addr;
 
 use super::ftp::Role;
 use super::{State, TcpState, Tuple};
+use crate::persist::TemplateId;
 use crate::service::{Method, Protocol};
 use crate::time::Tick;
 
@@ -34,7 +37,7 @@ pub(super) const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Head {
-    /// Ports (as the packet has them), FullNAT's local port (likewise), state, the count of
+    /// Ports (as the packet has them), a port on the server's side (likewise), state, the count of
     /// entries away (see [`Head::away`]), and bits.
     tag: u64,
     /// When the flow ends if no packet comes; of requests only.
@@ -43,12 +46,13 @@ pub(crate) struct Head {
     pub(crate) server: u32,
     /// The place of the other direction's entry, [`NONE`] if there is none.
     pub(crate) link: u32,
-    /// FullNAT: the local address of IPv4, as the packet has it. Of a special flow its [`Role`].
+    /// FullNAT: the local address of IPv4, as the packet has it. Otherwise the persistence template
+    /// or what FTP makes of the flow: see [`Head::template`] and [`Head::role`].
     pub(crate) local: u32,
 }
 
 const PORTS: u64 = 0xffff_ffff;
-const LOCAL_PORT_SHIFT: u32 = 32;
+const OTHER_PORT_SHIFT: u32 = 32;
 const STATE_SHIFT: u32 = 48;
 const STATE: u64 = 0xf << STATE_SHIFT;
 const AWAY_SHIFT: u32 = 52;
@@ -61,6 +65,10 @@ const METHOD_SHIFT: u32 = 60;
 const METHOD: u64 = 0b11 << METHOD_SHIFT;
 const CONTROLLED: u64 = 1 << 62;
 const SPECIAL: u64 = 1 << 63;
+
+/// Of a local address that is none but says that this is a data connection of FTP. There are fewer
+/// templates.
+const DATA: u32 = 1 << 31;
 
 /// Counted no further: see [`Head::away`].
 pub(super) const AWAY_MAX: u8 = 15;
@@ -118,14 +126,32 @@ impl Head {
         self.tag as u32
     }
 
-    /// FullNAT's local port, as the packet has it.
+    /// As packets have it: with FullNAT the local port, with NAT the real server's.
     #[inline(always)]
-    pub(crate) const fn local_port(&self) -> u16 {
-        (self.tag >> LOCAL_PORT_SHIFT) as u16
+    pub(crate) const fn other_port(&self) -> u16 {
+        (self.tag >> OTHER_PORT_SHIFT) as u16
     }
 
-    const fn set_local_port(&mut self, port: u16) {
-        self.tag = self.tag & !(0xffff << LOCAL_PORT_SHIFT) | (port as u64) << LOCAL_PORT_SHIFT;
+    /// Notes it, as the packet has it.
+    pub(super) const fn set_other_port(&mut self, port: u16) {
+        self.tag = self.tag & !(0xffff << OTHER_PORT_SHIFT) | (port as u64) << OTHER_PORT_SHIFT;
+    }
+
+    /// The persistence template that this entry notes: a request's unless the method is FullNAT, a
+    /// reply's if it is.
+    #[inline]
+    pub(crate) const fn template(&self) -> Option<TemplateId> {
+        let has_other = matches!(self.method(), Method::FullNat) != self.is_reply();
+        match self.local {
+            0 => None,
+            _ if has_other || self.is_special() => None,
+            at if at & DATA != 0 => None,
+            at => Some(TemplateId(at - 1)),
+        }
+    }
+
+    pub(super) const fn set_template(&mut self, template: TemplateId) {
+        self.local = template.0 + 1;
     }
 
     #[inline(always)]
@@ -174,34 +200,33 @@ impl Head {
         self.tag |= CONTROLLED;
     }
 
-    /// True when its packets need more than the short way gives: see [`super::ftp`].
+    /// True for FTP's control connections, whose packets need more than the short way gives.
     #[inline(always)]
     pub(crate) const fn is_special(&self) -> bool {
         self.tag & SPECIAL != 0
     }
 
-    /// What FTP makes of the flow.
+    /// What FTP makes of a request's flow.
     pub(super) const fn role(&self) -> Role {
         if self.is_special() {
-            Role::from_bits(self.local)
+            Role::Control(self.local)
+        } else if self.local & DATA != 0 && !matches!(self.method(), Method::FullNat) {
+            Role::Data(self.local & !DATA)
         } else {
             Role::Plain
         }
     }
 
-    /// The port at the server when it is not the server's own.
-    pub(super) const fn server_port(&self) -> Option<u16> {
-        match self.role() {
-            Role::Data(_) => Some(u16::from_be(self.local_port())),
-            Role::Plain | Role::Control(_) => None,
+    /// Notes it of a NAT flow. The template of a control connection is kept elsewhere then.
+    pub(super) const fn set_role(&mut self, role: Role) {
+        match role {
+            Role::Plain => {}
+            Role::Control(at) => {
+                self.tag |= SPECIAL;
+                self.local = at;
+            }
+            Role::Data(at) => self.local = at | DATA,
         }
-    }
-
-    /// Makes a NAT flow a special one; `server_port` is that of a data connection.
-    pub(super) const fn set_role(&mut self, role: Role, server_port: u16) {
-        self.tag |= SPECIAL;
-        self.local = role.to_bits();
-        self.set_local_port(server_port.to_be());
     }
 
     /// True for established TCP that is not special.
@@ -210,6 +235,17 @@ impl Head {
         const OF_TCP: u64 = (TcpState::Established as u64) << STATE_SHIFT
             | (Protocol::Tcp as u64) << PROTOCOL_SHIFT;
         self.tag & (STATE | PROTOCOL | SPECIAL) == OF_TCP
+    }
+
+    /// True for a UDP flow under a template that no server's packet of it has vouched for.
+    #[inline(always)]
+    pub(crate) const fn awaits_reply(&self) -> bool {
+        // The state of UDP is no TCP state.
+        self.tag & STATE != 0
+    }
+
+    pub(super) const fn set_awaits_reply(&mut self, awaits: bool) {
+        self.tag = self.tag & !STATE | (awaits as u64) << STATE_SHIFT;
     }
 
     #[inline]
@@ -359,7 +395,7 @@ impl Entry for Entry4 {
 
     fn set_local(&mut self, addr: Addr, port: u16) {
         self.head.local = u32::from_ne_bytes(addr.v4_bytes());
-        self.head.set_local_port(port.to_be());
+        self.head.set_other_port(port.to_be());
     }
 
     #[inline(always)]
@@ -451,7 +487,7 @@ impl Entry for Entry6 {
 
     fn set_local(&mut self, _: Addr, port: u16) {
         // The address stands in the reply's key.
-        self.head.set_local_port(port.to_be());
+        self.head.set_other_port(port.to_be());
     }
 
     #[inline]

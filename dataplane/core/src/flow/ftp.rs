@@ -1,17 +1,22 @@
 //! FTP's flows: control connections, of which more is remembered than an entry holds, and the data
 //! connections that they announce.
 //!
-//! Such a flow is *special*: a bit in its entry sends its packets the general way, and the entry's
-//! local address, which only FullNAT uses otherwise, tells its place here. Plain flows pay nothing.
+//! A control connection is *special*: a bit in its entry sends its packets the general way, and the
+//! entry's field for a persistence template tells its place here. A data connection has its control
+//! connection's place there, goes the short way once it is open, and is a plain NAT flow otherwise.
+//! Plain flows pay nothing.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::entry::{Entry, Entry4, Entry6};
+use weir_wire::{Addr, Family};
+
+use super::entry::{Entry, Head};
 use super::table::{FlowId, Full};
 use super::{Direction, Flow, FlowTable, NewFlow, State, TcpState, Tuple};
-use crate::service::ServerId;
+use crate::persist::TemplateId;
+use crate::service::{Method, ServerId};
 use crate::time::{Tick, seconds};
 
 /// A control connection with data connections is kept for so many seconds when its time is over.
@@ -34,28 +39,6 @@ pub(crate) enum Role {
     Control(u32),
     /// A data connection of the control connection there.
     Data(u32),
-}
-
-impl Role {
-    const CONTROL: u32 = 1 << 31;
-
-    /// As an entry keeps it.
-    pub(super) const fn to_bits(self) -> u32 {
-        match self {
-            Self::Plain => 0,
-            Self::Control(at) => at | Self::CONTROL,
-            Self::Data(at) => at,
-        }
-    }
-
-    /// From what a special entry keeps.
-    pub(super) const fn from_bits(bits: u32) -> Self {
-        if bits & Self::CONTROL != 0 {
-            Self::Control(bits & !Self::CONTROL)
-        } else {
-            Self::Data(bits)
-        }
-    }
 }
 
 /// How a stream's sequence numbers are shifted by what was put in or taken out, as the kernel has
@@ -142,6 +125,8 @@ pub(crate) struct Control {
     pub(crate) shift: Shift,
     pub(crate) mode: Mode,
     pub(crate) server: ServerId,
+    /// The persistence template that chose it.
+    template: Option<TemplateId>,
     /// Data connections in the table.
     data: u32,
     /// The control connection itself is.
@@ -167,6 +152,7 @@ impl Controls {
             shift: Shift::default(),
             mode: Mode::Active,
             server: ServerId(0),
+            template: None,
             data: 0,
             is_alive: false,
             is_open: false,
@@ -178,13 +164,14 @@ impl Controls {
         }
     }
 
-    fn take(&mut self, server: ServerId) -> Option<u32> {
+    fn take(&mut self, flow: &Flow) -> Option<u32> {
         let at = self.free.pop()?;
         let place = self.places.get_mut(at as usize)?;
         *place = Control {
             shift: Shift::default(),
             mode: Mode::Active,
-            server,
+            server: flow.server(),
+            template: flow.template(),
             data: 0,
             is_alive: true,
             is_open: false,
@@ -202,6 +189,14 @@ impl Controls {
             Role::Control(at) => self.places.get(at as usize).is_some_and(|c| c.data > 0),
             Role::Plain | Role::Data(_) => false,
         }
+    }
+
+    /// A flow as its entry tells it, with what is kept here instead.
+    pub(super) fn complete(&self, mut flow: Flow) -> Flow {
+        if let Role::Control(at) = flow.role {
+            flow.template = self.places.get(at as usize).and_then(|c| c.template);
+        }
+        flow
     }
 
     /// A flow has left the table.
@@ -251,10 +246,11 @@ pub(crate) struct Announced {
 impl FlowTable {
     /// Makes the flow at `id` a control connection; false when there are too many.
     pub(crate) fn watch(&mut self, id: FlowId) -> bool {
-        let Some(at) = self.controls.take(self.get(id).server()) else {
+        let flow = self.get(id);
+        let Some(at) = self.controls.take(&flow) else {
             return false;
         };
-        self.set_role(id, Role::Control(at), 0);
+        self.set_role(id, Role::Control(at));
         true
     }
 
@@ -292,15 +288,17 @@ impl FlowTable {
             request: *request,
             reply: announced.reply,
             server: announced.server,
-            method: crate::service::Method::Nat,
+            method: Method::Nat,
             expires: announced.expires,
             is_controlled: true,
+            template: None,
         })?;
         self.controls.without_port += u32::from(request.src_port == 0);
         if let Some(control) = self.controls.get_mut(announced.control) {
             control.data += 1;
         }
-        self.set_role(id, Role::Data(announced.control), announced.server_port);
+        self.set_role(id, Role::Data(announced.control));
+        self.set_server_port(id, announced.server_port);
         self.listen(id, announced.expires);
         Ok(true)
     }
@@ -310,7 +308,7 @@ impl FlowTable {
     pub(crate) fn connect(
         &mut self,
         request: &Tuple,
-        addr_of: impl FnOnce(ServerId) -> Option<weir_wire::Addr>,
+        addr_of: impl FnOnce(ServerId) -> Option<Addr>,
     ) -> Option<FlowId> {
         let waiting = Tuple {
             src_port: 0,
@@ -324,10 +322,10 @@ impl FlowTable {
         if direction != Direction::Request || flow.state() != State::Tcp(TcpState::Listen) {
             return None;
         }
-        let (server, server_port) = (flow.server(), flow.server_port?);
+        let server = flow.server();
         let reply = Tuple {
             src: addr_of(server)?,
-            src_port: server_port,
+            src_port: flow.nat_port,
             ..request.reversed()
         };
         // Its control connection is not to go in between.
@@ -340,6 +338,7 @@ impl FlowTable {
             method: flow.method(),
             expires: flow.expires,
             is_controlled: true,
+            template: None,
         };
         // One has just left, so there is room for as many entries, but their lines may be full.
         let Ok(id) = self.insert(&new) else {
@@ -349,7 +348,7 @@ impl FlowTable {
             });
             return None;
         };
-        self.set_role(id, Role::Data(control), server_port);
+        self.set_role(id, Role::Data(control));
         self.listen(id, flow.expires);
         Some(id)
     }
@@ -357,26 +356,28 @@ impl FlowTable {
     fn listen(&mut self, id: FlowId, expires: Tick) {
         let listen = State::Tcp(TcpState::Listen);
         let was = self.get(id).state();
-        let place = id.place();
+        self.head_mut(id).set_state(listen);
         match id.family() {
-            weir_wire::Family::V4 => {
-                self.v4.get_mut(place).head_mut().set_state(listen);
-                self.v4.keep_until(place, expires);
-            }
-            weir_wire::Family::V6 => {
-                self.v6.get_mut(place).head_mut().set_state(listen);
-                self.v6.keep_until(place, expires);
-            }
+            Family::V4 => self.v4.keep_until(id.place(), expires),
+            Family::V6 => self.v6.keep_until(id.place(), expires),
         }
         self.count_half_open(was, listen);
     }
 
-    fn set_role(&mut self, id: FlowId, role: Role, server_port: u16) {
-        let head = match id.family() {
-            weir_wire::Family::V4 => Entry4::head_mut(self.v4.get_mut(id.place())),
-            weir_wire::Family::V6 => Entry6::head_mut(self.v6.get_mut(id.place())),
-        };
-        head.set_role(role, server_port);
+    fn set_role(&mut self, id: FlowId, role: Role) {
+        self.head_mut(id).set_role(role);
+    }
+
+    /// Of a flow whose reply's tuple is not known yet.
+    fn set_server_port(&mut self, id: FlowId, port: u16) {
+        self.head_mut(id).set_other_port(port.to_be());
+    }
+
+    fn head_mut(&mut self, id: FlowId) -> &mut Head {
+        match id.family() {
+            Family::V4 => self.v4.get_mut(id.place()).head_mut(),
+            Family::V6 => self.v6.get_mut(id.place()).head_mut(),
+        }
     }
 }
 

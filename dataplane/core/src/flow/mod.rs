@@ -17,7 +17,8 @@ pub use timeout::Timeouts;
 
 use weir_wire::Addr;
 
-use crate::service::{Method, Protocol, ServerId, ServiceKey};
+use crate::persist::TemplateId;
+use crate::service::{Method, Protocol, Server, ServerId, ServiceKey};
 use crate::time::Tick;
 
 /// What a packet shows of its flow: addresses and ports as they stand in it.
@@ -55,6 +56,7 @@ impl Tuple {
             protocol: self.protocol,
             addr: self.dst,
             port: self.dst_port,
+            mark: 0,
         }
     }
 }
@@ -68,11 +70,13 @@ pub struct Flow {
     state: State,
     is_controlled: bool,
     role: ftp::Role,
-    server_port: Option<u16>,
     expires: Tick,
     has_local: bool,
     local_port: u16,
     local_addr: Addr,
+    /// NAT: the real server's port.
+    nat_port: u16,
+    template: Option<TemplateId>,
 }
 
 impl Flow {
@@ -97,12 +101,6 @@ impl Flow {
         self.server
     }
 
-    /// The port at the real server where it is not the server's own, as of FTP's data connections.
-    #[must_use]
-    pub const fn server_port(&self) -> Option<u16> {
-        self.server_port
-    }
-
     /// What FTP makes of it.
     pub(crate) const fn role(&self) -> ftp::Role {
         self.role
@@ -117,6 +115,26 @@ impl Flow {
         } else {
             None
         }
+    }
+
+    /// The real server's port that its packets go to, when `server` is its server. It is not always
+    /// the one configured: a server of every port or of a mark is reached at the client's.
+    #[inline]
+    #[must_use]
+    pub const fn dest_port(&self, server: &Server) -> u16 {
+        match self.method {
+            Method::Nat => self.nat_port,
+            Method::FullNat if server.port != 0 => server.port,
+            // These leave the packet's port as it is.
+            Method::FullNat | Method::Dr | Method::Tun => self.request.dst_port,
+        }
+    }
+
+    /// The persistence template that chose its server.
+    #[inline]
+    #[must_use]
+    pub const fn template(&self) -> Option<TemplateId> {
+        self.template
     }
 
     /// Where it stands.
@@ -139,6 +157,12 @@ impl Flow {
     #[must_use]
     pub const fn is_active(&self) -> bool {
         self.state.is_active()
+    }
+
+    /// Ticks until it ends.
+    #[must_use]
+    pub const fn ticks_left(&self, now: Tick) -> u32 {
+        self.expires.since(now)
     }
 
     /// Seconds until it ends, rounded up.

@@ -6,11 +6,12 @@
 use weir_memory::Pages;
 use weir_wire::{Addr, Family as IpFamily};
 
-use super::entry::{Entry, Entry4, Entry6, NONE};
+use super::entry::{Entry, Entry4, Entry6, Head, NONE};
 use super::family::{Awaited, Family};
 use super::ftp::Controls;
 use super::{Flow, Signal, State, TcpState, Timeouts, Tuple, tcp};
-use crate::service::{Method, ServerId};
+use crate::persist::TemplateId;
+use crate::service::{Method, Protocol, ServerId};
 use crate::time::Tick;
 
 /// Which way a packet of a flow goes.
@@ -66,6 +67,8 @@ pub struct NewFlow {
     pub expires: Tick,
     /// See [`Flow::is_controlled`].
     pub is_controlled: bool,
+    /// The persistence template that chose the server.
+    pub template: Option<TemplateId>,
 }
 
 /// What a packet did to its flow.
@@ -75,6 +78,8 @@ pub struct Advanced {
     pub was_active: bool,
     /// It does now.
     pub is_active: bool,
+    /// It vouches for the flow's template, if it has one: both sides have been heard.
+    pub assures: bool,
 }
 
 /// All flows of one worker.
@@ -238,7 +243,8 @@ impl FlowTable {
     /// When `id` is not from this table.
     #[must_use]
     pub fn get(&self, id: FlowId) -> Flow {
-        in_family!(id.family, &self.v4, &self.v6, entries => flow_at(entries, id.place))
+        let flow = in_family!(id.family, &self.v4, &self.v6, entries => flow_at(entries, id.place));
+        self.controls.complete(flow)
     }
 
     /// Takes a packet of the flow at `id` into account: its state moves on and its life begins anew.
@@ -254,6 +260,14 @@ impl FlowTable {
         let (was, is) = in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
             let head = entries.get_mut(id.place).head_mut();
             let was = head.state();
+            if was == State::Udp {
+                let assures = direction == Direction::Reply && head.awaits_reply();
+                if assures {
+                    head.set_awaits_reply(false);
+                }
+                entries.keep_until(id.place, now.after(timeouts.of(was)));
+                return Advanced { was_active: false, is_active: false, assures };
+            }
             let is = was.next(tcp::Seen::of(direction, head.method()), signal, is_secure);
             head.set_state(is);
             entries.keep_until(id.place, now.after(timeouts.of(is)));
@@ -263,6 +277,7 @@ impl FlowTable {
         Advanced {
             was_active: was.is_active(),
             is_active: is.is_active(),
+            assures: was != is && is.is_established(),
         }
     }
 
@@ -311,6 +326,7 @@ impl FlowTable {
         // In their order: of two flows with the same reply the younger has it.
         for at in 0..self.v4.awaited.len() {
             if let Some(flow) = settle_in(&mut self.v4, at) {
+                let flow = self.controls.complete(flow);
                 self.forget(IpFamily::V4, &flow);
                 failed(&flow);
             }
@@ -318,6 +334,7 @@ impl FlowTable {
         self.v4.awaited.clear();
         for at in 0..self.v6.awaited.len() {
             if let Some(flow) = settle_in(&mut self.v6, at) {
+                let flow = self.controls.complete(flow);
                 self.forget(IpFamily::V6, &flow);
                 failed(&flow);
             }
@@ -328,6 +345,7 @@ impl FlowTable {
     /// Takes the flow at `id` out and returns it.
     pub fn remove(&mut self, id: FlowId) -> Flow {
         let flow = in_family!(id.family, &mut self.v4, &mut self.v6, entries => remove_from(entries, id.place));
+        let flow = self.controls.complete(flow);
         self.forget(id.family, &flow);
         flow
     }
@@ -350,6 +368,11 @@ impl FlowTable {
         let (was, is) = (State::Tcp(was), State::Tcp(is));
         self.v4.get_mut(place).head.set_state(is);
         self.count_half_open(was, is);
+    }
+
+    /// The template of the IPv4 flow at `place`.
+    pub(crate) fn template_of_v4(&self, place: u32) -> Option<TemplateId> {
+        template_of(&self.v4, self.v4.get(place).head())
     }
 
     /// Looks at up to `groups` groups of places, and removes what has ended by `now`, telling each.
@@ -427,6 +450,7 @@ impl FlowTable {
                 None => (IpFamily::V4, live_flow(&self.v4, at as u32), at as u32),
                 Some(at) => (IpFamily::V6, live_flow(&self.v6, at as u32), at as u32),
             };
+            let flow = flow.map(|flow| self.controls.complete(flow));
             if flow.is_some_and(|flow| ends(&flow)) {
                 self.remove(FlowId { place, family });
             }
@@ -446,7 +470,7 @@ impl FlowTable {
                 Some(at) => live_flow(&self.v6, at as u32),
             };
             if let Some(flow) = flow {
-                see(&flow);
+                see(&self.controls.complete(flow));
             }
         }
         (to < end).then_some(to)
@@ -474,7 +498,7 @@ impl Gone<'_> {
         if self.controls.is_held(entries.get(place).head().role()) {
             return entries.keep_until(place, Controls::held_until(self.now));
         }
-        let flow = remove_from(entries, place);
+        let flow = self.controls.complete(remove_from(entries, place));
         self.controls.forget(&flow);
         self.flows += 1;
         self.half_open += usize::from(flow.state().is_half_open());
@@ -496,10 +520,15 @@ fn find_in<E: Entry>(entries: &Family<E>, key: &E::Key, hash: u64) -> Option<(u3
 
 fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
     let (request, place) = insert_request(entries, flow)?;
-    match flow.reply {
-        Some(reply) => attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full),
-        None => Ok(place),
+    let Some(reply) = flow.reply else {
+        return Ok(place);
+    };
+    let place = attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full)?;
+    if let (Method::FullNat, Some(template)) = (flow.method, flow.template) {
+        let link = entries.get(place).head().link;
+        entries.get_mut(link).head_mut().set_template(template);
     }
+    Ok(place)
 }
 
 fn insert_unsettled_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
@@ -543,10 +572,19 @@ fn insert_request<E: Entry>(
     if flow.is_controlled {
         entry.head_mut().set_controlled();
     }
-    if let Some(reply) = flow.reply
-        && (reply.dst, reply.dst_port) != (flow.request.src, flow.request.src_port)
-    {
-        entry.set_local(reply.dst, reply.dst_port);
+    match (flow.method, &flow.reply) {
+        (Method::FullNat, Some(reply)) => entry.set_local(reply.dst, reply.dst_port),
+        (Method::Nat, Some(reply)) => entry.head_mut().set_other_port(reply.src_port.to_be()),
+        _ => {}
+    }
+    if let Some(template) = flow.template {
+        let head = entry.head_mut();
+        if flow.method != Method::FullNat {
+            head.set_template(template);
+        }
+        if flow.request.protocol == Protocol::Udp {
+            head.set_awaits_reply(true);
+        }
     }
     Ok((request, entries.insert(entry)?))
 }
@@ -615,11 +653,21 @@ fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
         state: head.state(),
         is_controlled: head.is_controlled(),
         role: head.role(),
-        server_port: head.server_port(),
         expires: head.expires,
         has_local,
         local_port,
         local_addr,
+        nat_port: u16::from_be(head.other_port()),
+        template: template_of(entries, head),
+    }
+}
+
+/// The template of the request with this head.
+fn template_of<E: Entry>(entries: &Family<E>, head: &Head) -> Option<TemplateId> {
+    match head.method() {
+        Method::FullNat if head.link == NONE => None,
+        Method::FullNat => entries.get(head.link).head().template(),
+        _ => head.template(),
     }
 }
 

@@ -63,6 +63,7 @@ fn control(port: u16) -> NewFlow {
         method: Method::Nat,
         expires: Tick(100),
         is_controlled: false,
+        template: None,
     }
 }
 
@@ -117,7 +118,7 @@ fn an_announced_connection_waits_and_gets_its_clients_port() {
     let flow = table.get(id);
     assert_eq!(flow.state(), State::Tcp(TcpState::Listen));
     assert!(flow.is_controlled());
-    assert_eq!(flow.server_port, Some(40_000));
+    assert_eq!(flow.nat_port, 40_000);
     assert!(!table.awaits_clients());
     let reply = Tuple {
         src: server(),
