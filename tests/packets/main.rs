@@ -11,6 +11,7 @@ mod fullnat;
 mod nat;
 mod neighbours;
 mod overflow;
+mod schedulers;
 mod several_workers;
 mod states;
 mod tun;

@@ -10,18 +10,19 @@ use std::sync::atomic::AtomicU64;
 
 use weir_core::counters::{Counter, DropReason, Overflow, WorkerCounters};
 use weir_core::director::{Director, Limits};
-use weir_core::flow::{Timeouts, Tuple};
+use weir_core::flow::Tuple;
 use weir_core::io::{Burst, PortId, WorkerId};
+use weir_core::load::{Connections, Loads, Thresholds};
 use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
+use weir_core::schedule::SchedulerName;
 use weir_core::schedule::consistent::Consistent;
-use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
 };
 use weir_core::snapshot::{Settings, Snapshot};
 use weir_core::steer::Steering;
-use weir_core::testing::{MemFrame, MemOutlet};
+use weir_core::testing::{MemFrame, MemOutlet, scheduler};
 use weir_core::time::Tick;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::{Addr, Mac, tcp_flag};
@@ -157,6 +158,9 @@ pub(crate) struct World {
     pub(crate) unknown_neighbours: Vec<Addr>,
     pub(crate) settings: Settings,
     counters: Arc<WorkerCounters>,
+    loads: Arc<Loads>,
+    /// By server's number; others have none.
+    pub(crate) thresholds: BTreeMap<u8, Thresholds>,
     before: BTreeMap<String, u64>,
     epoch: u64,
     cursors: BTreeMap<ServiceKey, Arc<AtomicU64>>,
@@ -204,10 +208,9 @@ impl World {
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
-            settings: Settings {
-                timeouts: Timeouts::default(),
-                pmtu_disc: true,
-            },
+            settings: Settings::default(),
+            loads: Arc::new(Loads::new([Arc::clone(&counters)])),
+            thresholds: BTreeMap::new(),
             counters,
             before: BTreeMap::new(),
             epoch: 0,
@@ -232,6 +235,18 @@ impl World {
         self.publish(services, &[]);
     }
 
+    /// Lets these workers see each other's connections, as those of one process do.
+    pub(crate) fn share_loads(worlds: &mut [Self], services: &[Described]) {
+        let counters = worlds.iter().map(|world| Arc::clone(&world.counters));
+        let loads = Arc::new(Loads::new(counters));
+        for world in worlds {
+            world.loads = Arc::clone(&loads);
+            // The list is the same.
+            world.generation -= 1;
+            world.publish(services, &[]);
+        }
+    }
+
     fn snapshot(&mut self, services: &[Described], removed: &[u8]) -> Snapshot {
         self.epoch += 1;
         let mut slots: Vec<Option<Server>> = vec![None; limits().servers];
@@ -248,6 +263,7 @@ impl World {
             services: Arc::new(Services::new(list, slots)),
             network: Arc::new(self.network()),
             settings: self.settings,
+            loads: Arc::clone(&self.loads),
         }
     }
 
@@ -274,6 +290,7 @@ impl World {
                 is_available,
                 position: 0,
                 service: ServiceId(0),
+                thresholds: self.thresholds.get(&n).copied().unwrap_or_default(),
             });
             if is_available {
                 candidates.push(Candidate {
@@ -285,7 +302,7 @@ impl World {
         }
         Service {
             key: described.key,
-            scheduler: Scheduler::build(described.scheduler, &candidates),
+            scheduler: scheduler(described.scheduler, &candidates),
             cursor,
             generation: self.generation,
             servers: candidates.into(),
@@ -487,7 +504,10 @@ pub(crate) fn each_counter(
         add("bytes_in", &server.bytes_in);
         add("packets_out", &server.packets_out);
         add("bytes_out", &server.bytes_out);
-        add("active", &server.active);
-        add("inactive", &server.inactive);
+    }
+    for (n, load) in counters.loads.iter().enumerate() {
+        let Connections { active, inactive } = load.get();
+        tell(format_args!("rs{n}.active"), active.into());
+        tell(format_args!("rs{n}.inactive"), inactive.into());
     }
 }

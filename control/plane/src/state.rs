@@ -154,13 +154,16 @@ impl State {
     /// # Errors
     /// When there are fewer slots than servers, which a valid configuration does not ask for.
     pub fn start(parts: Parts, ways: Ways) -> Result<Self, Refused> {
+        let publisher = Publisher::new(parts.workers);
+        let workers = publisher.workers().len();
+        let loads = Arc::clone(&publisher.newest().loads);
         let mut state = Self {
             about: parts.about,
             started: SystemTime::now(),
             started_at: Instant::now(),
-            compiler: Compiler::new(parts.file.config.limits.servers as usize),
-            busy: vec![BusyMeter::default(); parts.workers.len()],
-            publisher: Publisher::new(parts.workers),
+            compiler: Compiler::new(parts.file.config.limits.servers as usize, loads),
+            busy: vec![BusyMeter::default(); workers],
+            publisher,
             devices: parts.devices,
             twins: parts.twins,
             samples: Samples::default(),

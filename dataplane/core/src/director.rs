@@ -23,6 +23,7 @@ use crate::next_hop::{Hop, NextHop};
 use crate::note::{Note, PuntClass, Verdict};
 use crate::overflow::Overflowing;
 use crate::plain::{Found, Target};
+use crate::schedule::Random;
 use crate::service::ServerId;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
@@ -75,6 +76,7 @@ pub struct Director<F> {
     pub(crate) next_ip_id: u16,
     punts: Limiter,
     pub(crate) overflow: Overflowing,
+    pub(crate) random: Random,
     /// By server.
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
@@ -154,6 +156,7 @@ impl<F: Frame> Director<F> {
             next_ip_id: seed[0] as u16,
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
             overflow: Overflowing::new(limits.half_open, limits.services),
+            random: Random::new(seed[0] ^ seed[1].rotate_left(32)),
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
@@ -352,7 +355,7 @@ impl<F: Frame> Director<F> {
                 way.reply(frame, from);
             }
             Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
-            Verdict::ErrorToClient(from) => way.error_to_client(frame, from),
+            Verdict::ErrorToClient(from, server) => way.error_to_client(frame, from, server),
             Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
             Verdict::Refuse(reason) => way.refuse(frame, reason),
             Verdict::HandOff(owner) => self.hand_off(owner, port, frame, outlet),
@@ -447,10 +450,10 @@ impl<F: Frame> Director<F> {
         groups: usize,
         outlet: &mut O,
     ) -> usize {
-        let counters = &self.counters;
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
         let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);
-            crate::track::uncount(counters, &ended.0);
+            crate::track::uncount(counters, snapshot, &ended.0);
         });
         self.overflow.keep_house(now);
         self.counters.flows.set(self.flows.len() as u64);

@@ -24,6 +24,7 @@ pub mod flow;
 mod forward;
 pub mod io;
 mod limiter;
+pub mod load;
 pub mod local;
 pub mod next_hop;
 mod note;
@@ -35,7 +36,7 @@ pub mod service;
 pub mod snapshot;
 pub mod steer;
 pub mod sync;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "testing", weir_loom))]
 pub mod testing;
 pub mod time;
 mod track;

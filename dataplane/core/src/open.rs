@@ -7,9 +7,10 @@ use crate::director::Director;
 use crate::flow::table::Full;
 use crate::flow::{FlowId, NewFlow, Tuple};
 use crate::io::{Frame, WorkerId};
+use crate::load::Connections;
 use crate::note::{PuntClass, Verdict};
-use crate::schedule::Scheduler;
-use crate::service::{Method, Protocol, Server, ServerId, Service};
+use crate::schedule::{Arrival, Scheduler};
+use crate::service::{Method, Protocol, Server, ServerId, Service, ServiceId};
 use crate::time::Tick;
 
 /// A source port that never begins a flow: data connections of active FTP come from it.
@@ -60,11 +61,7 @@ impl<F: Frame> Director<F> {
         if let Some(cause) = self.has_no_room(now, tuple, service_id, new_flows_max) {
             return Err(self.not_kept(now, tuple, service_id, cause));
         }
-        let services = &self.snapshot.services;
-        let service = services.service(service_id);
-        let picked = service.and_then(|service| Scheduler::pick(service, services));
-        let picked = picked.and_then(|id| Some((id, *services.server(id)?)));
-        let Some((id, server)) = picked else {
+        let Some((id, server)) = self.schedule(now, tuple, service_id) else {
             return Err(Verdict::Refuse(DropReason::NoServer));
         };
         let client = (tuple.src, tuple.src_port);
@@ -76,6 +73,26 @@ impl<F: Frame> Director<F> {
         };
         let kept = self.keep(now, tuple, id, &server, reply_to);
         kept.map_err(|Full| self.not_kept(now, tuple, service_id, Overflow::Table))
+    }
+
+    /// The server of a new flow, by the service's scheduler.
+    fn schedule(
+        &mut self,
+        now: Tick,
+        request: &Tuple,
+        service: ServiceId,
+    ) -> Option<(ServerId, Server)> {
+        let snapshot = &self.snapshot;
+        let services = &snapshot.services;
+        let mut arrival = Arrival {
+            request,
+            now,
+            loads: &snapshot.loads,
+            settings: &snapshot.settings,
+            random: &mut self.random,
+        };
+        let id = Scheduler::pick(services.service(service)?, services, &mut arrival)?;
+        Some((id, *services.server(id)?))
     }
 
     /// What becomes of a packet that is for no service: a reply whose flow another worker has, one
@@ -136,7 +153,10 @@ impl<F: Frame> Director<F> {
         self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {
             counters.connections.add(1);
-            counters.inactive.add(1);
+        }
+        if let Some(load) = self.counters.loads.get(id.0 as usize) {
+            load.add(Connections::INACTIVE);
+            self.snapshot.loads.bound(id, server);
         }
         Ok(kept)
     }
@@ -144,10 +164,11 @@ impl<F: Frame> Director<F> {
     /// Gives the flows that began in this burst their replies' entries. A flow whose reply finds no
     /// place is forgotten: it goes on as one that was not kept.
     pub(crate) fn settle(&mut self, now: Tick) {
-        let (counters, overflow) = (&self.counters, &mut self.overflow);
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
+        let overflow = &mut self.overflow;
         let lifetime = self.snapshot.settings.timeouts.longest();
         self.flows.settle(|flow| {
-            crate::track::uncount(counters, flow);
+            crate::track::uncount(counters, snapshot, flow);
             counters.count_not_kept(Overflow::Table);
             overflow.turn_on(now.after(lifetime));
         });

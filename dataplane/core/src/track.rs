@@ -6,10 +6,12 @@ use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
 use crate::flow::{Direction, Flow, FlowId, Tuple};
 use crate::io::Frame;
+use crate::load::Connections;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
 use crate::open::starts_flow;
 use crate::plain::count_activity;
 use crate::service::{Method, Protocol};
+use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
@@ -30,11 +32,14 @@ impl<F: Frame> Director<F> {
             if flow.may_be_reused() && starts_flow(&tuple, headers.tcp_flags) {
                 self.settle(now);
                 // That may have pushed the flow to another place.
-                if let Some((id, _)) = self.flows.find(&tuple, self.flows.hash(&tuple)) {
-                    let ended = self.flows.remove(id);
-                    uncount(&self.counters, &ended);
+                let found = self.flows.find(&tuple, self.flows.hash(&tuple));
+                let ended = found.map(|(id, _)| self.flows.remove(id));
+                let verdict = self.begin(now, headers, &tuple, true);
+                // Its server's load when the new one is scheduled: the kernel ends it a moment later.
+                if let Some(ended) = ended {
+                    uncount(&self.counters, &self.snapshot, &ended);
                 }
-                return self.begin(now, headers, &tuple, true);
+                return verdict;
             }
         }
         self.take(now, headers, id, direction)
@@ -126,7 +131,8 @@ impl<F: Frame> Director<F> {
                 None => unrelated,
             },
             Some((id, Direction::Reply)) => {
-                Verdict::ErrorToClient(from_server(&self.flows.get(id)))
+                let flow = self.flows.get(id);
+                Verdict::ErrorToClient(from_server(&flow), flow.server())
             }
             None => self
                 .owner_of_error(&sent, is_handed_off)
@@ -206,13 +212,11 @@ impl<F: Frame> Director<F> {
 }
 
 /// Takes a flow that ended out of its server's connection counts.
-pub(crate) fn uncount(counters: &WorkerCounters, flow: &Flow) {
-    if let Some(server) = counters.servers.get(flow.server().0 as usize) {
-        if flow.is_active() {
-            server.active.sub(1);
-        } else {
-            server.inactive.sub(1);
-        }
+pub(crate) fn uncount(counters: &WorkerCounters, snapshot: &Snapshot, flow: &Flow) {
+    let id = flow.server();
+    if let Some(load) = counters.loads.get(id.0 as usize) {
+        load.sub(Connections::one(flow.is_active()));
+        snapshot.loads.unbound(id, snapshot.services.server(id));
     }
 }
 

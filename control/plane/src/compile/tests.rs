@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use weir_core::schedule::Scheduler;
+use weir_core::load::{Connections, Load};
 use weir_core::service::{ServerId, Services};
+use weir_core::testing;
 use weir_model::Service;
 use weir_worker::Handle;
+use weir_worker::publish::Publisher;
 
 use super::Compiler;
 use crate::difference;
@@ -22,9 +24,11 @@ struct World {
 
 impl World {
     fn new(scheduler: &str, servers: &[(u8, u16)]) -> Self {
+        let workers = [worker(0)];
+        let publisher = Publisher::new(workers.to_vec());
         let mut world = Self {
-            compiler: Compiler::new(SERVERS),
-            workers: [worker(0)],
+            compiler: Compiler::new(SERVERS, Arc::clone(&publisher.newest().loads)),
+            workers,
             epoch: 0,
             wanted: Vec::new(),
             now: Arc::default(),
@@ -62,10 +66,14 @@ impl World {
     /// The last bytes of the addresses of the next servers.
     fn pick(&self, n: usize) -> Vec<u8> {
         let service = self.service();
-        let picks = (0..n).map(|_| Scheduler::pick(service, &self.now));
+        let picks = (0..n).map(|_| testing::pick(service, &self.now));
         picks
             .map(|id| self.number(id.expect("one is usable")))
             .collect()
+    }
+
+    fn load(&self, id: ServerId) -> &Load {
+        &self.workers[0].counters().loads[id.0 as usize]
     }
 
     fn number(&self, id: ServerId) -> u8 {
@@ -173,12 +181,12 @@ fn another_scheduler_starts_afresh_and_the_same_goes_on() {
 fn a_removed_server_keeps_its_slot_until_no_flow_remembers_it() {
     let mut world = World::new("rr", &[(1, 1), (2, 1)]);
     let id = world.id(2);
-    world.count(id).active.set(1);
+    world.load(id).add(Connections::ACTIVE);
     world.reload("rr", &[(1, 1)]);
     assert!(!world.now.server(id).expect("it lingers").is_available);
     assert!(!world.reap() && !world.reap());
-    world.count(id).active.set(0);
-    assert!(!world.reap(), "one look may fall between two writes");
+    world.load(id).sub(Connections::ACTIVE);
+    assert!(!world.reap(), "it may come back at once");
     assert!(world.reap());
     world.reload("rr", &[(1, 1)]);
     assert_eq!(world.now.server(id), None);
@@ -199,7 +207,7 @@ fn a_server_that_comes_back_finds_its_flows_and_counters() {
     let mut world = World::new("rr", &[(1, 1), (2, 1)]);
     let id = world.id(2);
     world.count(id).connections.add(5);
-    world.count(id).inactive.set(1);
+    world.load(id).add(Connections::INACTIVE);
     world.reload("rr", &[(1, 1)]);
     world.reload("rr", &[(1, 1), (2, 1)]);
     assert_eq!(world.id(2), id);
@@ -336,7 +344,7 @@ proptest! {
                 world.reap();
             }
             for _ in 0..picks {
-                let picked = Scheduler::pick(world.service(), &world.now);
+                let picked = testing::pick(world.service(), &world.now);
                 prop_assert_eq!(picked.map(|id| world.number(id)), kernel.pick());
             }
         }

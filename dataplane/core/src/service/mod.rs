@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 
 use weir_wire::{Addr, protocol};
 
+use crate::load::Thresholds;
 use crate::local::LocalPool;
 use crate::schedule::Scheduler;
 use crate::schedule::consistent::Consistent;
@@ -114,6 +115,8 @@ pub struct Server {
     pub position: u32,
     /// Its service; meaningless when it is not available.
     pub service: ServiceId,
+    /// When it is overloaded.
+    pub thresholds: Thresholds,
 }
 
 /// One entry of a service's list of real servers.
