@@ -13,7 +13,7 @@ use weir_core::io::WorkerId;
 use weir_core::load::Thresholds;
 use weir_core::schedule::SchedulerName;
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::steer::Steering;
 use weir_core::testing::scheduler;
@@ -120,6 +120,7 @@ fn limits() -> Limits {
         icmp_per_second: 0,
         parked: 64,
         parked_per_neighbour: 16,
+        fragments: 256,
     }
 }
 
@@ -175,12 +176,14 @@ impl Running {
                 addr: server(n),
                 port: 80,
                 method: self.method,
+                tunnel: Tunnel::Ipip,
                 weight: *self.known.get(&n)?,
                 protocol: Protocol::Tcp,
                 is_available: servers.iter().any(|(present, _)| *present == n),
                 position: 0,
                 service: ServiceId(0),
                 thresholds: Thresholds::default(),
+                has_any_port: false,
             })
         };
         // IPVS's list: the server added last comes first.
@@ -197,6 +200,7 @@ impl Running {
                 protocol: Protocol::Tcp,
                 addr: vip(),
                 port: 80,
+                mark: 0,
             },
             scheduler: scheduler(self.scheduler, &candidates),
             cursor: Arc::clone(&self.cursor),
@@ -206,6 +210,8 @@ impl Running {
             by_client: self.method == Method::Nat,
             consistent: Arc::default(),
             new_flows_max: 0,
+            one_packet: false,
+            persistence: None,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())

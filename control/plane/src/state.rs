@@ -1,11 +1,13 @@
 //! The single owner of what is wanted, what is held and what is published. Everything else asks it
 //! through `door`.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use weir_core::io::PortId;
 use weir_core::next_hop::Network;
+use weir_core::persist::Templates;
 use weir_model::api::{NeighbourView, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel};
 use weir_worker::Handle;
@@ -186,12 +188,31 @@ impl State {
             .apply(&steps, state.publisher.workers(), epoch);
         let services = state.compiler.services();
         let settings = compile::settings(state.config());
+        let marks = Arc::new(compile::marks(state.config()));
+        let templates = Arc::new(state.new_templates());
         state.publisher.publish(|snapshot| {
             snapshot.services = services;
             snapshot.settings = settings;
+            snapshot.marks = marks;
+            snapshot.templates = templates;
             snapshot.network = Arc::new(ways.network);
         });
         Ok(state)
+    }
+
+    /// The table of templates, which lives as long as the director.
+    fn new_templates(&self) -> Templates {
+        let limits = &self.config().limits;
+        let (most, servers) = (limits.persistence_templates, limits.servers);
+        // Unpredictable to strangers, who could otherwise crowd one place.
+        let random = || RandomState::new().hash_one(0);
+        Templates::new(most as usize, servers as usize, [random(), random()])
+    }
+
+    /// Which clients have which servers.
+    #[must_use]
+    pub fn templates(&self) -> &Arc<Templates> {
+        &self.publisher.newest().templates
     }
 
     /// The configuration in use.
@@ -233,15 +254,20 @@ impl State {
             (self.set_log_level)(wanted.log.level);
         }
         let settings = compile::settings(wanted);
+        let marks = (held.marks != wanted.marks).then(|| compile::marks(wanted));
         let epoch = self.publisher.next_epoch();
         let workers = self.publisher.workers();
         let services = self
             .compiler
             .apply(&steps, workers, epoch)
             .then(|| self.compiler.services());
-        if services.is_some() || settings != self.publisher.newest().settings {
+        let is_changed = services.is_some() || marks.is_some();
+        if is_changed || settings != self.publisher.newest().settings {
             self.publisher.publish(|snapshot| {
                 snapshot.settings = settings;
+                if let Some(marks) = marks {
+                    snapshot.marks = Arc::new(marks);
+                }
                 if let Some(services) = services {
                     snapshot.services = services;
                 }
@@ -286,10 +312,9 @@ impl State {
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();
         let newest = self.epoch();
-        if self
-            .compiler
-            .reap(self.publisher.workers(), adopted, newest)
-        {
+        let templates = Arc::clone(self.templates());
+        let workers = self.publisher.workers();
+        if self.compiler.reap(workers, &templates, adopted, newest) {
             let services = self.compiler.services();
             self.publisher
                 .publish(|snapshot| snapshot.services = services);

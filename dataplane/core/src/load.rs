@@ -227,7 +227,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::service::{Method, Protocol, ServiceId};
+    use crate::service::{Method, Protocol, ServiceId, Tunnel};
 
     const ID: ServerId = ServerId(70);
 
@@ -236,12 +236,14 @@ mod tests {
             addr: weir_wire::Addr(1),
             port: 80,
             method: Method::Dr,
+            tunnel: Tunnel::Ipip,
             weight: 1,
             protocol: Protocol::Tcp,
             is_available: true,
             position: 0,
             service: ServiceId(0),
             thresholds: Thresholds { upper, lower },
+            has_any_port: false,
         }
     }
 

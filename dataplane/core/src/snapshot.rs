@@ -2,11 +2,15 @@
 
 use alloc::sync::Arc;
 
-use crate::flow::Timeouts;
+use crate::flow::Tuple;
+use crate::io::PortId;
 use crate::load::Loads;
+use crate::mark::MarkRules;
 use crate::next_hop::Network;
+use crate::persist::Templates;
 use crate::service::Services;
-use crate::time::seconds;
+
+pub use crate::settings::Settings;
 
 /// What a worker decides by. A new one replaces it whole; the parts that did not change are shared
 /// with the one before.
@@ -25,6 +29,11 @@ pub struct Snapshot {
     pub settings: Settings,
     /// The connections of all servers over all workers; the same one for the process's life.
     pub loads: Arc<Loads>,
+    /// Which packets belong together by a mark.
+    pub marks: Arc<MarkRules>,
+    /// Which clients have which servers: the same for the life of the director, shared by all its
+    /// workers.
+    pub templates: Arc<Templates>,
 }
 
 impl Snapshot {
@@ -38,35 +47,25 @@ impl Snapshot {
             network: Arc::default(),
             settings: Settings::default(),
             loads: Arc::default(),
+            marks: Arc::default(),
+            templates: Arc::new(Templates::new(0, 0, [0; 2])),
         }
     }
 }
 
-/// Settings that hold for all services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Lifetimes of flows by state.
-    pub timeouts: Timeouts,
-    /// Path-MTU discovery through tunnels: copy DF to the outer header and tell the client when a
-    /// packet is too big (sysctl net.ipv4.vs.pmtu_disc, on by default).
-    pub pmtu_disc: bool,
-    /// How long `lblc` remembers the server of a destination that nobody asks for, in ticks (sysctl
-    /// net.ipv4.vs.lblc_expiration, a day by default).
-    pub lblc_expiration: u32,
-    /// The same of `lblcr`, which gives a destination's servers up one by one when they have been the
-    /// same ones for so long (sysctl net.ipv4.vs.lblcr_expiration, a day by default).
-    pub lblcr_expiration: u32,
-}
-
-const DAY_SECONDS: u32 = 86_400;
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            timeouts: Timeouts::default(),
-            pmtu_disc: true,
-            lblc_expiration: seconds(DAY_SECONDS),
-            lblcr_expiration: seconds(DAY_SECONDS),
+impl Snapshot {
+    /// The mark of a client's packet, 0 for none; `port` is where it was received, if it was. Only
+    /// what is for the director itself is marked: replies on their way through are not.
+    #[inline]
+    #[must_use]
+    pub fn mark_of(&self, request: &Tuple, port: Option<PortId>) -> u32 {
+        let services = &self.services;
+        if !services.has_marks() || self.marks.is_empty() {
+            return 0;
+        }
+        match self.network.is_local(request.dst) || services.is_virtual(request.dst) {
+            true => self.marks.mark_of(request, port),
+            false => 0,
         }
     }
 }

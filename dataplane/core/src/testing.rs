@@ -70,20 +70,21 @@ impl Schedules {
     }
 
     /// The server of a flow that begins.
+    #[must_use]
     pub fn pick(
-        &mut self,
+        &self,
         service: &Service,
         services: &Services,
         request: &Tuple,
     ) -> Option<ServerId> {
-        let mut arrival = Arrival {
+        let arrival = Arrival {
             request,
             now: self.now,
             loads: &self.loads,
             settings: &self.settings,
-            random: &mut self.random,
+            random: &self.random,
         };
-        Scheduler::pick(service, services, &mut arrival)
+        Scheduler::pick(service, services, &arrival)
     }
 }
 

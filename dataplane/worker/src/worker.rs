@@ -115,6 +115,7 @@ impl<IO: PacketIo> Worker<IO> {
             config.core,
             Arc::clone(&counters),
             [config.limits.flows, config.limits.flows_v6],
+            config.clock,
         );
         // Unpredictable to strangers, who could otherwise fill one bucket.
         let random = || RandomState::new().hash_one(0);

@@ -46,11 +46,11 @@ pub(super) fn ovf(service: &Service, loads: &Loads) -> Option<ServerId> {
 }
 
 /// Who has less load for its weight of two that are drawn, each as often as its weight says.
-pub(super) fn twos(service: &Service, arrival: &mut Arrival<'_>) -> Option<ServerId> {
+pub(super) fn twos(service: &Service, arrival: &Arrival<'_>) -> Option<ServerId> {
     let loads = arrival.loads;
     let weights = usable(service, loads).map(|candidate| u64::from(candidate.weight));
     let sum: u64 = weights.sum();
-    let mut draw = || {
+    let draw = || {
         // From 0 to the sum, both included, as the kernel has it: the first has one lot more.
         let mut lot = arrival.random.below(sum + 1);
         let mut all = usable(service, loads);

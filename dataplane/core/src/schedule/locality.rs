@@ -21,7 +21,7 @@ pub(super) fn lblc(
     arrival: &Arrival<'_>,
 ) -> Option<ServerId> {
     let (dst, now) = (arrival.request.dst, arrival.now);
-    let idle_max = arrival.settings.lblc_expiration;
+    let idle_max = arrival.settings.ipvs.lblc_expiration;
     let Some(mut cache) = cache.open(now, idle_max) else {
         return wlc(service, arrival.loads);
     };
@@ -51,7 +51,7 @@ pub(super) fn lblcr(
     arrival: &Arrival<'_>,
 ) -> Option<ServerId> {
     let (dst, now) = (arrival.request.dst, arrival.now);
-    let idle_max = arrival.settings.lblcr_expiration;
+    let idle_max = arrival.settings.ipvs.lblcr_expiration;
     let Some(mut cache) = cache.open(now, idle_max) else {
         return wlc(service, arrival.loads);
     };

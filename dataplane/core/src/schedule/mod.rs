@@ -125,7 +125,7 @@ pub struct Arrival<'a> {
     /// How long `lblc` and `lblcr` remember.
     pub settings: &'a Settings,
     /// The worker's lots.
-    pub random: &'a mut Random,
+    pub random: &'a Random,
 }
 
 /// Destinations that `lblc` and `lblcr` remember where there are many.
@@ -192,11 +192,7 @@ impl Scheduler {
     /// Takes time in proportion to the list with the schedulers that look at loads and weights, and a
     /// look or a few with those that go round or hash, as long as servers are usable.
     #[must_use]
-    pub fn pick(
-        service: &Service,
-        services: &Services,
-        arrival: &mut Arrival<'_>,
-    ) -> Option<ServerId> {
+    pub fn pick(service: &Service, services: &Services, arrival: &Arrival<'_>) -> Option<ServerId> {
         let loads = arrival.loads;
         match &service.scheduler {
             Self::Rr => rr::pick(service, services, loads),

@@ -7,7 +7,7 @@ use weir_wire::builder::addr;
 use super::*;
 use crate::counters::WorkerCounters;
 use crate::load::{Connections, Thresholds};
-use crate::service::{Method, Protocol, Server, ServiceId, ServiceKey};
+use crate::service::{Method, Protocol, Server, ServiceId, ServiceKey, Tunnel};
 use crate::testing::Schedules;
 
 mod by_the_rules;
@@ -23,12 +23,14 @@ fn of_recipe(recipe: &Recipe, weights: &[u32]) -> Services {
         addr: Addr::from_v4_bytes([10, 0, n / 250, n % 250 + 1]),
         port: 80,
         method: Method::Dr,
+        tunnel: Tunnel::Ipip,
         weight: *weight,
         protocol: Protocol::Tcp,
         is_available: true,
         position: 0,
         service: ServiceId(0),
         thresholds: Thresholds::default(),
+        has_any_port: false,
     };
     let servers: Vec<Server> = (0u8..).zip(weights).map(server).collect();
     let listed = servers.iter().enumerate().rev();
@@ -49,6 +51,7 @@ fn of_recipe(recipe: &Recipe, weights: &[u32]) -> Services {
             protocol: Protocol::Tcp,
             addr: addr("192.0.2.100"),
             port: 80,
+            mark: 0,
         },
         scheduler: Scheduler::build(recipe, &members.collect::<Vec<_>>(), None),
         cursor: Arc::default(),
@@ -58,6 +61,8 @@ fn of_recipe(recipe: &Recipe, weights: &[u32]) -> Services {
         by_client: false,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
+        persistence: None,
         local: None,
     };
     Services::new(vec![service], servers.into_iter().map(Some).collect())
