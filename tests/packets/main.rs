@@ -20,6 +20,7 @@ mod persist;
 mod recorded;
 mod recording;
 mod reuse;
+mod schedulers;
 mod sctp;
 mod several_workers;
 mod states;

@@ -26,6 +26,7 @@ use crate::overflow::Overflowing;
 use crate::persist::Sweep;
 use crate::plain::{Found, Target};
 use crate::reassemble::Reassembly;
+use crate::schedule::Random;
 use crate::service::ServerId;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
@@ -85,6 +86,7 @@ pub struct Director<F> {
     next_fragment_id: u64,
     punts: Limiter,
     pub(crate) overflow: Overflowing,
+    pub(crate) random: Random,
     pub(crate) defences: Defences,
     /// Where the search for flows of removed servers goes on.
     pub(crate) homeless_at: Option<usize>,
@@ -173,6 +175,7 @@ impl<F: Frame> Director<F> {
             next_fragment_id: seed[1],
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
             overflow: Overflowing::new(limits.half_open, limits.services),
+            random: Random::new(seed[0] ^ seed[1].rotate_left(32)),
             defences: Defences::new(seed[0] ^ seed[1]),
             homeless_at: None,
             server_hops: vec![ServerHop::default(); limits.servers],
@@ -385,7 +388,7 @@ impl<F: Frame> Director<F> {
                 way.reply(frame, from);
             }
             Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
-            Verdict::ErrorToClient(from) => way.error_to_client(frame, from),
+            Verdict::ErrorToClient(from, server) => way.error_to_client(frame, from, server),
             Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
             Verdict::TellServer => way.tell_server(frame),
             Verdict::Refuse(reason) => way.refuse(frame, reason),
@@ -485,11 +488,11 @@ impl<F: Frame> Director<F> {
     ) -> usize {
         self.end_homeless(now);
         self.defend(now);
-        let counters = &self.counters;
-        let templates = &self.snapshot.templates;
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
+        let templates = &snapshot.templates;
         let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);
-            crate::track::uncount(counters, templates, now, &ended.0);
+            crate::track::uncount(counters, snapshot, now, &ended.0);
         });
         let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
         let is_gone = |id| {

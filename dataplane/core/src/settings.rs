@@ -2,6 +2,7 @@
 //! (`net.ipv4.vs`).
 
 use crate::flow::Timeouts;
+use crate::time::seconds;
 
 /// Settings that hold for all services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,14 @@ pub struct Ipvs {
     /// A flow table with room for fewer flows is nearly full. The kernel has free pages of memory
     /// here; a worker's memory is all taken at start.
     pub amemthresh: u32,
+    /// How long `lblc` remembers the server of a destination that nobody asks for, in ticks.
+    pub lblc_expiration: u32,
+    /// The same of `lblcr`, which gives a destination's servers up one by one when they have been the
+    /// same ones for so long.
+    pub lblcr_expiration: u32,
 }
+
+const DAY_SECONDS: u32 = 86_400;
 
 impl Default for Ipvs {
     fn default() -> Self {
@@ -72,6 +80,8 @@ impl Default for Ipvs {
             drop_packet: Defence::Never,
             am_droprate: 10,
             amemthresh: 1024,
+            lblc_expiration: seconds(DAY_SECONDS),
+            lblcr_expiration: seconds(DAY_SECONDS),
         }
     }
 }
