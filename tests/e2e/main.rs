@@ -5,6 +5,7 @@
 
 mod director;
 mod forwarding;
+mod fragments;
 mod fullnat;
 mod network;
 mod several_workers;
