@@ -12,6 +12,7 @@ mod fullnat;
 mod nat;
 mod neighbours;
 mod overflow;
+mod own_server;
 mod recorded;
 mod recording;
 mod several_workers;
