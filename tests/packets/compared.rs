@@ -14,6 +14,7 @@ use weir_core::io::{BURST_MAX, Frame, PortId, RxChecksum, WorkerId};
 use weir_core::next_hop::InterfaceId;
 use weir_core::schedule::SchedulerName;
 use weir_core::service::{Method, Protocol};
+use weir_core::settings::{Defence, Ipvs};
 use weir_core::testing::MemFrame;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
@@ -63,7 +64,10 @@ fn services() -> Vec<Described> {
         // The same server as that of port 80: flows of both may have the same replies.
         service(Nat, Tcp, 85, Rr, &[(17, 80, 1)]),
         service(Nat, Udp, 85, Rr, &[(18, 53, 0)]),
+        service(Nat, Udp, 86, Rr, &[(19, 53, 1), (28, 53, 1)]),
     ];
+    // The datagrams of port 86 are scheduled one by one.
+    all[12].one_packet = true;
     // Of the datagrams by DR.
     all[3].new_flows_max = 8;
     let v6 = Net::v6();
@@ -227,6 +231,24 @@ fn difference(short: &Outcome, general: &Outcome, world: &World) -> String {
     told
 }
 
+/// Settings of connections. Which half-open flows `drop_entry` ends depends on where their entries
+/// stand, which is not the same by both ways.
+fn rules(input: &mut Bytes<'_>) -> Ipvs {
+    let defence = |level: u8| Defence::from_level(level & 3);
+    Ipvs {
+        conn_reuse_mode: input.next() & 3,
+        expire_nodest_conn: input.once_in(2),
+        sloppy_tcp: input.once_in(3),
+        nat_icmp_send: input.once_in(2),
+        schedule_icmp: input.once_in(2),
+        secure_tcp: defence(input.next()),
+        drop_packet: defence(input.next()),
+        am_droprate: u32::from(input.next() % 5),
+        amemthresh: u32::from(input.next() & 31),
+        ..Ipvs::default()
+    }
+}
+
 /// Workers of which one set takes the short way where it can.
 pub(crate) struct Compared {
     short: Vec<World>,
@@ -326,7 +348,7 @@ impl Compared {
             }
             None => list.push(who),
         };
-        match input.below(14) {
+        match input.below(16) {
             0 | 1 => match self.removed.iter().position(|s| *s == slot) {
                 Some(at) => {
                     self.removed.swap_remove(at);
@@ -356,6 +378,10 @@ impl Compared {
             10 => {
                 let timeouts = input.of(&[Timeouts::default(), Timeouts::with(5, 3, 2)]);
                 self.each(|world| world.settings.timeouts = timeouts);
+            }
+            11 | 12 => {
+                let ipvs = rules(input);
+                self.each(|world| world.settings.ipvs = ipvs);
             }
             _ => {
                 let (which, is_so) = (input.below(4), input.once_in(2));

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 
 use weir_core::counters::{Counter, DropReason, Overflow, WorkerCounters};
 use weir_core::director::{Director, Limits};
-use weir_core::flow::Tuple;
+use weir_core::flow::{Flow, Tuple};
 use weir_core::io::{Burst, PortId, WorkerId};
 use weir_core::local::LocalPool;
 use weir_core::mark::{MarkRule, MarkRules};
@@ -22,7 +22,8 @@ use weir_core::service::{
     Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
     Services, Tunnel,
 };
-use weir_core::snapshot::{Settings, Snapshot};
+use weir_core::settings::{Ipvs, Settings};
+use weir_core::snapshot::Snapshot;
 use weir_core::steer::Steering;
 use weir_core::testing::{MemFrame, MemOutlet};
 use weir_core::time::Tick;
@@ -142,6 +143,8 @@ pub(crate) struct Described {
     pub(crate) new_flows_max: u32,
     pub(crate) one_packet: bool,
     pub(crate) persistence: Option<Persistence>,
+    /// Servers that are reached by NAT, whatever the method of the others.
+    pub(crate) by_nat: Vec<u8>,
 }
 
 impl Described {
@@ -163,6 +166,7 @@ impl Described {
             new_flows_max: 0,
             one_packet: false,
             persistence: None,
+            by_nat: Vec::new(),
         }
     }
 }
@@ -315,7 +319,10 @@ impl World {
             slots[usize::from(n)] = Some(Server {
                 addr: net.server(if n > 16 { n - 16 } else { n }),
                 port,
-                method: described.method,
+                method: match described.by_nat.contains(&n) {
+                    true => Method::Nat,
+                    false => described.method,
+                },
                 tunnel: described.tunnel,
                 weight,
                 protocol: described.key.protocol,
@@ -339,7 +346,7 @@ impl World {
             generation: self.generation,
             servers: candidates.into(),
             departed: [].into(),
-            by_client: described.method == Method::Nat,
+            by_client: described.method == Method::Nat || !described.by_nat.is_empty(),
             consistent: Arc::new(Consistent::new(&ends)),
             new_flows_max: described.new_flows_max,
             one_packet: described.one_packet,
@@ -388,7 +395,7 @@ impl World {
             ((InterfaceId(lan), addr("10.0.0.253")), INNER_ROUTER_MAC),
         ];
         for net in Net::both() {
-            for n in 1..=9 {
+            for n in (1..=9).chain(12..=15) {
                 neighbours.push(((InterfaceId(lan), net.server(n)), server_mac(n)));
             }
         }
@@ -440,6 +447,21 @@ impl World {
         assert!(burst.is_empty());
     }
 
+    /// Publishes `services` with these rules for connections, and lets the workers begin to keep
+    /// them.
+    pub(crate) fn set_rules(&mut self, services: &[Described], rules: Ipvs) {
+        self.settings.ipvs = rules;
+        self.publish(services, &[]);
+        self.housekeep();
+    }
+
+    /// The flow of a request with this tuple.
+    pub(crate) fn flow(&self, tuple: &Tuple) -> Option<Flow> {
+        let flows = self.director.flows();
+        let (id, _) = flows.find(tuple, flows.hash(tuple))?;
+        Some(flows.get(id))
+    }
+
     /// What was sent since the last call.
     pub(crate) fn sent(&mut self) -> Vec<(PortId, Vec<u8>)> {
         std::mem::take(&mut self.out.sent)
@@ -487,9 +509,7 @@ impl World {
 
     /// The number of the server that the flow of this client port went to.
     pub(crate) fn server_of(&self, tuple: &Tuple) -> Option<u32> {
-        let flows = self.director.flows();
-        let (id, _) = flows.find(tuple, flows.hash(tuple))?;
-        Some(flows.get(id).server().0)
+        Some(self.flow(tuple)?.server().0)
     }
 
     pub(crate) fn later(&mut self, seconds: u32) {

@@ -17,7 +17,7 @@ use weir_core::service::{
     Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
     Services, Tunnel,
 };
-use weir_core::snapshot::Settings;
+use weir_core::settings::{Defence, Ipvs, Settings};
 use weir_core::time::seconds;
 use weir_model::api::Rates;
 use weir_model::{PersistenceEngine, PersistenceMask, ServerKey, TunnelChecksum, TunnelKind};
@@ -55,10 +55,11 @@ struct Held {
     by_client: bool,
     /// What stands for clients at its FullNAT servers.
     local: Option<Arc<LocalPool>>,
-    /// As the configuration has it.
+    /// As the configuration has them.
     new_flows_max: u32,
     /// How its clients are remembered.
     persistence: Option<Persistence>,
+    one_packet: bool,
     /// In the order of their addition: IPVS's list from its end to its head.
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
@@ -321,6 +322,7 @@ impl Held {
             local: None,
             new_flows_max: 0,
             persistence: None,
+            one_packet: false,
             list: Vec::new(),
             departed: Vec::new(),
             retired: Totals::default(),
@@ -343,6 +345,7 @@ impl Held {
         self.by_client |= methods.any(|method| method == weir_model::Method::Nat);
         self.new_flows_max = wanted.new_flows_per_second_max;
         self.persistence = persistence(wanted);
+        self.one_packet = wanted.one_packet;
         let pool = local_pool(wanted);
         if self.local != pool {
             self.local = pool;
@@ -443,6 +446,7 @@ impl Held {
             consistent: Arc::new(self.consistent()),
             new_flows_max: self.new_flows_max,
             persistence: self.persistence,
+            one_packet: self.one_packet,
         }
     }
 
@@ -543,8 +547,8 @@ pub fn marks(config: &weir_model::Config) -> MarkRules {
 pub fn protocol(protocol: weir_model::Protocol) -> Protocol {
     match protocol {
         weir_model::Protocol::Tcp => Protocol::Tcp,
-        // Provisional: the workers know no SCTP yet.
-        weir_model::Protocol::Udp | weir_model::Protocol::Sctp => Protocol::Udp,
+        weir_model::Protocol::Udp => Protocol::Udp,
+        weir_model::Protocol::Sctp => Protocol::Sctp,
     }
 }
 
@@ -580,6 +584,7 @@ pub fn model_protocol(protocol: Protocol) -> weir_model::Protocol {
     match protocol {
         Protocol::Tcp => weir_model::Protocol::Tcp,
         Protocol::Udp => weir_model::Protocol::Udp,
+        Protocol::Sctp => weir_model::Protocol::Sctp,
     }
 }
 
@@ -609,8 +614,25 @@ pub fn settings(config: &weir_model::Config) -> Settings {
     Settings {
         timeouts: Timeouts::with(timeouts.tcp, timeouts.tcp_fin, timeouts.udp),
         pmtu_disc: config.settings.pmtu_disc,
-        expire_quiescent_template: config.ipvs.expire_quiescent_template,
-        expire_nodest_conn: config.ipvs.expire_nodest_conn,
+        ipvs: ipvs(&config.ipvs),
+    }
+}
+
+/// What becomes of connections. The kernel's other settings are taken and mean nothing to workers.
+fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
+    Ipvs {
+        conn_reuse_mode: config.conn_reuse_mode,
+        expire_nodest_conn: config.expire_nodest_conn,
+        expire_quiescent_template: config.expire_quiescent_template,
+        sloppy_tcp: config.sloppy_tcp,
+        sloppy_sctp: config.sloppy_sctp,
+        nat_icmp_send: config.nat_icmp_send,
+        schedule_icmp: config.schedule_icmp,
+        secure_tcp: Defence::from_level(config.secure_tcp),
+        drop_entry: Defence::from_level(config.drop_entry),
+        drop_packet: Defence::from_level(config.drop_packet),
+        am_droprate: config.am_droprate,
+        amemthresh: config.amemthresh,
     }
 }
 

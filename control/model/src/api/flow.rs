@@ -127,6 +127,30 @@ pub enum FlowState {
     Udp,
     /// A persistence template of which a flow has been answered.
     Assured,
+    /// SCTP: the client's first INIT was seen.
+    Init1,
+    /// SCTP: another INIT was seen.
+    Init,
+    /// SCTP: the server's INIT ACK was seen.
+    CookieSent,
+    /// SCTP: the client has sent the cookie back.
+    CookieReplied,
+    /// SCTP: the server's INIT was seen, or INIT ACK from the client.
+    CookieWait,
+    /// SCTP: the client has granted what the server asked for.
+    Cookie,
+    /// SCTP: the server has sent the cookie back.
+    CookieEchoed,
+    /// SCTP: the server wants to end it.
+    ShutdownSent,
+    /// SCTP: the client wants to end it.
+    ShutdownReceived,
+    /// SCTP: the server wants to end it, too.
+    ShutdownAckSent,
+    /// SCTP: aborted before it stood.
+    Rejected,
+    /// SCTP: ended.
+    Closed,
 }
 
 /// The text names no state.
@@ -178,6 +202,18 @@ impl FlowState {
         FlowState::SynAck,
         FlowState::Udp,
         FlowState::Assured,
+        FlowState::Init1,
+        FlowState::Init,
+        FlowState::CookieSent,
+        FlowState::CookieReplied,
+        FlowState::CookieWait,
+        FlowState::Cookie,
+        FlowState::CookieEchoed,
+        FlowState::ShutdownSent,
+        FlowState::ShutdownReceived,
+        FlowState::ShutdownAckSent,
+        FlowState::Rejected,
+        FlowState::Closed,
     ];
 
     /// The name that `ipvsadm` prints.
@@ -197,6 +233,18 @@ impl FlowState {
             FlowState::SynAck => "SYNACK",
             FlowState::Udp => "UDP",
             FlowState::Assured => "ASSURED",
+            FlowState::Init1 => "INIT1",
+            FlowState::Init => "INIT",
+            FlowState::CookieSent => "C-SENT",
+            FlowState::CookieReplied => "C-REPLIED",
+            FlowState::CookieWait => "C-WAIT",
+            FlowState::Cookie => "COOKIE",
+            FlowState::CookieEchoed => "C-ECHOED",
+            FlowState::ShutdownSent => "S-SENT",
+            FlowState::ShutdownReceived => "S-RECEIVED",
+            FlowState::ShutdownAckSent => "S-ACK-SENT",
+            FlowState::Rejected => "REJECTED",
+            FlowState::Closed => "CLOSED",
         }
     }
 }
@@ -212,9 +260,10 @@ impl FromStr for FlowState {
 
     /// In any case, with `-` as good as `_`.
     fn from_str(text: &str) -> Result<Self, NotAFlowState> {
-        let name = text.to_ascii_uppercase().replace('-', "_");
+        let plain = |name: &str| name.to_ascii_uppercase().replace('-', "_");
+        let name = plain(text);
         let mut states = FlowState::ALL.iter();
-        let known = states.find(|state| state.name() == name);
+        let known = states.find(|state| plain(state.name()) == name);
         known.copied().ok_or_else(|| NotAFlowState(text.to_owned()))
     }
 }

@@ -90,7 +90,7 @@ fn worker_filters(filter: &FlowFilter) -> Vec<handle::FlowFilter> {
     };
     let protocols = match base.protocol {
         Some(protocol) => vec![protocol],
-        None => vec![Protocol::Tcp, Protocol::Udp],
+        None => vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp],
     };
     let of = |protocol| handle::FlowFilter {
         service: Some(ServiceKey {

@@ -154,8 +154,8 @@ impl Refusal {
     }
 }
 
-/// The templates of a director. All memory is taken when it is made: 92 bytes for each, and 80 more
-/// for the names of one in four.
+/// The templates of a director. All memory is taken when it is made: 122 bytes for each, and 107 more
+/// for the names that one in four may have.
 pub struct Templates {
     buckets: Box<[table::Bucket]>,
     /// Of the slots of the first quarter of buckets.
