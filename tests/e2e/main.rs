@@ -6,6 +6,7 @@
 mod clusters;
 mod director;
 mod forwarding;
+mod fragments;
 mod fullnat;
 mod network;
 mod several_workers;
