@@ -445,8 +445,8 @@ fn a_control_connection_outlives_the_transfer_and_a_new_syn_leaves_the_data_alon
         world.housekeep();
     }
     assert!(world.director.flows().is_empty());
-    assert_eq!(world.counters().servers[1].inactive.get(), 0);
-    assert_eq!(world.counters().servers[1].active.get(), 0);
+    let load = world.counters().loads[1].get();
+    assert_eq!((load.active, load.inactive), (0, 0));
 }
 
 #[test]

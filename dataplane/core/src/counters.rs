@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 
 use crate::io::PortId;
+use crate::load::Load;
 use crate::persist::Refusal;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -150,10 +151,6 @@ pub struct ServerCounters {
     pub packets_out: Counter,
     /// Bytes to clients, counted from the IP header.
     pub bytes_out: Counter,
-    /// Flows now in a state that counts as active (`lvs-state-tables` of IPVS: established and opening).
-    pub active: Counter,
-    /// Flows now in any other state.
-    pub inactive: Counter,
 }
 
 /// Counters of one port on one worker.
@@ -229,6 +226,8 @@ pub struct WorkerCounters {
     pub ports: Box<[PortCounters]>,
     /// By real-server slot.
     pub servers: Box<[ServerCounters]>,
+    /// By real-server slot: eight to a cache line, because schedulers read those of a whole list.
+    pub loads: Box<[Load]>,
 }
 
 impl WorkerCounters {
@@ -264,6 +263,7 @@ impl WorkerCounters {
             slept_ns: Counter::default(),
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
             servers: (0..servers).map(|_| ServerCounters::default()).collect(),
+            loads: (0..servers).map(|_| Load::default()).collect(),
         }
     }
 

@@ -143,12 +143,9 @@ impl<F: Frame> Director<F> {
             true => self.flows.announce(announced).ok(),
             false => None,
         };
-        if added == Some(true) {
-            self.counters.flows_created.add(1);
-            if let Some(counters) = self.counters.servers.get(announced.server.0 as usize) {
-                counters.connections.add(1);
-                counters.inactive.add(1);
-            }
+        let server = self.snapshot.services.server(announced.server);
+        if let Some(server) = server.filter(|_| added == Some(true)) {
+            self.count_flow(announced.server, server);
         }
         added.is_some()
     }

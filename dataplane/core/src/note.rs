@@ -49,7 +49,7 @@ pub(crate) enum Verdict {
     /// An ICMP error about a packet that went to the client: on to the real server.
     ErrorToServer(ToServer),
     /// An ICMP error about a packet that went to the real server: on to the client.
-    ErrorToClient(FromServer),
+    ErrorToClient(FromServer, ServerId),
     /// An ICMP error about a tunnel's outer packet: the client is told in its own terms.
     ErrorInTunnel(ServerId),
     /// For Linux.

@@ -7,9 +7,10 @@ use crate::director::Director;
 use crate::flow::table::Full;
 use crate::flow::{FlowId, NewFlow, Signal, Tuple};
 use crate::io::{Frame, WorkerId};
+use crate::load::Connections;
 use crate::note::{PuntClass, ToServer, Verdict};
 use crate::persist::Chosen;
-use crate::service::{FTP_DATA_PORT, Method, Protocol, Service};
+use crate::service::{FTP_DATA_PORT, Method, Protocol, Server, ServerId, Service};
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
@@ -103,6 +104,7 @@ impl<F: Frame> Director<F> {
         // FullNAT cannot do without a flow.
         if is_one_packet && chosen.server.method != Method::FullNat {
             self.unchoose(now, &chosen);
+            self.pass_once(&chosen);
             return Err(Verdict::OnePacket(ToServer {
                 server: chosen.id,
                 method: chosen.server.method,
@@ -183,6 +185,19 @@ impl<F: Frame> Director<F> {
         self.locals.take(id, pool, is_own, is_taken)
     }
 
+    /// A connection of one packet begins and ends: it may fill its server meanwhile.
+    fn pass_once(&self, chosen: &Chosen) {
+        let (id, server) = (chosen.id, &chosen.server);
+        if server.thresholds.upper != 0
+            && let Some(load) = self.counters.loads.get(id.0 as usize)
+        {
+            load.add(Connections::INACTIVE);
+            self.snapshot.loads.bound(id, server);
+            load.sub(Connections::INACTIVE);
+            self.snapshot.loads.unbound(id, Some(server));
+        }
+    }
+
     /// Keeps a flow to a server that replies, if replies pass, to `reply_to`. One that finds no
     /// place is no child of its template.
     pub(crate) fn keep(
@@ -210,22 +225,30 @@ impl<F: Frame> Director<F> {
         };
         let kept = kept.inspect_err(|Full| self.unchoose(now, chosen))?;
         self.watch_control(tuple, server.method, kept);
+        self.count_flow(id, &server);
+        Ok(kept)
+    }
+
+    /// Counts a flow that was made: it is not active yet.
+    pub(crate) fn count_flow(&self, id: ServerId, server: &Server) {
         self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {
             counters.connections.add(1);
-            counters.inactive.add(1);
         }
-        Ok(kept)
+        if let Some(load) = self.counters.loads.get(id.0 as usize) {
+            load.add(Connections::INACTIVE);
+            self.snapshot.loads.bound(id, server);
+        }
     }
 
     /// Gives the flows that began in this burst their replies' entries. A flow whose reply finds no
     /// place is forgotten: it goes on as one that was not kept.
     pub(crate) fn settle(&mut self, now: Tick) {
-        let (counters, overflow) = (&self.counters, &mut self.overflow);
-        let templates = &self.snapshot.templates;
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
+        let overflow = &mut self.overflow;
         let lifetime = self.snapshot.settings.timeouts.longest();
         self.flows.settle(|flow| {
-            crate::track::uncount(counters, templates, now, flow);
+            crate::track::uncount(counters, snapshot, now, flow);
             counters.count_not_kept(Overflow::Table);
             overflow.turn_on(now.after(lifetime));
         });

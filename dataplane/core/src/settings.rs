@@ -2,6 +2,7 @@
 //! (`net.ipv4.vs`).
 
 use crate::flow::Timeouts;
+use crate::time::seconds;
 
 /// Settings that hold for all services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,14 @@ pub struct Ipvs {
     /// TCP ports of services whose connections by NAT are read as FTP's control connections (the
     /// kernel has them as a parameter of `ip_vs_ftp`).
     pub ftp_ports: FtpPorts,
+    /// How long `lblc` remembers the server of a destination that nobody asks for, in ticks.
+    pub lblc_expiration: u32,
+    /// The same of `lblcr`, which gives a destination's servers up one by one when they have been the
+    /// same ones for so long.
+    pub lblcr_expiration: u32,
 }
+
+const DAY_SECONDS: u32 = 86_400;
 
 impl Default for Ipvs {
     fn default() -> Self {
@@ -76,6 +84,8 @@ impl Default for Ipvs {
             am_droprate: 10,
             amemthresh: 1024,
             ftp_ports: FtpPorts::new(&[21]),
+            lblc_expiration: seconds(DAY_SECONDS),
+            lblcr_expiration: seconds(DAY_SECONDS),
         }
     }
 }
