@@ -225,6 +225,8 @@ impl<F: Frame> Director<F> {
         let interface = self.snapshot.network.interface_of(port, 0);
         #[cfg(feature = "testing")]
         let interface = interface.filter(|_| !self.is_general_only);
+        // Without any service nothing is short, as `classify` has it.
+        let interface = interface.filter(|_| self.snapshot.services.has_family(Family::V4));
         let mac = interface.map(|interface| plain::mac(interface.mac));
         let mut bytes = 0;
         let places = found.iter_mut().zip(notes);
@@ -241,9 +243,16 @@ impl<F: Frame> Director<F> {
         bytes
     }
 
+    /// As the kernel's IPVS, the director stands aside while a family has no service at all: what is
+    /// left of flows is Linux's, which resets them.
     #[inline(never)]
     fn classify(&self, port: PortId, frame: &F) -> Note {
-        let note = classify(frame, port, &self.snapshot);
+        let mut note = classify(frame, port, &self.snapshot);
+        if let (Verdict::LookUp | Verdict::Related, Some(headers)) = (note.verdict, &note.headers)
+            && !self.snapshot.services.has_family(headers.family())
+        {
+            note.verdict = Verdict::Punt(crate::classify::punt_class(headers));
+        }
         if let (Verdict::LookUp, Some(headers)) = (note.verdict, note.headers)
             && let Some(tuple) = tuple_of(&headers)
         {

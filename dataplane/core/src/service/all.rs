@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use weir_wire::Addr;
+use weir_wire::{Addr, Family};
 
 use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
 use crate::local::LocalPool;
@@ -33,6 +33,8 @@ pub struct Services {
     local_addrs: Counted<Addr>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
     has_pools: bool,
+    /// How many services there are of IPv4 and of IPv6.
+    by_family: [u32; 2],
 }
 
 /// A service and its place.
@@ -229,6 +231,13 @@ impl Services {
         self.len as usize - self.free.len()
     }
 
+    /// True when there is a service of this family.
+    #[inline]
+    #[must_use]
+    pub fn has_family(&self, family: Family) -> bool {
+        self.by_family[family as usize] > 0
+    }
+
     /// True when there is no service.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -244,6 +253,7 @@ impl Services {
         let held = self.by_key.find(service.key).map(|found| found.id);
         let id = held.unwrap_or_else(|| {
             self.virtual_addrs.count(service.key.addr);
+            self.by_family[service.key.addr.family() as usize] += 1;
             self.free.pop().unwrap_or_else(|| {
                 self.len += 1;
                 ServiceId(self.len - 1)
@@ -282,6 +292,7 @@ impl Services {
             *self.by_id.place(found.id.0 as usize) = None;
             self.free.push(found.id);
             self.virtual_addrs.uncount(key.addr);
+            self.by_family[key.addr.family() as usize] -= 1;
             each_local(&found.service.local, |addr| self.local_addrs.uncount(addr));
         }
     }

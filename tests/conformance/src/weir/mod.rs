@@ -228,8 +228,10 @@ impl World {
     fn counters(&self) -> Vec<Counted> {
         let mut all = Vec::new();
         for service in self.state.services().services {
-            let at = std::net::SocketAddr::new(service.address, service.port);
-            let name = format!("{} {at}", service.protocol);
+            let name = match service.key {
+                weir_model::ServiceKey::Mark { mark, family } => format!("mark {mark} {family}"),
+                key => key.to_string(),
+            };
             all.push(Counted {
                 service: name.clone(),
                 server: None,
