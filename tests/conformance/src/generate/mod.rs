@@ -11,7 +11,7 @@ use weir_conformance::place::{self, Leg};
 
 use self::packet::Flow;
 use self::random::Random;
-pub(crate) use self::themes::{THEMES, Theme};
+pub(crate) use self::themes::{SCHEDULERS, THEMES, Theme};
 
 /// Operations of a random scenario.
 const LENGTH: u32 = 80;

@@ -160,3 +160,6 @@ pub(crate) const THEMES: &[Theme] = &[
         ..BASE
     },
 ];
+
+/// All schedulers, each with the flags that it may have.
+pub(crate) const SCHEDULERS: &[(&str, &[&str])] = RR_WRR;
