@@ -144,14 +144,24 @@ fn server_goes_and_comes(into: &mut Vec<Scenario>) {
         s.serve(KEY, "rr", 2, method);
         let ends = [Ends::tcp(1, 1024, false), Ends::tcp(2, 1024, false)];
         let first = ends.map(|ends| s.send(ends, SYN, 0));
-        ends.map(|ends| s.send(ends, ACK, 0));
+        for ends in ends {
+            s.send(ends, ACK, 0);
+        }
         s.say(&format!("server del {KEY} 10.0.0.2:80\nadvance 1000"));
-        ends.map(|ends| s.send(ends, ACK, 5));
-        ends.map(|ends| s.send(ends, SYN, 0));
-        first.map(|first| s.reply(first, ACK, 5));
+        for ends in ends {
+            s.send(ends, ACK, 5);
+        }
+        for ends in ends {
+            s.send(ends, SYN, 0);
+        }
+        for first in first {
+            s.reply(first, ACK, 5);
+        }
         s.say("entries\ncounters");
         s.say(&format!("server add {KEY} 10.0.0.2:80 {method}"));
-        ends.map(|ends| s.send(ends, ACK, 5));
+        for ends in ends {
+            s.send(ends, ACK, 5);
+        }
         s.send(Ends::tcp(3, 1024, false), SYN, 0);
         s.end(into);
     }
@@ -188,11 +198,19 @@ fn weight_zero(into: &mut Vec<Scenario>) {
     let mut s = Script::new("weight 0", "connections go on");
     s.serve(KEY, "rr", 2, "nat");
     let ends = [Ends::tcp(1, 1024, false), Ends::tcp(2, 1024, false)];
-    ends.map(|ends| s.send(ends, SYN, 0));
-    ends.map(|ends| s.send(ends, ACK, 0));
+    for ends in ends {
+        s.send(ends, SYN, 0);
+    }
+    for ends in ends {
+        s.send(ends, ACK, 0);
+    }
     s.say(&format!("server edit {KEY} 10.0.0.2:80 nat weight=0"));
-    ends.map(|ends| s.send(ends, ACK, 9));
-    ends.map(|ends| s.send(ends, SYN, 0));
+    for ends in ends {
+        s.send(ends, ACK, 9);
+    }
+    for ends in ends {
+        s.send(ends, SYN, 0);
+    }
     for n in 3..7 {
         s.send(Ends::tcp(n, 1024, false), SYN, 0);
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use weir_conformance::answer::{Answer, data};
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{Operation, Protocol, Scenario};
-use weir_conformance::place::{Leg, server, server_mac};
+use weir_conformance::place::{Leg, server};
 use weir_wire::Addr;
 use weir_wire::builder::PacketBuilder;
 
@@ -145,12 +145,6 @@ impl Script {
     pub(super) fn send(&mut self, ends: Ends, flags: u8, len: u16) -> u32 {
         let packet = ends.over(ends.ip(), flags).payload(&data(len));
         self.frame(Leg::Client, &packet)
-    }
-
-    /// A packet of server `n` that answers nobody.
-    pub(super) fn from_server(&mut self, n: u8, to: SocketAddr) -> PacketBuilder {
-        let eth = PacketBuilder::eth(server_mac(n), Leg::Server.director());
-        eth.ip(Addr::from(server(n, to.is_ipv6())), Addr::from(to.ip()))
     }
 
     /// Whoever was sent something because of frame `to` answers.
