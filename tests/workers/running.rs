@@ -12,7 +12,7 @@ use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::WorkerId;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::steer::Steering;
 use weir_worker::publish::Publisher;
@@ -118,6 +118,7 @@ fn limits() -> Limits {
         icmp_per_second: 0,
         parked: 64,
         parked_per_neighbour: 16,
+        fragments: 256,
     }
 }
 
@@ -173,11 +174,13 @@ impl Running {
                 addr: server(n),
                 port: 80,
                 method: self.method,
+                tunnel: Tunnel::Ipip,
                 weight: *self.known.get(&n)?,
                 protocol: Protocol::Tcp,
                 is_available: servers.iter().any(|(present, _)| *present == n),
                 position: 0,
                 service: ServiceId(0),
+                has_any_port: false,
             })
         };
         // IPVS's list: the server added last comes first.
@@ -194,6 +197,7 @@ impl Running {
                 protocol: Protocol::Tcp,
                 addr: vip(),
                 port: 80,
+                mark: 0,
             },
             scheduler: Scheduler::build(self.scheduler, &candidates),
             cursor: Arc::clone(&self.cursor),
@@ -203,6 +207,8 @@ impl Running {
             by_client: self.method == Method::Nat,
             consistent: Arc::default(),
             new_flows_max: 0,
+            one_packet: false,
+            persistence: None,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())

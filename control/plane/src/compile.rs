@@ -5,17 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::{HashMap, HashSet};
+use ipnet::IpNet;
 use weir_core::flow::Timeouts;
+use weir_core::io::PortId;
 use weir_core::local::LocalPool;
+use weir_core::mark::{MarkRule, MarkRules};
+use weir_core::persist::{Engine, Persistence, Templates, mask_of_len, mask_of_v4};
 use weir_core::schedule::consistent::Consistent;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
+    Services, Tunnel,
 };
-use weir_core::snapshot::Settings;
-use weir_model::ServerKey;
+use weir_core::settings::{Defence, Ipvs, Settings};
+use weir_core::time::seconds;
 use weir_model::api::Rates;
-use weir_wire::Addr;
+use weir_model::{PersistenceEngine, PersistenceMask, ServerKey, TunnelChecksum, TunnelKind};
+use weir_wire::{Addr, Family};
 use weir_worker::Handle;
 
 use crate::difference::{Edit, ServiceStep};
@@ -49,8 +55,11 @@ struct Held {
     by_client: bool,
     /// What stands for clients at its FullNAT servers.
     local: Option<Arc<LocalPool>>,
-    /// As the configuration has it.
+    /// As the configuration has them.
     new_flows_max: u32,
+    /// How its clients are remembered.
+    persistence: Option<Persistence>,
+    one_packet: bool,
     /// In the order of their addition: IPVS's list from its end to its head.
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
@@ -150,8 +159,7 @@ impl Compiler {
         let is_other_scheduler = edit.old.scheduler != edit.new.scheduler;
         let are_other_servers =
             !(edit.removed.is_empty() && edit.edited.is_empty() && edit.added.is_empty());
-        let is_other_pool = edit.is_other_pool();
-        if !is_other_scheduler && !are_other_servers && !is_other_pool {
+        if !are_other_servers && edit.old.is_same_but_servers(edit.new) {
             return false;
         }
         let held = self.services.remove(&key);
@@ -195,11 +203,13 @@ impl Compiler {
             addr: Addr::from(key.address),
             port: key.port,
             method,
+            tunnel: tunnel(server),
             weight: server.weight,
             protocol: service_key(service).protocol,
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            has_any_port: matches!(service.port(), 0 | FTP_PORT),
         };
         self.next.set_server(id, Some(theirs));
         Entry {
@@ -225,7 +235,13 @@ impl Compiler {
     /// Forgets removed servers that no flow remembers; `adopted` is the oldest epoch that a worker
     /// still decides by, `newest` the one published last. True when there were any: what the
     /// workers have is then larger than need be.
-    pub fn reap(&mut self, workers: &[Handle], adopted: u64, newest: u64) -> bool {
+    pub fn reap(
+        &mut self,
+        workers: &[Handle],
+        templates: &Templates,
+        adopted: u64,
+        newest: u64,
+    ) -> bool {
         if adopted < newest {
             // A worker may still put a cursor on a departed server.
             return false;
@@ -243,7 +259,7 @@ impl Compiler {
                 });
             }
         }
-        let freed = self.slots.reap(workers, adopted);
+        let freed = self.slots.reap(workers, templates, adopted);
         for (id, key, carried) in &freed {
             self.next.set_server(*id, None);
             if let Some(held) = self.services.get_mut(&key.service) {
@@ -326,6 +342,8 @@ impl Held {
             by_client: false,
             local: None,
             new_flows_max: 0,
+            persistence: None,
+            one_packet: false,
             list: Vec::new(),
             departed: Vec::new(),
             retired: Totals::default(),
@@ -347,6 +365,8 @@ impl Held {
         let mut methods = wanted.servers.iter().map(|server| server.method);
         self.by_client |= methods.any(|method| method == weir_model::Method::Nat);
         self.new_flows_max = wanted.new_flows_per_second_max;
+        self.persistence = persistence(wanted);
+        self.one_packet = wanted.one_packet;
         let pool = local_pool(wanted);
         if self.local != pool {
             self.local = pool;
@@ -446,6 +466,8 @@ impl Held {
             local: self.local.clone(),
             consistent: Arc::new(self.consistent()),
             new_flows_max: self.new_flows_max,
+            persistence: self.persistence,
+            one_packet: self.one_packet,
         }
     }
 
@@ -485,14 +507,60 @@ pub fn service_key(key: weir_model::ServiceKey) -> ServiceKey {
             protocol: protocol(of),
             addr: Addr::from(address),
             port,
+            mark: 0,
         },
-        // Provisional: the workers know no marks yet.
-        weir_model::ServiceKey::Mark { mark, .. } => ServiceKey {
-            protocol: Protocol::Tcp,
-            addr: Addr::from(std::net::IpAddr::from(mark.to_be_bytes())),
-            port: 0,
-        },
+        weir_model::ServiceKey::Mark { mark, family: of } => ServiceKey::of_mark(mark, family(of)),
     }
+}
+
+/// The workers' word for a family.
+#[must_use]
+pub fn family(family: weir_model::Family) -> Family {
+    match family {
+        weir_model::Family::Ipv4 => Family::V4,
+        weir_model::Family::Ipv6 => Family::V6,
+    }
+}
+
+/// How the clients of a service are remembered.
+fn persistence(service: &weir_model::Service) -> Option<Persistence> {
+    let timeout = service.persistence_timeout?;
+    Some(Persistence {
+        lifetime: seconds(timeout),
+        mask: match service.persistence_mask {
+            PersistenceMask::V4(mask) => mask_of_v4(mask.to_bits()),
+            PersistenceMask::V6(len) => mask_of_len(Family::V6, len),
+        },
+        engine: service.persistence_engine.map(|engine| match engine {
+            PersistenceEngine::Sip => Engine::Sip,
+        }),
+    })
+}
+
+/// Which packets have which mark.
+#[must_use]
+pub fn marks(config: &weir_model::Config) -> MarkRules {
+    let prefix = |net: &IpNet| (Addr::from(net.addr()), net.prefix_len());
+    let ranges = |ports: &[weir_model::PortRange]| {
+        let ports = ports.iter();
+        ports.map(|range| range.first..=range.last).collect()
+    };
+    let port_of = |name: &str| {
+        let at = config.ports.iter().position(|port| port.name == name);
+        // A valid configuration names its own ports; no packet comes in by another.
+        PortId(at.map_or(u16::MAX, |at| at as u16))
+    };
+    let rule = |rule: &weir_model::MarkRule| MarkRule {
+        mark: rule.mark,
+        family: rule.family.map(family),
+        protocol: rule.protocol.map(protocol),
+        source: rule.source.as_ref().map(prefix),
+        destination: rule.destination.as_ref().map(prefix),
+        source_ports: ranges(&rule.source_ports),
+        destination_ports: ranges(&rule.destination_ports),
+        interface: rule.interface.as_deref().map(port_of),
+    };
+    MarkRules::new(&config.marks.iter().map(rule).collect::<Vec<_>>())
 }
 
 /// The workers' word for a protocol.
@@ -500,8 +568,8 @@ pub fn service_key(key: weir_model::ServiceKey) -> ServiceKey {
 pub fn protocol(protocol: weir_model::Protocol) -> Protocol {
     match protocol {
         weir_model::Protocol::Tcp => Protocol::Tcp,
-        // Provisional: the workers know no SCTP yet.
-        weir_model::Protocol::Udp | weir_model::Protocol::Sctp => Protocol::Udp,
+        weir_model::Protocol::Udp => Protocol::Udp,
+        weir_model::Protocol::Sctp => Protocol::Sctp,
     }
 }
 
@@ -516,12 +584,28 @@ pub fn method(method: weir_model::Method) -> Method {
     }
 }
 
+/// What packets to a server go inside of. A packet off a wire has its checksum already, so there is
+/// none to leave to the far end: `remote` is `full` on the wire, as in the kernel.
+#[must_use]
+pub fn tunnel(server: &weir_model::Server) -> Tunnel {
+    let checksum = server.tunnel_checksum != TunnelChecksum::None;
+    match server.tunnel {
+        TunnelKind::Ipip => Tunnel::Ipip,
+        TunnelKind::Gre => Tunnel::Gre { checksum },
+        TunnelKind::Gue => Tunnel::Gue {
+            port: server.tunnel_port,
+            checksum,
+        },
+    }
+}
+
 /// The configuration's word for a protocol.
 #[must_use]
 pub fn model_protocol(protocol: Protocol) -> weir_model::Protocol {
     match protocol {
         Protocol::Tcp => weir_model::Protocol::Tcp,
         Protocol::Udp => weir_model::Protocol::Udp,
+        Protocol::Sctp => weir_model::Protocol::Sctp,
     }
 }
 
@@ -551,6 +635,25 @@ pub fn settings(config: &weir_model::Config) -> Settings {
     Settings {
         timeouts: Timeouts::with(timeouts.tcp, timeouts.tcp_fin, timeouts.udp),
         pmtu_disc: config.settings.pmtu_disc,
+        ipvs: ipvs(&config.ipvs),
+    }
+}
+
+/// What becomes of connections. The kernel's other settings are taken and mean nothing to workers.
+fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
+    Ipvs {
+        conn_reuse_mode: config.conn_reuse_mode,
+        expire_nodest_conn: config.expire_nodest_conn,
+        expire_quiescent_template: config.expire_quiescent_template,
+        sloppy_tcp: config.sloppy_tcp,
+        sloppy_sctp: config.sloppy_sctp,
+        nat_icmp_send: config.nat_icmp_send,
+        schedule_icmp: config.schedule_icmp,
+        secure_tcp: Defence::from_level(config.secure_tcp),
+        drop_entry: Defence::from_level(config.drop_entry),
+        drop_packet: Defence::from_level(config.drop_packet),
+        am_droprate: config.am_droprate,
+        amemthresh: config.amemthresh,
     }
 }
 

@@ -1,12 +1,14 @@
 //! The single owner of what is wanted, what is held and what is published. Everything else asks it
 //! through `door`.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tracing::warn;
 use weir_core::io::PortId;
 use weir_core::next_hop::Network;
+use weir_core::persist::Templates;
 use weir_model::api::{NeighbourView, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel, Wanted};
 use weir_worker::Handle;
@@ -202,12 +204,31 @@ impl State {
             .apply(&steps, state.publisher.workers(), epoch);
         let services = state.compiler.services();
         let settings = compile::settings(state.config());
+        let marks = Arc::new(compile::marks(state.config()));
+        let templates = Arc::new(state.new_templates());
         state.publisher.publish(|snapshot| {
             snapshot.services = services;
             snapshot.settings = settings;
+            snapshot.marks = marks;
+            snapshot.templates = templates;
             snapshot.network = Arc::new(ways.network);
         });
         Ok(state)
+    }
+
+    /// The table of templates, which lives as long as the director.
+    fn new_templates(&self) -> Templates {
+        let limits = &self.config().limits;
+        let (most, servers) = (limits.persistence_templates, limits.servers);
+        // Unpredictable to strangers, who could otherwise crowd one place.
+        let random = || RandomState::new().hash_one(0);
+        Templates::new(most as usize, servers as usize, [random(), random()])
+    }
+
+    /// Which clients have which servers.
+    #[must_use]
+    pub fn templates(&self) -> &Arc<Templates> {
+        &self.publisher.newest().templates
     }
 
     /// The configuration in use.
@@ -258,6 +279,7 @@ impl State {
         let steps = difference::services(&held.services, &wanted_config.services);
         self.compiler.check_room(&steps)?;
         let changes = difference::sentences(&steps, held, wanted_config);
+        let are_other_marks = held.marks != wanted_config.marks;
         if held.log != wanted_config.log {
             (self.set_log_level)(wanted_config.log.level);
         }
@@ -266,7 +288,7 @@ impl State {
         let is_other = self.compiler.apply(&steps, workers, epoch);
         let mut held = std::mem::replace(&mut self.wanted, wanted).into_config();
         self.file = file;
-        self.publish_services(is_other);
+        self.publish_services(is_other, are_other_marks);
         if self.kept.is_in_use() {
             self.kept.rewrite(&self.file.config, self.wanted.config());
         }
@@ -309,10 +331,9 @@ impl State {
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();
         let newest = self.epoch();
-        if self
-            .compiler
-            .reap(self.publisher.workers(), adopted, newest)
-        {
+        let templates = Arc::clone(self.templates());
+        let workers = self.publisher.workers();
+        if self.compiler.reap(workers, &templates, adopted, newest) {
             let services = self.compiler.services();
             self.publisher
                 .publish(|snapshot| snapshot.services = services);

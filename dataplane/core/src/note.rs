@@ -1,5 +1,6 @@
 //! What one stage tells the next about a packet.
 
+use weir_wire::tunnel::Tunnel;
 use weir_wire::{Addr, Headers};
 
 use crate::counters::DropReason;
@@ -25,16 +26,20 @@ impl Note {
 /// What is known of a packet's fate. A stage passes over what an earlier one has decided.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Verdict {
-    /// TCP or UDP that a flow may know.
+    /// TCP, UDP, SCTP, AH or ESP that a flow may know.
     LookUp,
     /// An ICMP error that may concern a flow.
     Related,
+    /// A fragment of a packet that may concern a flow.
+    Fragment,
     /// Of a client, to be sent to its real server.
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
     Reply(FromServer),
     /// As a request, without a flow.
     StatelessRequest(ToServer),
+    /// As a request that counts as a connection of its own.
+    OnePacket(ToServer),
     /// As a reply, without a flow.
     StatelessReply(FromServer),
     /// An ICMP error about a packet that went to the client: on to the real server.
@@ -47,6 +52,8 @@ pub(crate) enum Verdict {
     Punt(PuntClass),
     /// For the worker that owns the flow.
     HandOff(WorkerId),
+    /// Of a real server that has lost the flow: it ends here, and the server is told.
+    TellServer,
     /// Refused, and the sender is told.
     Refuse(DropReason),
     /// Ends here.
@@ -60,6 +67,8 @@ pub(crate) struct ToServer {
     pub(crate) method: Method,
     pub(crate) addr: Addr,
     pub(crate) port: u16,
+    /// What packets to it go inside of (TUN).
+    pub(crate) tunnel: Tunnel,
     /// What stands for the client (FullNAT).
     pub(crate) local: Option<(Addr, u16)>,
 }

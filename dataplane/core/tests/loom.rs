@@ -8,7 +8,7 @@ use loom::thread;
 use weir_core::counters::Counter;
 use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::sync::{AtomicU64, Ordering};
 use weir_wire::Addr;
@@ -26,11 +26,13 @@ fn services(
             addr: Addr::from_v4_bytes([10, 0, 0, *slot as u8]),
             port: 80,
             method: Method::Dr,
+            tunnel: Tunnel::Ipip,
             weight: *weight,
             protocol: Protocol::Tcp,
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            has_any_port: false,
         });
     }
     let candidates: Vec<Candidate> = servers
@@ -45,6 +47,7 @@ fn services(
             protocol: Protocol::Tcp,
             addr: Addr::from_v4_bytes([192, 0, 2, 100]),
             port: 80,
+            mark: 0,
         },
         scheduler: Scheduler::build(name, &candidates),
         cursor: Arc::clone(cursor),
@@ -55,6 +58,8 @@ fn services(
         local: None,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
+        persistence: None,
     };
     Arc::new(Services::new(vec![service], slots))
 }

@@ -115,6 +115,7 @@ impl<IO: PacketIo> Worker<IO> {
             config.core,
             Arc::clone(&counters),
             [config.limits.flows, config.limits.flows_v6],
+            config.clock,
         );
         // Unpredictable to strangers, who could otherwise fill one bucket.
         let random = || RandomState::new().hash_one(0);
@@ -153,6 +154,13 @@ impl<IO: PacketIo> Worker<IO> {
     #[must_use]
     pub fn flows(&self) -> &FlowTable {
         self.director.flows()
+    }
+
+    /// What it decides by, to be looked at between turns.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<weir_core::snapshot::Snapshot> {
+        self.director.snapshot()
     }
 
     /// Turns until control says stop.

@@ -95,6 +95,8 @@ fn insert(flows: u32, meter: &mut Meter) -> Result<(FlowTable, f64)> {
                     server: ServerId(0),
                     method: Method::Dr,
                     expires: Tick(9),
+                    is_controlled: false,
+                    template: None,
                 };
                 is_full |= table.find(&key, table.hash(&key)).is_some();
                 is_full |= table.insert(&flow).is_err();

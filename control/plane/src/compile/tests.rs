@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use weir_core::persist::Templates;
 use weir_core::schedule::Scheduler;
-use weir_core::service::{ServerId, Services};
+use weir_core::service::{Protocol, ServerId, Services};
+use weir_core::settings::{Defence, Ipvs};
 use weir_model::Service;
 use weir_worker::Handle;
 
@@ -18,6 +20,7 @@ struct World {
     epoch: u64,
     wanted: Vec<Service>,
     now: Arc<Services>,
+    templates: Templates,
 }
 
 impl World {
@@ -28,6 +31,7 @@ impl World {
             epoch: 0,
             wanted: Vec::new(),
             now: Arc::default(),
+            templates: Templates::new(8, SERVERS, [1, 2]),
         };
         world.reload(scheduler, servers);
         world
@@ -52,7 +56,9 @@ impl World {
 
     fn reap(&mut self) -> bool {
         let epoch = self.epoch;
-        let has_freed = self.compiler.reap(&self.workers, epoch, epoch);
+        let has_freed = self
+            .compiler
+            .reap(&self.workers, &self.templates, epoch, epoch);
         if has_freed {
             self.now = self.compiler.services();
         }
@@ -190,7 +196,11 @@ fn nothing_is_freed_while_a_worker_decides_by_an_older_epoch() {
     world.reload("rr", &[(1, 1)]);
     for _ in 0..3 {
         let old = world.epoch - 1;
-        assert!(!world.compiler.reap(&world.workers, old, world.epoch));
+        assert!(
+            !world
+                .compiler
+                .reap(&world.workers, &world.templates, old, world.epoch)
+        );
     }
 }
 
@@ -389,4 +399,66 @@ fn a_slot_is_listed_for_fullnat_while_its_server_is_reached_by_it() {
     assert_eq!(listed(Some(FullNat)), (1, 1));
     assert_eq!(listed(None), (1, 0));
     assert_eq!(listed(Some(Dr)), (0, 0));
+}
+
+/// Its flows remember the slot.
+#[test]
+fn a_service_that_is_deleted_and_made_again_has_the_servers_its_flows_remember() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    let before = (world.id(1), world.id(2));
+    world.count(before.0).inactive.add(1);
+    world.want(Vec::new());
+    world.reap();
+    let removed = world.now.server(before.0).expect("a flow remembers it");
+    assert!(!removed.is_available && world.now.has_removed());
+    world.reload("rr", &[(1, 1), (2, 1)]);
+    assert_eq!(world.id(1), before.0);
+    let again = world.now.server(before.0).expect("its slot is filled");
+    assert!(again.is_available && !world.now.has_removed());
+}
+
+#[test]
+fn a_service_of_sctp_and_one_by_the_packet_are_what_they_are_for_the_workers() {
+    let text = "[[service]]\nprotocol = \"sctp\"\naddress = \"192.0.2.100\"\nport = 80\n\
+                [[service]]\nprotocol = \"udp\"\naddress = \"192.0.2.100\"\nport = 53\n\
+                one_packet = true\n";
+    let mut world = World::new("rr", &[]);
+    world.want(crate::testing::config(text).services);
+    let mut seen: Vec<_> = world
+        .now
+        .iter()
+        .map(|(_, service)| (service.key.protocol, service.one_packet))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [(Protocol::Udp, true), (Protocol::Sctp, false)]);
+    // An edit of the kind alone reaches the workers.
+    let ordinary = text.replace("true", "false");
+    world.want(crate::testing::config(&ordinary).services);
+    assert!(world.now.iter().all(|(_, service)| !service.one_packet));
+}
+
+#[test]
+fn every_switch_reaches_the_workers() {
+    let defaults = super::settings(&crate::testing::config(""));
+    assert_eq!(defaults.ipvs, Ipvs::default());
+    let text = "[ipvs]\nconn_reuse_mode = 3\nexpire_nodest_conn = true\n\
+                expire_quiescent_template = true\nsloppy_tcp = true\n\
+                sloppy_sctp = true\nnat_icmp_send = true\nschedule_icmp = true\nsecure_tcp = 1\n\
+                drop_entry = 2\ndrop_packet = 3\nam_droprate = 7\namemthresh = 9\n";
+    let settings = super::settings(&crate::testing::config(text));
+    let expected = Ipvs {
+        conn_reuse_mode: 3,
+        expire_nodest_conn: true,
+        expire_quiescent_template: true,
+        sloppy_tcp: true,
+        sloppy_sctp: true,
+        nat_icmp_send: true,
+        schedule_icmp: true,
+        secure_tcp: Defence::Auto,
+        drop_entry: Defence::Auto,
+        drop_packet: Defence::Always,
+        am_droprate: 7,
+        amemthresh: 9,
+    };
+    assert_eq!(settings.ipvs, expected);
 }

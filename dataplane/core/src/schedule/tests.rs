@@ -5,7 +5,7 @@ use std::vec::Vec;
 use weir_wire::builder::addr;
 
 use super::*;
-use crate::service::{Method, Protocol, Server, ServiceId, ServiceKey};
+use crate::service::{Method, Protocol, Server, ServiceId, ServiceKey, Tunnel};
 
 /// A service whose servers have these weights, in the order of addition; server `n` is in slot `n`.
 fn services(name: SchedulerName, weights: &[u32]) -> Services {
@@ -13,11 +13,13 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         addr: addr("10.0.0.1"),
         port: 80,
         method: Method::Dr,
+        tunnel: Tunnel::Ipip,
         weight,
         protocol: Protocol::Tcp,
         is_available: true,
         position: 0,
         service: ServiceId(0),
+        has_any_port: false,
     };
     let slots = weights.iter().map(|weight| Some(server(*weight))).collect();
     let candidates: Vec<Candidate> = weights
@@ -34,6 +36,7 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
             protocol: Protocol::Tcp,
             addr: addr("192.0.2.100"),
             port: 80,
+            mark: 0,
         },
         scheduler: Scheduler::build(name, &candidates),
         cursor: Arc::default(),
@@ -43,6 +46,8 @@ fn services(name: SchedulerName, weights: &[u32]) -> Services {
         by_client: false,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
+        persistence: None,
         local: None,
     };
     Services::new(vec![service], slots)
