@@ -165,7 +165,8 @@ impl Table for IpvsTable<'_> {
             };
             let (id, slot) = slots.find(key)?;
             let totals = self.0.zero.server(&key, slots.totals(workers, id));
-            let counts = counts(FlowCounts::of_slot(workers, id));
+            let persistent = self.0.templates().of_server(id);
+            let counts = counts(FlowCounts::of_slot(workers, id), persistent);
             Some((server, counts, stats(totals, &slot.rates())))
         });
         rows.collect()
@@ -290,12 +291,12 @@ fn errno(refused: &ChangeRefused) -> Errno {
     }
 }
 
-fn counts(flows: FlowCounts) -> Counts {
+fn counts(flows: FlowCounts, persistent: impl TryInto<u32>) -> Counts {
     let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     Counts {
         active: number(flows.active),
         inactive: number(flows.inactive),
-        persistent: 0,
+        persistent: persistent.try_into().unwrap_or(u32::MAX),
     }
 }
 

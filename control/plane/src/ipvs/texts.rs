@@ -9,8 +9,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
+use weir_core::persist::TemplateView;
+use weir_core::service::Services;
+use weir_core::time::TICKS_PER_SECOND;
 use weir_ipvs::proc::{self, Connection};
 use weir_ipvs::{ServiceKey, Table as _};
+use weir_model::PersistenceEngine;
 use weir_worker::Handle;
 use weir_worker::handle::{FlowDump, FlowFilter, FlowRecord};
 
@@ -21,6 +25,8 @@ use crate::door::{Door, Stopping};
 
 /// Services in a piece of `ip_vs`.
 const PIECE: usize = 256;
+/// Buckets of templates that are looked into at once.
+const BUCKETS: usize = 1024;
 /// Bytes that are written at once.
 const WRITTEN: usize = 64 * 1024;
 /// How long a client may be silent, or leave text unread.
@@ -131,9 +137,28 @@ async fn connections(
     line: impl Fn(&Connection) -> String,
 ) -> io::Result<()> {
     let stopping = |_: Stopping| io::Error::from(io::ErrorKind::ConnectionAborted);
-    let workers = door.ask(|state| state.workers().to_vec()).await;
+    let held = door.ask(|state| {
+        let templates = Arc::clone(state.templates());
+        (state.workers().to_vec(), templates, state.compiler.services())
+    });
+    let (workers, templates, services) = held.await.map_err(stopping)?;
     text.push(head).await?;
-    for worker in workers.map_err(stopping)? {
+    if let Some(worker) = workers.first() {
+        let now = worker.now();
+        for bucket in 0..templates.buckets() {
+            if bucket % BUCKETS == 0 {
+                tokio::task::yield_now().await;
+            }
+            let mut lines = String::new();
+            templates.visit(now, bucket, |seen, name| {
+                lines.extend(template(seen, name, &services).map(|template| line(&template)));
+            });
+            if !lines.is_empty() {
+                text.push(&lines).await?;
+            }
+        }
+    }
+    for worker in workers {
         let Some(listing) = Listing::begin(&worker) else {
             // Too many are under way; what is told so far is not all.
             return Err(io::ErrorKind::ResourceBusy.into());
@@ -177,6 +202,24 @@ impl Drop for Listing {
     fn drop(&mut self) {
         self.0.give_up();
     }
+}
+
+fn template(seen: &TemplateView, name: &[u8], services: &Services) -> Option<Connection> {
+    let server = services.server(seen.server)?;
+    let engine = (!name.is_empty()).then(|| {
+        let engine = PersistenceEngine::Sip.name().to_owned();
+        (engine, String::from_utf8_lossy(name).into_owned())
+    });
+    Some(Connection {
+        protocol: u16::from(seen.protocol),
+        client: (seen.client.ip(), 0),
+        virtual_end: (seen.virt.ip(), seen.port),
+        server: (server.addr.ip(), seen.dest_port),
+        state: seen.state(),
+        expires: seen.ticks_left.div_ceil(TICKS_PER_SECOND),
+        is_synchronised: false,
+        engine,
+    })
 }
 
 fn connection(record: &FlowRecord) -> Connection {
