@@ -6,6 +6,7 @@
 mod director;
 mod forwarding;
 mod fullnat;
+mod ipvs;
 mod network;
 mod several_workers;
 mod tunnel;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::lab::Server;
 use crate::plan::{self, Family, Method, with_prefix};
@@ -172,8 +172,10 @@ listen = \"{METRICS}\"
 
 [control]
 socket = \"{}\"
+state_directory = \"{}\"
 ",
-            socket(dir)
+            socket(dir),
+            state(dir).display()
         );
         let families = || Family::ALL.into_iter();
         let vips = families().flat_map(|family| Method::ALL.map(|method| method.vip(family)));
@@ -215,6 +217,11 @@ pub(crate) fn mac(port: &str) -> &'static str {
 /// The control socket of the director.
 pub(crate) fn socket(dir: &Path) -> String {
     dir.join("weir.sock").display().to_string()
+}
+
+/// Where the director keeps what is changed at run time.
+pub(crate) fn state(dir: &Path) -> PathBuf {
+    dir.join("state")
 }
 
 fn write_port(

@@ -139,7 +139,11 @@ async fn connections(
     let stopping = |_: Stopping| io::Error::from(io::ErrorKind::ConnectionAborted);
     let held = door.ask(|state| {
         let templates = Arc::clone(state.templates());
-        (state.workers().to_vec(), templates, state.compiler.services())
+        (
+            state.workers().to_vec(),
+            templates,
+            state.compiler.services(),
+        )
     });
     let (workers, templates, services) = held.await.map_err(stopping)?;
     text.push(head).await?;

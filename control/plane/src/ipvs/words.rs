@@ -97,7 +97,10 @@ pub fn told_key(key: &ServiceKey) -> weir_ipvs::ServiceKey {
 /// # Errors
 /// What cannot be held.
 pub fn service(wanted: &weir_ipvs::Service, held: Option<&Service>) -> Result<Service, Errno> {
-    let key = key(&wanted.key).ok_or(Errno::Eprotonosupport)?;
+    let key = key(&wanted.key).ok_or(match wanted.key {
+        weir_ipvs::ServiceKey::Mark { .. } => Errno::Einval,
+        weir_ipvs::ServiceKey::Address { .. } => Errno::Eprotonosupport,
+    })?;
     let scheduler = match wanted.scheduler() {
         None => SchedulerName::None,
         Some(name) => SchedulerName::from_name(name).ok_or(Errno::Enoent)?,
