@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
-use crate::address;
-use crate::director::{
-    Change, Daemon, DaemonState, Method, Protocol, Server, Service, ServiceId, Timeouts, Tunnel,
-    TunnelChecksum, TunnelKind, flag,
+use weir_ipvs::types::{SCTP, TCP, UDP, method, service_flags as flag, tunnel};
+use weir_ipvs::{
+    Daemon, DaemonState, Family, Netmask, Server, ServerKey, Service, ServiceKey, Timeouts, Tunnel,
 };
+
+use crate::address;
+use crate::change::Change;
 use crate::names::Names;
 use crate::option::{Given, Is, Opt, ServiceKind, TABLE, Use, Verb, use_of};
 use crate::popt::Words;
@@ -48,7 +50,7 @@ pub enum What {
     #[default]
     All,
     /// One service.
-    Service(ServiceId),
+    Service(ServiceKey),
     /// Connections.
     Connections,
     /// Timeouts.
@@ -199,7 +201,7 @@ struct Entry<'n> {
     names: &'n Names,
     given: Given,
     format: Format,
-    address: Option<(Protocol, IpAddr, u16)>,
+    address: Option<(u16, IpAddr, u16)>,
     mark: u32,
     is_ipv6: bool,
     scheduler: String,
@@ -230,19 +232,21 @@ impl<'n> Entry<'n> {
             netmask: u32::MAX,
             engine: None,
             server: Server {
-                address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                port: 0,
-                method: Method::Route,
+                key: ServerKey {
+                    address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                    port: 0,
+                },
+                method: method::ROUTE,
                 weight: 1,
-                upper: 0,
-                lower: 0,
+                upper_threshold: 0,
+                lower_threshold: 0,
                 tunnel: Tunnel::default(),
             },
             daemon: Daemon {
                 state: DaemonState::Master,
                 interface: String::new(),
                 sync_id: 0,
-                maxlen: 0,
+                max_length: 0,
                 group: None,
                 port: 0,
                 ttl: 0,
@@ -276,9 +280,9 @@ impl<'n> Entry<'n> {
             Is::Method(letter) => {
                 self.set(Opt::Method)?;
                 self.server.method = match letter {
-                    'm' => Method::Masq,
-                    'i' => Method::Tunnel,
-                    _ => Method::Route,
+                    'm' => method::MASQ,
+                    'i' => method::TUNNEL,
+                    _ => method::ROUTE,
                 };
                 Ok(())
             }
@@ -295,9 +299,9 @@ impl<'n> Entry<'n> {
 
     fn take_service(&mut self, kind: ServiceKind, text: &str) -> Result<(), Stop> {
         let protocol = match kind {
-            ServiceKind::Tcp => Protocol::Tcp,
-            ServiceKind::Udp => Protocol::Udp,
-            ServiceKind::Sctp => Protocol::Sctp,
+            ServiceKind::Tcp => TCP,
+            ServiceKind::Udp => UDP,
+            ServiceKind::Sctp => SCTP,
             ServiceKind::Mark => {
                 let message = format!("invalid fwmark value `{text}' specified");
                 self.mark = number(text, 1..=i64::from(u32::MAX), &message)?;
@@ -332,10 +336,12 @@ impl<'n> Entry<'n> {
                 self.server.weight = number(text, 0..=int_max, "illegal weight specified")?;
             }
             Opt::Upper => {
-                self.server.upper = number(text, 0..=int_max, "illegal u_threshold specified")?;
+                self.server.upper_threshold =
+                    number(text, 0..=int_max, "illegal u_threshold specified")?;
             }
             Opt::Lower => {
-                self.server.lower = number(text, 0..=int_max, "illegal l_threshold specified")?;
+                self.server.lower_threshold =
+                    number(text, 0..=int_max, "illegal l_threshold specified")?;
             }
             Opt::McastInterface => self.daemon.interface = cut(text),
             Opt::SyncId => self.daemon.sync_id = number(text, 0..=255, "illegal syncid specified")?,
@@ -349,16 +355,16 @@ impl<'n> Entry<'n> {
             Opt::SyncMaxlen => {
                 // What a UDP datagram can carry: 65535 less IPv4's and UDP's headers.
                 let range = 1..=65_535 - 20 - 8;
-                self.daemon.maxlen = number(text, range, "illegal sync-maxlen specified")?;
+                self.daemon.max_length = number(text, range, "illegal sync-maxlen specified")?;
             }
             Opt::OnePacket => self.flags |= flag::ONE_PACKET,
             Opt::Engine => self.engine = Some(cut(text)).filter(|name| !name.is_empty()),
             Opt::SchedulerFlags => self.scheduler_flags = Some(text.to_owned()),
             Opt::TunnelType => {
                 self.server.tunnel.kind = match text {
-                    "ipip" => TunnelKind::Ipip,
-                    "gue" => TunnelKind::Gue,
-                    "gre" => TunnelKind::Gre,
+                    "ipip" => tunnel::IPIP,
+                    "gue" => tunnel::GUE,
+                    "gre" => tunnel::GRE,
                     _ => return Err(Stop::wrong("illegal tunnel type specified")),
                 };
             }
@@ -366,8 +372,8 @@ impl<'n> Entry<'n> {
                 let message = "illegal tunnel port specified";
                 self.server.tunnel.port = number(text, 1..=65_535, message)?;
             }
-            Opt::TunnelChecksum => self.server.tunnel.checksum = TunnelChecksum::Full,
-            Opt::TunnelRemoteChecksum => self.server.tunnel.checksum = TunnelChecksum::Remote,
+            Opt::TunnelChecksum => self.server.tunnel.flags |= tunnel::CSUM,
+            Opt::TunnelRemoteChecksum => self.server.tunnel.flags |= tunnel::REMCSUM,
             Opt::Numeric => self.format.numeric = true,
             Opt::Stats => self.format.stats = true,
             Opt::Rate => self.format.rate = true,
@@ -401,11 +407,13 @@ impl<'n> Entry<'n> {
 
     fn take_server(&mut self, text: &str) -> Result<(), Stop> {
         let service = self.address.map(|(protocol, _, port)| (protocol, port));
+        // The ports of a mark's servers have TCP's names.
+        let service = service.or((self.mark != 0).then_some((TCP, 0)));
         let protocol = service.map(|(protocol, _)| protocol);
         let host = address::host(text, protocol, self.names)
             .ok_or_else(|| Stop::wrong("illegal real server address[:port] specified"))?;
-        self.server.address = host.address;
-        self.server.port = host
+        self.server.key.address = host.address;
+        self.server.key.port = host
             .port
             .unwrap_or_else(|| service.map_or(0, |(_, port)| port));
         Ok(())
@@ -431,7 +439,7 @@ impl<'n> Entry<'n> {
             }
             Verb::DeleteServer => {
                 let id = self.id();
-                Ok(Command::Change(Change::DeleteServer(id, self.server)))
+                Ok(Command::Change(Change::DeleteServer(id, self.server.key)))
             }
             Verb::Set => Ok(Command::Change(Change::SetTimeouts(self.timeouts))),
             Verb::StartDaemon => {
@@ -440,7 +448,7 @@ impl<'n> Entry<'n> {
                 }
                 Ok(Command::Change(Change::StartDaemon(self.daemon)))
             }
-            Verb::StopDaemon => Ok(Command::Change(Change::StopDaemon(self.daemon))),
+            Verb::StopDaemon => Ok(Command::Change(Change::StopDaemon(self.daemon.state))),
         }
     }
 
@@ -487,9 +495,7 @@ impl<'n> Entry<'n> {
         }
         if self.flags & flag::ONE_PACKET != 0
             && self.mark == 0
-            && self
-                .address
-                .is_some_and(|(protocol, ..)| protocol != Protocol::Udp)
+            && self.address.is_some_and(|(protocol, ..)| protocol != UDP)
         {
             let message = "One-Packet Scheduling is only for UDP virtual services";
             return Err(Stop::wrong(message));
@@ -501,11 +507,14 @@ impl<'n> Entry<'n> {
             self.flags |= scheduler_flags(&self.scheduler, &flags)?;
         }
         let service = Service {
-            id: self.id(),
+            key: self.id(),
             scheduler: self.scheduler,
             flags: self.flags,
             timeout: self.timeout,
-            netmask: self.netmask,
+            netmask: match self.is_ipv6 {
+                true => Netmask::Prefix(self.netmask),
+                false => Netmask::Mask(Ipv4Addr::from_bits(self.netmask)),
+            },
             engine: self.engine,
         };
         Ok(Command::Change(match self.verb {
@@ -515,16 +524,16 @@ impl<'n> Entry<'n> {
     }
 
     fn finish_server(mut self) -> Result<Command, Stop> {
-        let is_tunnel = self.server.method == Method::Tunnel;
+        let is_tunnel = self.server.method == method::TUNNEL;
         // What leaves a packet as it is cannot change its port. A mark's packets have any.
         if self.mark == 0
-            && matches!(self.server.method, Method::Tunnel | Method::Route)
+            && matches!(self.server.method, method::TUNNEL | method::ROUTE)
             && let Some((_, _, port)) = self.address
         {
-            self.server.port = port;
+            self.server.key.port = port;
         }
-        let is_ipv6 = self.id().is_ipv6();
-        if self.server.address.is_ipv6() != is_ipv6 && !is_tunnel {
+        let is_ipv6 = self.is_ipv6;
+        if self.server.key.address.is_ipv6() != is_ipv6 && !is_tunnel {
             let message = "Different address family is allowed only for tunneling servers";
             return Err(Stop::wrong(message));
         }
@@ -555,21 +564,21 @@ impl<'n> Entry<'n> {
             Opt::TunnelChecksum,
             Opt::TunnelRemoteChecksum,
         ];
-        let (tunnel, port, allowed) = match self.server.tunnel.kind {
-            TunnelKind::Ipip => ("ipip", Use::Never, &checksums[..0]),
-            TunnelKind::Gue => ("gue", Use::Must, &checksums[..]),
-            TunnelKind::Gre => ("gre", Use::Never, &checksums[..2]),
+        let (kind, port, allowed) = match self.server.tunnel.kind {
+            tunnel::GUE => ("gue", Use::Must, &checksums[..]),
+            tunnel::GRE => ("gre", Use::Never, &checksums[..2]),
+            _ => ("ipip", Use::Never, &checksums[..0]),
         };
         let illegal = |option: Opt| {
             let name = option.name();
             Err(Stop::wrong(format!(
-                "Illegal '{name}' option with the '{tunnel}' tunnel type"
+                "Illegal '{name}' option with the '{kind}' tunnel type"
             )))
         };
         match (port, self.given.has(Opt::TunnelPort)) {
             (Use::Must, false) => {
                 return Err(Stop::wrong(format!(
-                    "You need to supply the 'tun-port' option for the '{tunnel}' tunnel type"
+                    "You need to supply the 'tun-port' option for the '{kind}' tunnel type"
                 )));
             }
             (Use::Never, true) => return illegal(Opt::TunnelPort),
@@ -585,7 +594,7 @@ impl<'n> Entry<'n> {
             }
             if let Some(one) = one {
                 return Err(Stop::wrong(format!(
-                    "The option '{}' conflicts with the '{}' option in the '{tunnel}' tunnel type",
+                    "The option '{}' conflicts with the '{}' option in the '{kind}' tunnel type",
                     option.name(),
                     one.name()
                 )));
@@ -618,16 +627,19 @@ impl<'n> Entry<'n> {
         Ok(Command::List(List { what, format }))
     }
 
-    fn id(&self) -> ServiceId {
+    fn id(&self) -> ServiceKey {
         match self.address {
-            Some((protocol, address, port)) if self.mark == 0 => ServiceId::Address {
+            Some((protocol, address, port)) if self.mark == 0 => ServiceKey::Address {
                 protocol,
                 address,
                 port,
             },
-            _ => ServiceId::Mark {
+            _ => ServiceKey::Mark {
                 mark: self.mark,
-                is_ipv6: self.is_ipv6,
+                family: match self.is_ipv6 {
+                    true => Family::Ipv6,
+                    false => Family::Ipv4,
+                },
             },
         }
     }

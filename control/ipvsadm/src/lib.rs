@@ -2,7 +2,7 @@
 //!
 //! Scripts, ldirectord and people's hands know this program, so what it prints and how it fails is
 //! kept to the byte; the tests hold it against runs of the original beside a kernel. Nothing here
-//! does I/O: [`run`] is given the arguments, standard input, and a [`Director`] to ask and change.
+//! does I/O: [`run()`] is given the arguments and a [`World`] with the director in it.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -11,10 +11,10 @@
 //! | [`address`] | `HOST[:PORT]` and numbers |
 //! | [`names`] | `/etc/services` and `/etc/hosts` |
 //! | [`command`] | arguments to [`Command`] |
-//! | [`director`] | what is asked of a director, and its nouns |
+//! | [`change`], [`batch`] | one change of a director; many, all or none |
 //! | [`list`], [`connections`], [`save`] | what is printed |
 //! | [`restore`] | a saved table, all of it or nothing |
-//! | [`run`] | the program |
+//! | [`mod@run`] | the program |
 //!
 //! # Where it differs from the original, on purpose
 //!
@@ -32,9 +32,10 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod batch;
+pub mod change;
 pub mod command;
 pub mod connections;
-pub mod director;
 pub mod list;
 pub mod names;
 pub mod option;
@@ -45,7 +46,7 @@ pub mod save;
 
 mod text;
 
+pub use change::{Change, Errno};
 pub use command::{Command, Stop, parse};
-pub use director::{Change, Director, Errno};
 pub use names::Names;
-pub use run::{Ended, run};
+pub use run::{Ended, World, run};
