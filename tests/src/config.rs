@@ -32,6 +32,8 @@ pub struct Service {
     pub scheduler: &'static str,
     /// How packets reach the servers.
     pub method: Method,
+    /// What packets go inside of (TUN), and its port for `gue`; none: `ipip`.
+    pub tunnel: Option<(&'static str, Option<u16>)>,
     /// What stands for clients with FullNAT.
     pub local: Vec<IpAddr>,
     /// In the order in which they are added.
@@ -47,6 +49,7 @@ impl Service {
             port: 80,
             scheduler: "rr",
             method,
+            tunnel: None,
             local: match method {
                 Method::FullNat => plan::LOCAL.map(|host| plan::lan(family, host)).into(),
                 _ => Vec::new(),
@@ -68,6 +71,20 @@ impl Service {
     #[must_use]
     pub fn with_local(mut self, local: impl IntoIterator<Item = IpAddr>) -> Self {
         self.local = local.into_iter().collect();
+        self
+    }
+
+    /// The same on another port, over UDP.
+    #[must_use]
+    pub fn udp_on(mut self, port: u16) -> Self {
+        (self.protocol, self.port) = ("udp", port);
+        self
+    }
+
+    /// The same inside of GRE, or inside of GUE to a port.
+    #[must_use]
+    pub fn inside(mut self, tunnel: &'static str, port: Option<u16>) -> Self {
+        self.tunnel = Some((tunnel, port));
         self
     }
 
@@ -120,6 +137,12 @@ impl Service {
                 server.address(family),
                 self.method
             );
+            if let Some((tunnel, port)) = self.tunnel {
+                let _ = writeln!(out, "tunnel = \"{tunnel}\"");
+                if let Some(port) = port {
+                    let _ = writeln!(out, "tunnel_port = {port}\ntunnel_checksum = \"full\"");
+                }
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ mod problem;
 mod service;
 mod worker;
 
-pub use flow::{FlowFilter, FlowState, FlowView, Flows, NotAFlowState, ServerFilter};
+pub use flow::{FlowFilter, FlowState, FlowView, Flows, NotAFlowState, ServerFilter, TemplateOf};
 pub use network::{
     LinkView, NeighbourView, Neighbours, Origin, PortView, Ports, RouteView, Routes,
 };

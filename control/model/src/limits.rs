@@ -1,6 +1,12 @@
 //! `[limits]`, `[timeouts]` and `[settings]`: the numbers the data plane works by.
 
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{FieldFault, Problem};
 use crate::reader::Section;
+
+/// IPVS's own bound for a persistence timeout, which is the longest it knows: 31 days.
+const TIMEOUT_MAX: u32 = 31 * 86_400;
 
 /// `[limits]`: every table is allocated at start, so none of it changes on a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,14 +38,22 @@ pub struct Limits {
     /// Frames of one worker that wait for the same neighbour; 0 to 1 024, default 4. The oldest
     /// gives way to a newer one.
     pub parked_per_neighbour: u32,
+    /// Persistence templates of all workers together, 230 bytes each: one for each client of each
+    /// persistent service; 0 to 16 777 216, default 65 536. A quarter of them can be of calls (SIP).
+    /// More clients are served without being remembered.
+    pub persistence_templates: u32,
+    /// IP fragments of one worker that wait for the others of their packet, each in its packet
+    /// buffer; 0 to 65 534, default 1 024: some 22 datagrams of 64 KiB. The packet that has waited
+    /// longest gives way to a newer one. 0 drops fragments for services.
+    pub fragments_per_worker: u32,
     /// Packet buffers of all ports and workers; up to 67 108 864, default 0: computed from queues,
-    /// workers and parked frames.
+    /// workers, parked frames and fragments.
     pub packet_buffers: u32,
 }
 
 /// `[timeouts]`: idle time after which a flow is forgotten, in seconds. These are the three of
 /// `ipvsadm --set`. Flows alive at a reload take a new value with their next packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// Established TCP; 1 to 2 678 400 (31 days), default 900.
     pub tcp: u32,
@@ -85,6 +99,13 @@ impl Limits {
             icmp_per_second: s.number("icmp_per_second", rate, 1000, 0..=10_000_000),
             parked_frames: s.number("parked_frames", "frames", 256, 0..=65_535),
             parked_per_neighbour: s.number("parked_per_neighbour", "frames", 4, 0..=1024),
+            persistence_templates: s.number(
+                "persistence_templates",
+                "templates",
+                65_536,
+                0..=16_777_216,
+            ),
+            fragments_per_worker: s.number("fragments_per_worker", "fragments", 1024, 0..=65_534),
             packet_buffers: s.number("packet_buffers", "buffers", 0, 0..=67_108_864),
         };
         s.finish();
@@ -94,8 +115,7 @@ impl Limits {
 
 impl Timeouts {
     pub(crate) fn read(s: Section<'_>) -> Self {
-        // IPVS's own bound for a persistence timeout, which is the longest it knows.
-        let range = 1..=31 * 86_400;
+        let range = 1..=TIMEOUT_MAX;
         let timeouts = Timeouts {
             tcp: s.number("tcp", "seconds", 900, range.clone()),
             tcp_fin: s.number("tcp_fin", "seconds", 120, range.clone()),
@@ -103,6 +123,25 @@ impl Timeouts {
         };
         s.finish();
         timeouts
+    }
+
+    /// Those that are out of their range.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FieldFault> {
+        let all = [
+            ("tcp", self.tcp),
+            ("tcp_fin", self.tcp_fin),
+            ("udp", self.udp),
+        ];
+        let wrong = all
+            .into_iter()
+            .filter(|(_, s)| !(1..=TIMEOUT_MAX).contains(s));
+        let fault = wrong.map(|(key, seconds)| {
+            let cure = format!("give seconds from 1 to {TIMEOUT_MAX}");
+            let problem = Problem::new(format!("{seconds} is out of range"), cure);
+            FieldFault::new(format!("timeouts.{key}"), problem)
+        });
+        fault.collect()
     }
 }
 

@@ -51,10 +51,13 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     });
     compare!("limits", &old.limits, &new.limits, Limits {
         flows_per_worker, flows_v6_per_worker, half_open_per_worker, services, servers, punt_packets_per_second, punt_reserved_percent,
-        icmp_per_second, parked_frames, parked_per_neighbour, packet_buffers;
+        icmp_per_second, parked_frames, parked_per_neighbour, fragments_per_worker,
+        persistence_templates, packet_buffers;
     });
     compare!("metrics", &old.metrics, &new.metrics, Metrics { listen; });
-    compare!("control", &old.control, &new.control, Control { socket, socket_mode; });
+    compare!("control", &old.control, &new.control, Control {
+        socket, socket_mode, ipvs_socket, ipvs_proc_socket, state_directory;
+    });
     if old.ports.len() != new.ports.len() {
         changed.push("port".to_owned());
         return changed;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use weir_core::io::{PortId, WorkerId};
+use weir_core::load::Connections;
 use weir_model::api::LinkView;
 use weir_model::{Config, ConfigFile, Mac, Service, parse};
 use weir_worker::Handle;
@@ -15,14 +16,31 @@ pub(crate) const SERVERS: usize = 8;
 
 /// A worker without thread: tests move its counters and let it adopt.
 pub(crate) fn worker(id: u16) -> Handle {
-    Handle::detached(WorkerId(id), 2, SERVERS)
+    worker_of(id, SERVERS)
 }
 
-/// A configuration with one port and these services.
+/// The same with so many slots.
+pub(crate) fn worker_of(id: u16, slots: usize) -> Handle {
+    Handle::detached(WorkerId(id), 2, slots)
+}
+
+/// So many active connections.
+pub(crate) fn active(count: u32) -> Connections {
+    Connections {
+        active: count,
+        inactive: 0,
+    }
+}
+
+/// A configuration with one port and these services, which keeps nothing unless told where.
 pub(crate) fn config_file(services: &str) -> ConfigFile {
+    let control = match services.contains("[control]") {
+        true => "",
+        false => "[control]\nstate_directory = false\n",
+    };
     let text = format!(
         "[limits]\nservers = {SERVERS}\n[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n\
-         twin = false\naddresses = [\"192.0.2.1/24\"]\n{services}"
+         twin = false\naddresses = [\"192.0.2.1/24\"]\n{control}{services}"
     );
     parse(&text, "test.toml").expect("the test's configuration is valid")
 }
@@ -64,8 +82,13 @@ pub(crate) fn services(scheduler: &str, servers: &[(u8, u16)]) -> Vec<Service> {
 
 /// A director with this configuration and these workers, nothing of it real.
 pub(crate) fn state(services: &str, workers: Vec<Handle>) -> State {
+    state_of(config_file(services), workers)
+}
+
+/// As [`state`], of a whole configuration.
+pub(crate) fn state_of(file: ConfigFile, workers: Vec<Handle>) -> State {
     let parts = Parts {
-        file: config_file(services),
+        file,
         workers,
         devices: Box::new(OneDevice),
         twins: vec![(PortId(0), Arc::default())],

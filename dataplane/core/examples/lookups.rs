@@ -10,7 +10,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::load::Thresholds;
+use weir_core::schedule::Scheduler;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
@@ -86,6 +87,7 @@ fn key(n: u32) -> ServiceKey {
         protocol: Protocol::Tcp,
         addr: Addr::from_v4_bytes([198, 18, third, fourth]),
         port: 80,
+        mark: 0,
     }
 }
 
@@ -102,6 +104,8 @@ fn all(services: u32) -> Services {
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            thresholds: Thresholds::default(),
+            has_any_port: false,
         })
     });
     let services = (0..services).map(|n| {
@@ -112,7 +116,7 @@ fn all(services: u32) -> Services {
         let servers: Vec<_> = (0..10).map(candidate).collect();
         Service {
             key: key(n),
-            scheduler: Scheduler::build(SchedulerName::Wrr, &servers),
+            scheduler: Scheduler::Rr,
             cursor: Arc::default(),
             generation: 1,
             servers: servers.into(),
@@ -121,6 +125,7 @@ fn all(services: u32) -> Services {
             consistent: Arc::default(),
             new_flows_max: 0,
             one_packet: false,
+            persistence: None,
             local: None,
         }
     });

@@ -4,6 +4,8 @@
 use alloc::boxed::Box;
 
 use crate::io::PortId;
+use crate::load::Load;
+use crate::persist::Refusal;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A number that one worker writes and anyone may read.
@@ -78,11 +80,16 @@ drop_reasons! {
     Martian = "martian", "The source or destination address cannot be on a wire.";
     VlanTags = "vlan_tags", "The frame carries more VLAN tags than are understood.";
     OtherMac = "other_mac", "The frame is for another machine's MAC address.";
-    Fragment = "fragment", "The packet is an IP fragment for a service; fragments are not reassembled.";
+    Fragment = "fragment", "The IP fragment is malformed, or makes a packet that is: empty, not cut at 8 bytes, or with marks of congestion that exclude each other.";
+    FragmentOverlap = "fragment_overlap", "The fragments of a packet overlap or contradict each other; all of them are dropped.";
+    FragmentAgain = "fragment_again", "The fragment was there already.";
+    FragmentTimeout = "fragment_timeout", "The other fragments of the packet did not come in time.";
+    FragmentLimit = "fragment_limit", "More fragments wait than limits.fragments_per_worker, or more of one packet than 128; what has waited longest is given up.";
     TtlExceeded = "ttl_exceeded", "The TTL or hop limit ran out; the sender was told.";
     TooBig = "too_big", "The packet is bigger than the path's MTU and must not be fragmented; the sender was told.";
     NoServer = "no_server", "The service has no usable real server; the client was told.";
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
+    NoCallId = "no_call_id", "The service tells calls apart by SIP's Call-ID, and the packet is no datagram with one.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
     ServerWithoutFlow = "server_without_flow", "A NAT server's packet belongs to no flow; the server was told (ipvs.nat_icmp_send).";
     DropPacket = "drop_packet", "A packet that would have begun a flow was dropped by the defence ipvs.drop_packet.";
@@ -143,10 +150,6 @@ pub struct ServerCounters {
     pub packets_out: Counter,
     /// Bytes to clients, counted from the IP header.
     pub bytes_out: Counter,
-    /// Flows now in a state that counts as active (`lvs-state-tables` of IPVS: established and opening).
-    pub active: Counter,
-    /// Flows now in any other state.
-    pub inactive: Counter,
 }
 
 /// Counters of one port on one worker.
@@ -186,8 +189,10 @@ pub struct WorkerCounters {
     pub resets_sent: Counter,
     /// ICMP errors and TCP resets that were due but over limits.icmp_per_second.
     pub answers_suppressed: Counter,
-    /// IP fragments that Weir made of packets bigger than the MTU.
+    /// IP fragments that Weir made of packets bigger than the MTU, or that came in fragments.
     pub fragments_sent: Counter,
+    /// Packets that Weir put together from fragments.
+    pub reassembled: Counter,
     /// Flows in the table now.
     pub flows: Counter,
     /// Those of IPv6 among them.
@@ -204,6 +209,8 @@ pub struct WorkerCounters {
     pub adopted: Counter,
     /// TCP and SCTP flows now whose handshake is not complete.
     pub half_open: Counter,
+    /// New flows of persistent services that got no template, by [`Refusal`].
+    no_template: [Counter; Refusal::ALL.len()],
     /// Turns of the worker loop.
     pub turns: Counter,
     /// Turns in which there was a packet.
@@ -216,6 +223,8 @@ pub struct WorkerCounters {
     pub ports: Box<[PortCounters]>,
     /// By real-server slot.
     pub servers: Box<[ServerCounters]>,
+    /// By real-server slot: eight to a cache line, because schedulers read those of a whole list.
+    pub loads: Box<[Load]>,
 }
 
 impl WorkerCounters {
@@ -234,6 +243,7 @@ impl WorkerCounters {
             resets_sent: Counter::default(),
             answers_suppressed: Counter::default(),
             fragments_sent: Counter::default(),
+            reassembled: Counter::default(),
             flows: Counter::default(),
             flows_v6: Counter::default(),
             flows_created: Counter::default(),
@@ -242,12 +252,14 @@ impl WorkerCounters {
             stateless: Counter::default(),
             adopted: Counter::default(),
             half_open: Counter::default(),
+            no_template: core::array::from_fn(|_| Counter::default()),
             turns: Counter::default(),
             turns_busy: Counter::default(),
             turn_longest_ns: Counter::default(),
             slept_ns: Counter::default(),
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
             servers: (0..servers).map(|_| ServerCounters::default()).collect(),
+            loads: (0..servers).map(|_| Load::default()).collect(),
         }
     }
 
@@ -280,6 +292,18 @@ impl WorkerCounters {
     #[must_use]
     pub fn not_kept(&self, cause: Overflow) -> u64 {
         self.not_kept[cause as usize].get()
+    }
+
+    /// Counts one new flow without the template that it should have had.
+    #[inline]
+    pub(crate) fn count_no_template(&self, cause: Refusal) {
+        self.no_template[cause as usize].add(1);
+    }
+
+    /// New flows without a template for this cause so far.
+    #[must_use]
+    pub fn no_template(&self, cause: Refusal) -> u64 {
+        self.no_template[cause as usize].get()
     }
 
     /// The counters of `port`, if there is such a port.

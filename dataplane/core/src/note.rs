@@ -30,6 +30,8 @@ pub(crate) enum Verdict {
     LookUp,
     /// An ICMP error that may concern a flow.
     Related,
+    /// A fragment of a packet that may concern a flow.
+    Fragment,
     /// Of a client, to be sent to its real server.
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
@@ -43,7 +45,7 @@ pub(crate) enum Verdict {
     /// An ICMP error about a packet that went to the client: on to the real server.
     ErrorToServer(ToServer),
     /// An ICMP error about a packet that went to the real server: on to the client.
-    ErrorToClient(FromServer),
+    ErrorToClient(FromServer, ServerId),
     /// An ICMP error about a tunnel's outer packet: the client is told in its own terms.
     ErrorInTunnel(ServerId),
     /// For Linux.

@@ -75,7 +75,8 @@ pub(crate) struct Target {
     /// The publication it was made of.
     made: u64,
     hop: PlainHop,
-    /// Address and port, as they stand in packets.
+    /// Address and port, as they stand in packets; port 0: the packet keeps its own. NAT's is the
+    /// flow's to know.
     addr: u32,
     port: u16,
     /// The director's address before it, for tunnels; 0 when there is none of the family, or the way
@@ -252,9 +253,11 @@ impl<F: Frame> Director<F> {
             return Err(None);
         }
         let signal = Signal::tcp(found.tcp_flags);
-        let id = self
-            .open(now, &tuple, signal, is_handed_off)
-            .map_err(Some)?;
+        let opened = self.open(now, &tuple, signal, is_handed_off, None);
+        let id = opened.map_err(|verdict| match verdict {
+            Verdict::LookUp => None,
+            decided => Some(decided),
+        })?;
         let place = id.place();
         if let Some(entry) = self.flows.v4.at(place) {
             self.make_target(now, ServerId(entry.head.server));
@@ -344,10 +347,16 @@ impl Way<'_> {
         match flow.method() {
             Method::Dr => plain::pass_on(head, &target.hop.link),
             Method::Nat | Method::FullNat if plain::lacks_checksum(head) => return None,
-            Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, target.port),
+            Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, flow.other_port()),
             Method::FullNat => {
                 let addrs = both_addrs(flow.local, target.addr);
-                let ports = both_ports(flow.local_port(), target.port);
+                let [_, virt_port] = port_halves(flow.ports());
+                let port = if target.port == 0 {
+                    virt_port
+                } else {
+                    target.port
+                };
+                let ports = both_ports(flow.other_port(), port);
                 plain::pass_between(head, &target.hop.link, addrs, ports);
             }
             Method::Tun => {
@@ -440,12 +449,26 @@ impl Way<'_> {
         self.flows.v4.keep_until(place, expires);
         if let Some((was, is)) = moved.state {
             self.flows.change_state(place, was, is);
+            if is == TcpState::Established {
+                self.assure(place);
+            }
             count_activity(
                 self.counters,
                 ServerId(server),
                 was.is_active(),
                 is.is_active(),
             );
+        }
+    }
+}
+
+impl Way<'_> {
+    /// Vouches for the template of the flow at `place`, if it has one.
+    #[inline(never)]
+    fn assure(&self, place: u32) {
+        let template = self.flows.template_of_v4(place);
+        if let Some(template) = template {
+            self.snapshot.templates.assure(template);
         }
     }
 }
@@ -468,6 +491,9 @@ fn move_on_in_general(
     is_secure: bool,
 ) -> Option<Moved> {
     if flow.protocol() == Protocol::Udp {
+        if direction == Direction::Reply && flow.awaits_reply() {
+            return None;
+        }
         return Some(Moved {
             lifetime: timeouts.udp,
             state: None,
@@ -494,16 +520,10 @@ pub(crate) fn count_activity(
     was_active: bool,
     is_active: bool,
 ) {
-    let Some(counters) = counters.servers.get(server.0 as usize) else {
-        return;
-    };
-    if was_active != is_active {
-        let (from, to) = match was_active {
-            true => (&counters.active, &counters.inactive),
-            false => (&counters.inactive, &counters.active),
-        };
-        from.sub(1);
-        to.add(1);
+    if was_active != is_active
+        && let Some(load) = counters.loads.get(server.0 as usize)
+    {
+        load.turn(is_active);
     }
 }
 

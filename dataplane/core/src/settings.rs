@@ -2,6 +2,7 @@
 //! (`net.ipv4.vs`).
 
 use crate::flow::Timeouts;
+use crate::time::seconds;
 
 /// Settings that hold for all services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Ipvs {
     /// Flows of a server that was removed end at once, and a SYN on a flow whose server has weight
     /// 0 is scheduled anew.
     pub expire_nodest_conn: bool,
+    /// A template that leads to a server of weight 0 leads nowhere any more.
+    pub expire_quiescent_template: bool,
     /// Any segment without RST begins a flow.
     pub sloppy_tcp: bool,
     /// Any packet whose first chunk is no ABORT begins a flow.
@@ -53,13 +56,21 @@ pub struct Ipvs {
     /// A flow table with room for fewer flows is nearly full. The kernel has free pages of memory
     /// here; a worker's memory is all taken at start.
     pub amemthresh: u32,
+    /// How long `lblc` remembers the server of a destination that nobody asks for, in ticks.
+    pub lblc_expiration: u32,
+    /// The same of `lblcr`, which gives a destination's servers up one by one when they have been the
+    /// same ones for so long.
+    pub lblcr_expiration: u32,
 }
+
+const DAY_SECONDS: u32 = 86_400;
 
 impl Default for Ipvs {
     fn default() -> Self {
         Self {
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
+            expire_quiescent_template: false,
             sloppy_tcp: false,
             sloppy_sctp: false,
             nat_icmp_send: false,
@@ -69,6 +80,8 @@ impl Default for Ipvs {
             drop_packet: Defence::Never,
             am_droprate: 10,
             amemthresh: 1024,
+            lblc_expiration: seconds(DAY_SECONDS),
+            lblcr_expiration: seconds(DAY_SECONDS),
         }
     }
 }

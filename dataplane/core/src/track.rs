@@ -8,15 +8,23 @@ use crate::director::Director;
 use crate::flow::{Direction, Flow, FlowId, Signal, Tuple};
 use crate::io::Frame;
 use crate::ipsec::is_ipsec;
+use crate::load::Connections;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
 use crate::plain::count_activity;
 use crate::reuse::Known;
 use crate::service::{Method, Protocol};
+use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
-    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP: it moves its flow on, or begins one.
-    pub(crate) fn track(&mut self, now: Tick, headers: &Headers, is_handed_off: bool) -> Verdict {
+    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP, which is in `bytes`: it moves its flow on, or begins one.
+    pub(crate) fn track(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        bytes: &[u8],
+        is_handed_off: bool,
+    ) -> Verdict {
         if is_ipsec(headers) {
             return self.follow(now, headers, is_handed_off);
         }
@@ -24,14 +32,19 @@ impl<F: Frame> Director<F> {
             return Verdict::Punt(PuntClass::Ordinary);
         };
         let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) else {
-            return self.begin(now, headers, &tuple, is_handed_off);
+            return self.begin(now, headers, bytes, &tuple, is_handed_off);
         };
         if direction == Direction::Request {
             match self.judge(&self.flows.get(id), Signal::of(headers)) {
                 Known::GoesOn => {}
                 Known::Anew => {
-                    self.forget(now, &tuple);
-                    return self.begin(now, headers, &tuple, true);
+                    let ended = self.take_out(now, &tuple);
+                    let verdict = self.begin(now, headers, bytes, &tuple, true);
+                    // It weighs when the next is scheduled: the kernel ends it a moment later.
+                    if let Some(ended) = ended {
+                        uncount(&self.counters, &self.snapshot, now, &ended);
+                    }
+                    return verdict;
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
@@ -57,6 +70,9 @@ impl<F: Frame> Director<F> {
             moved.was_active,
             moved.is_active,
         );
+        if let Some(template) = flow.template().filter(|_| moved.assures) {
+            self.snapshot.templates.assure(template);
+        }
         let bytes = headers.packet_len() as u64;
         if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
             match direction {
@@ -81,11 +97,23 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         headers: &Headers,
+        bytes: &[u8],
         tuple: &Tuple,
         is_handed_off: bool,
     ) -> Verdict {
-        match self.open(now, tuple, Signal::of(headers), is_handed_off) {
+        let payload = payload_of(bytes, headers);
+        match self.open(
+            now,
+            tuple,
+            Signal::of(headers),
+            is_handed_off,
+            Some(payload),
+        ) {
             Ok(id) => self.take(now, headers, id, Direction::Request),
+            Err(verdict @ Verdict::Punt(_)) => match self.open_from_server(now, tuple, payload) {
+                Some(id) => self.take(now, headers, id, Direction::Reply),
+                None => verdict,
+            },
             Err(verdict) => verdict,
         }
     }
@@ -136,7 +164,8 @@ impl<F: Frame> Director<F> {
                 None => unrelated,
             },
             Some((id, Direction::Reply)) => {
-                Verdict::ErrorToClient(from_server(&self.flows.get(id)))
+                let flow = self.flows.get(id);
+                Verdict::ErrorToClient(from_server(&flow), flow.server())
             }
             None => self
                 .owner_of_error(&sent, is_handed_off)
@@ -155,11 +184,21 @@ impl<F: Frame> Director<F> {
     ) -> Option<Verdict> {
         let snapshot = &self.snapshot;
         if !snapshot.settings.ipvs.schedule_icmp
-            || snapshot.services.find(request.service_key()).is_none()
+            || snapshot
+                .services
+                .find_for(request, snapshot.mark_of(request, Some(self.received_at)))
+                .is_none()
         {
             return None;
         }
-        match self.open_if(now, request, true, Signal::default(), is_handed_off) {
+        match self.open_if(
+            now,
+            request,
+            true,
+            Signal::default(),
+            is_handed_off,
+            Some(&[]),
+        ) {
             Ok(id) => self
                 .to_server(&self.flows.get(id))
                 .map(Verdict::ErrorToServer),
@@ -204,7 +243,8 @@ impl<F: Frame> Director<F> {
         }
         let services = &self.snapshot.services;
         let request = sent.reversed();
-        if services.find(request.service_key()).is_some() {
+        let mark = self.snapshot.mark_of(&request, None);
+        if services.find_for(&request, mark).is_some() {
             return self.foreign_owner(&request);
         }
         let to_nat_server = services.is_nat_source(sent.protocol, sent.dst, sent.dst_port);
@@ -231,7 +271,7 @@ impl<F: Frame> Director<F> {
             server: flow.server(),
             method: flow.method(),
             addr: server.addr,
-            port: server.port,
+            port: flow.dest_port(server),
             tunnel: server.tunnel,
             local: flow.local(),
         })
@@ -239,21 +279,31 @@ impl<F: Frame> Director<F> {
 
     /// The worker that owns the flow of a client's packet, when it is another.
     pub(crate) fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
-        let (_, service) = self.snapshot.services.find(request.service_key())?;
+        let mark = self.snapshot.mark_of(request, None);
+        let (_, service) = self.snapshot.services.find_for(request, mark)?;
         let owner = self.steering.owner_of_request(request, service.by_client);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }
 
-/// Takes a flow that ended out of its server's connection counts.
-pub(crate) fn uncount(counters: &WorkerCounters, flow: &Flow) {
-    if let Some(server) = counters.servers.get(flow.server().0 as usize) {
-        if flow.is_active() {
-            server.active.sub(1);
-        } else {
-            server.inactive.sub(1);
-        }
+/// Takes a flow that ended out of its server's connection counts and its template's children.
+pub(crate) fn uncount(counters: &WorkerCounters, snapshot: &Snapshot, now: Tick, flow: &Flow) {
+    if let Some(template) = flow.template() {
+        snapshot.templates.release(now, template, false);
     }
+    let id = flow.server();
+    if let Some(load) = counters.loads.get(id.0 as usize) {
+        load.sub(Connections::one(flow.is_active()));
+        snapshot.loads.unbound(id, snapshot.services.server(id));
+    }
+}
+
+/// What a datagram carries; nothing where it carries no datagram.
+fn payload_of<'f>(frame: &'f [u8], headers: &Headers) -> &'f [u8] {
+    const UDP_LEN: usize = 8;
+    let at = usize::from(headers.l4) + UDP_LEN;
+    let payload = frame.get(at..usize::from(headers.end));
+    payload.filter(|_| headers.is_udp()).unwrap_or_default()
 }
 
 /// The addresses and ports of TCP, UDP or SCTP.

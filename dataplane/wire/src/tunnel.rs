@@ -224,7 +224,7 @@ fn source_port(inner: &Headers) -> u16 {
             hash ^= hash >> 32;
         }
     }
-    (FIRST + ((hash & 0xffff_ffff) * COUNT >> 32)) as u16
+    (FIRST + (((hash & 0xffff_ffff) * COUNT) >> 32)) as u16
 }
 
 /// The tunnel that an outer packet quoted in an ICMP error went through, and where in the frame the

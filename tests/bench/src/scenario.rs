@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use weir_core::director::Limits;
 use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::PortId;
+use weir_core::load::Thresholds;
 use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::schedule::Scheduler;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
@@ -123,6 +124,7 @@ pub(crate) fn limits(flows: usize) -> Limits {
         icmp_per_second: 1000,
         parked: 64,
         parked_per_neighbour: 8,
+        fragments: 256,
     }
 }
 
@@ -138,6 +140,7 @@ pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
             timeouts,
             ..Settings::default()
         },
+        ..Snapshot::empty()
     })
 }
 
@@ -164,6 +167,8 @@ fn server(n: u8, method: Method) -> Server {
         is_available: true,
         position: 0,
         service: ServiceId(0),
+        thresholds: Thresholds::default(),
+        has_any_port: false,
     }
 }
 
@@ -179,8 +184,9 @@ fn service(method: Method) -> Service {
             protocol: Protocol::Tcp,
             addr: addr(VIP),
             port: SERVICE_PORT,
+            mark: 0,
         },
-        scheduler: Scheduler::build(SchedulerName::Rr, &candidates),
+        scheduler: Scheduler::Rr,
         cursor: Arc::default(),
         generation: 1,
         servers: candidates.into(),
@@ -189,6 +195,7 @@ fn service(method: Method) -> Service {
         consistent: Arc::default(),
         new_flows_max: 0,
         one_packet: false,
+        persistence: None,
         local: (method == Method::FullNat).then(local_pool),
     }
 }

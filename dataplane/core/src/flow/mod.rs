@@ -16,7 +16,8 @@ pub use timeout::Timeouts;
 
 use weir_wire::Addr;
 
-use crate::service::{Method, Protocol, ServerId, ServiceKey};
+use crate::persist::TemplateId;
+use crate::service::{Method, Protocol, Server, ServerId, ServiceKey};
 use crate::time::Tick;
 
 /// What a packet shows of its flow: addresses and ports as they stand in it.
@@ -54,6 +55,7 @@ impl Tuple {
             protocol: self.protocol,
             addr: self.dst,
             port: self.dst_port,
+            mark: 0,
         }
     }
 }
@@ -68,6 +70,9 @@ pub struct Flow {
     is_controlled: bool,
     expires: Tick,
     local: Option<(Addr, u16)>,
+    /// NAT: the real server's port.
+    nat_port: u16,
+    template: Option<TemplateId>,
 }
 
 impl Flow {
@@ -98,6 +103,26 @@ impl Flow {
         self.local
     }
 
+    /// The real server's port that its packets go to, when `server` is its server. It is not always
+    /// the one configured: a server of every port or of a mark is reached at the client's.
+    #[inline]
+    #[must_use]
+    pub const fn dest_port(&self, server: &Server) -> u16 {
+        match self.method {
+            Method::Nat => self.nat_port,
+            Method::FullNat if server.port != 0 => server.port,
+            // These leave the packet's port as it is.
+            Method::FullNat | Method::Dr | Method::Tun => self.request.dst_port,
+        }
+    }
+
+    /// The persistence template that chose its server.
+    #[inline]
+    #[must_use]
+    pub const fn template(&self) -> Option<TemplateId> {
+        self.template
+    }
+
     /// Where it stands.
     #[inline]
     #[must_use]
@@ -118,6 +143,12 @@ impl Flow {
     #[must_use]
     pub const fn is_active(&self) -> bool {
         self.state.is_active()
+    }
+
+    /// Ticks until it ends.
+    #[must_use]
+    pub const fn ticks_left(&self, now: Tick) -> u32 {
+        self.expires.since(now)
     }
 
     /// Seconds until it ends, rounded up.

@@ -67,6 +67,16 @@ impl State {
         }
     }
 
+    /// True while both sides talk.
+    #[inline]
+    #[must_use]
+    pub const fn is_established(self) -> bool {
+        matches!(
+            self,
+            Self::Tcp(TcpState::Established) | Self::Sctp(SctpState::Established)
+        )
+    }
+
     /// True while a handshake is not complete.
     #[inline]
     #[must_use]

@@ -6,10 +6,11 @@
 use weir_memory::Pages;
 use weir_wire::{Addr, Family as IpFamily};
 
-use super::entry::{Entry, Entry4, Entry6, NONE};
+use super::entry::{Entry, Entry4, Entry6, Head, NONE};
 use super::family::{Awaited, Family};
 use super::{Flow, Signal, State, TcpState, Timeouts, Tuple, tcp};
-use crate::service::{Method, ServerId};
+use crate::persist::TemplateId;
+use crate::service::{Method, Protocol, ServerId};
 use crate::time::Tick;
 
 /// Which way a packet of a flow goes.
@@ -61,6 +62,8 @@ pub struct NewFlow {
     pub expires: Tick,
     /// See [`Flow::is_controlled`].
     pub is_controlled: bool,
+    /// The persistence template that chose the server.
+    pub template: Option<TemplateId>,
 }
 
 /// What a packet did to its flow.
@@ -70,6 +73,8 @@ pub struct Advanced {
     pub was_active: bool,
     /// It does now.
     pub is_active: bool,
+    /// It vouches for the flow's template, if it has one: both sides have been heard.
+    pub assures: bool,
 }
 
 /// All flows of one worker.
@@ -246,6 +251,14 @@ impl FlowTable {
         let (was, is) = in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
             let head = entries.get_mut(id.place).head_mut();
             let was = head.state();
+            if was == State::Udp {
+                let assures = direction == Direction::Reply && head.awaits_reply();
+                if assures {
+                    head.set_awaits_reply(false);
+                }
+                entries.keep_until(id.place, now.after(timeouts.of(was)));
+                return Advanced { was_active: false, is_active: false, assures };
+            }
             let is = was.next(tcp::Seen::of(direction, head.method()), signal, is_secure);
             head.set_state(is);
             entries.keep_until(id.place, now.after(timeouts.of(is)));
@@ -255,6 +268,7 @@ impl FlowTable {
         Advanced {
             was_active: was.is_active(),
             is_active: is.is_active(),
+            assures: was != is && is.is_established(),
         }
     }
 
@@ -341,6 +355,11 @@ impl FlowTable {
         let (was, is) = (State::Tcp(was), State::Tcp(is));
         self.v4.get_mut(place).head.set_state(is);
         self.count_half_open(was, is);
+    }
+
+    /// The template of the IPv4 flow at `place`.
+    pub(crate) fn template_of_v4(&self, place: u32) -> Option<TemplateId> {
+        template_of(&self.v4, self.v4.get(place).head())
     }
 
     /// Looks at up to `groups` groups of places, and removes what has ended by `now`, telling each.
@@ -477,10 +496,15 @@ fn find_in<E: Entry>(entries: &Family<E>, key: &E::Key, hash: u64) -> Option<(u3
 
 fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
     let (request, place) = insert_request(entries, flow)?;
-    match flow.reply {
-        Some(reply) => attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full),
-        None => Ok(place),
+    let Some(reply) = flow.reply else {
+        return Ok(place);
+    };
+    let place = attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full)?;
+    if let (Method::FullNat, Some(template)) = (flow.method, flow.template) {
+        let link = entries.get(place).head().link;
+        entries.get_mut(link).head_mut().set_template(template);
     }
+    Ok(place)
 }
 
 fn insert_unsettled_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
@@ -524,10 +548,19 @@ fn insert_request<E: Entry>(
     if flow.is_controlled {
         entry.head_mut().set_controlled();
     }
-    if let Some(reply) = flow.reply
-        && (reply.dst, reply.dst_port) != (flow.request.src, flow.request.src_port)
-    {
-        entry.set_local(reply.dst, reply.dst_port);
+    match (flow.method, &flow.reply) {
+        (Method::FullNat, Some(reply)) => entry.set_local(reply.dst, reply.dst_port),
+        (Method::Nat, Some(reply)) => entry.head_mut().set_other_port(reply.src_port.to_be()),
+        _ => {}
+    }
+    if let Some(template) = flow.template {
+        let head = entry.head_mut();
+        if flow.method != Method::FullNat {
+            head.set_template(template);
+        }
+        if flow.request.protocol == Protocol::Udp {
+            head.set_awaits_reply(true);
+        }
     }
     Ok((request, entries.insert(entry)?))
 }
@@ -593,6 +626,17 @@ fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
         is_controlled: head.is_controlled(),
         expires: head.expires,
         local: has_local.then(|| local_end(entries, head.link)),
+        nat_port: u16::from_be(head.other_port()),
+        template: template_of(entries, head),
+    }
+}
+
+/// The template of the request with this head.
+fn template_of<E: Entry>(entries: &Family<E>, head: &Head) -> Option<TemplateId> {
+    match head.method() {
+        Method::FullNat if head.link == NONE => None,
+        Method::FullNat => entries.get(head.link).head().template(),
+        _ => head.template(),
     }
 }
 

@@ -39,7 +39,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// Ends the packet of a real server that belongs to no flow, and tells the server so in the name
     /// of the director on its side (`nat_icmp_send`).
-    pub(crate) fn tell_server(&mut self, frame: F) {
+    pub(crate) fn tell_server<P: Packet<F>>(&mut self, mut frame: P) {
+        // On its way it would have been here.
+        rewrite::decrement_ttl(frame.bytes_mut(), &self.headers);
         let own = self.own_address();
         let kind = icmp::ErrorKind::PortUnreachable;
         self.error(frame, DropReason::ServerWithoutFlow, kind, own);
@@ -48,6 +50,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Gives the packet to Linux; where there is none behind the port, answers for the director's
     /// own addresses as Linux would.
     pub(crate) fn punt_or_refuse<P: Packet<F>>(&mut self, frame: P) {
+        if self.is_from_linux(&frame) {
+            return self.pass_on(frame);
+        }
         let Err(reason) = self.give(&frame, PuntClass::Ordinary) else {
             return;
         };

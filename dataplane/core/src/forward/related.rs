@@ -3,7 +3,7 @@
 use weir_wire::tunnel::{self, Tunnel};
 use weir_wire::{Addr, Embedded, Family, Headers, icmp, parse_embedded, rewrite};
 
-use super::{Way, trim};
+use super::{Way, least_mtu, trim};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::Hop;
@@ -53,7 +53,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// About a packet that went to the real server, by it or a router on the way: the client has
     /// to know, in the name of the service.
-    pub(crate) fn error_to_client(&mut self, mut frame: F, from: FromServer) {
+    pub(crate) fn error_to_client(&mut self, mut frame: F, from: FromServer, server: ServerId) {
         let h = self.headers;
         if !icmp::checksum_ok(frame.bytes(), &h) {
             return self.end(&frame, DropReason::IcmpUnrelated);
@@ -76,6 +76,10 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             rewrite::set_embedded_source(bytes, &quoted, client, port);
         }
         rewrite::refill_icmp_checksum(bytes, &h);
+        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(self.headers.packet_len() as u64);
+        }
         self.director.counters.forwarded.add(1);
         self.send(frame, usize::from(h.l3), h.family(), hop, next);
     }
@@ -98,7 +102,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
         let kind = match icmp::too_big_mtu(frame.bytes(), &h) {
             Some(told) => {
-                let mtu = self.smaller_path(server, &outer, tunnel, told);
+                let least = u32::from(least_mtu(inner.family()));
+                let mtu = self.smaller_path(server, &outer, tunnel, told).max(least);
                 if may_be_cut(frame.bytes(), &inner) {
                     // The director cuts the next one itself: nothing for the client to do.
                     return self.end(&frame, DropReason::IcmpUnrelated);

@@ -32,10 +32,14 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         };
         let outer_len = to.tunnel.overhead(to.addr.family());
         let inner_mtu = next.mtu.saturating_sub(outer_len as u16);
-        if inner_mtu < least_mtu(h.family()) {
+        let least = least_mtu(h.family());
+        // Where it is a router's word that makes the path so narrow, the outer packet is cut
+        // (RFC 2473 §7.1).
+        if inner_mtu < least && !self.director.has_path_mtu(self.now, to.server) {
             let kind = icmp::ErrorKind::HostUnreachable;
             return self.error(frame, DropReason::Unreachable, kind, h.dst);
         }
+        let inner_mtu = inner_mtu.max(least);
         let path_mtu_discovery = self.director.snapshot.settings.pmtu_disc;
         let must_tell = !h.is_v4() || path_mtu_discovery;
         let is_too_long = h.packet_len() + outer_len > usize::from(u16::MAX);

@@ -8,9 +8,11 @@ mod shared;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use weir_wire::{Addr, protocol};
+use weir_wire::{Addr, Family, protocol};
 
+use crate::load::Thresholds;
 use crate::local::LocalPool;
+use crate::persist::Persistence;
 use crate::schedule::Scheduler;
 use crate::schedule::consistent::Consistent;
 use crate::sync::AtomicU64;
@@ -79,15 +81,48 @@ impl Method {
     }
 }
 
-/// What names a service: the virtual side of its flows.
+/// The port of FTP's control connection. A persistent service there takes all of a client's data
+/// connections, too.
+pub const FTP_PORT: u16 = 21;
+/// The port of active FTP's data connections.
+pub const FTP_DATA_PORT: u16 = 20;
+
+/// What names a service: the virtual side of its flows, or a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
     /// The transport protocol.
     pub protocol: Protocol,
     /// The virtual IP address.
     pub addr: Addr,
-    /// The virtual port.
+    /// The virtual port; 0: every port that has no service of its own.
     pub port: u16,
+    /// The mark, 0 for none. A service of a mark takes every protocol, address and port; its key is
+    /// [`of_mark`](Self::of_mark).
+    pub mark: u32,
+}
+
+impl ServiceKey {
+    /// What names the service of a mark and a family.
+    #[inline]
+    #[must_use]
+    pub const fn of_mark(mark: u32, family: Family) -> Self {
+        let addr = match family {
+            Family::V4 => Addr::from_v4_bytes([0; 4]),
+            Family::V6 => Addr(0),
+        };
+        Self {
+            protocol: Protocol::Tcp,
+            addr,
+            port: 0,
+            mark,
+        }
+    }
+
+    /// True when it names every port of an address, or a mark.
+    #[must_use]
+    pub const fn is_of_any_port(&self) -> bool {
+        self.port == 0
+    }
 }
 
 /// The slot of a real server: its place in [`Services::server`] and in every worker's counters.
@@ -105,7 +140,7 @@ pub struct ServiceId(pub u32);
 pub struct Server {
     /// Its address.
     pub addr: Addr,
-    /// Its port.
+    /// Its port; 0: the port that a client's packet has.
     pub port: u16,
     /// How packets reach it.
     pub method: Method,
@@ -121,6 +156,11 @@ pub struct Server {
     pub position: u32,
     /// Its service; meaningless when it is not available.
     pub service: ServiceId,
+    /// When it is overloaded.
+    pub thresholds: Thresholds,
+    /// Replies come from any of its ports and by any protocol: its service is that of a mark, of
+    /// every port, or of FTP.
+    pub has_any_port: bool,
 }
 
 /// One entry of a service's list of real servers.
@@ -162,4 +202,6 @@ pub struct Service {
     /// Each datagram is scheduled anew and no flow is kept (ipvsadm `-o`). Not TCP's and SCTP's
     /// packets, and not those to FullNAT servers, which need a flow.
     pub one_packet: bool,
+    /// How its clients are remembered; none: they are not.
+    pub persistence: Option<Persistence>,
 }

@@ -12,6 +12,9 @@ use crate::parser::{V6_LEN, fragment_header_at};
 pub struct EcnSeen(u8);
 
 impl EcnSeen {
+    /// Those of none.
+    pub const EMPTY: Self = Self(0);
+
     const NOT_CAPABLE: u8 = 1;
     const CONGESTED: u8 = 1 << 3;
 

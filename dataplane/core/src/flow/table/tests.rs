@@ -42,6 +42,7 @@ fn flow(request: &Tuple, method: Method, expires: Tick) -> NewFlow {
         method,
         expires,
         is_controlled: false,
+        template: None,
     }
 }
 
