@@ -25,6 +25,8 @@
 //!   exit code of that failure. The original goes on after a failed line, and its exit code is the
 //!   last line's. `ipvsadm-restore` clears the table in the same step.
 //! - `-R` skips lines that begin with `#`, as the original's `ipvsadm-restore` does.
+//! - Marks from 2^31 on are listed and saved as they are; the original shows them as negative numbers,
+//!   lists them first, and does not read them again.
 //! - Counters of servers are 64 bits wide; the original reads those of servers modulo 2^32.
 //! - Addresses are looked up in `/etc/hosts` and never by DNS, which would stall a listing.
 //! - `-C` and `-L` do not load a kernel module.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use weir_ipvs::table::ServerRow;
-use weir_ipvs::types::{SCTP, TCP, UDP, method, service_flags as flag, tunnel};
+use weir_ipvs::types::{SCTP, UDP, method, service_flags as flag, tunnel};
 use weir_ipvs::{Daemon, Family, Info, Netmask, Service, ServiceKey, Stats, Timeouts, Tunnel};
 
 use crate::command::Format;
@@ -98,9 +98,10 @@ fn flags_of(service: &Service) -> String {
         if let Some(mask) = mask_of(service) {
             let _ = write!(out, " mask {mask}");
         }
-    }
-    if let Some(engine) = &service.engine {
-        let _ = write!(out, " pe {engine}");
+        // Without persistence an engine is saved and not listed.
+        if let Some(engine) = &service.engine {
+            let _ = write!(out, " pe {engine}");
+        }
     }
     if service.flags & flag::ONE_PACKET != 0 {
         out.push_str(" ops");
@@ -250,11 +251,11 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take(width).collect()
 }
 
-/// The protocol by which the ports of a service have names; of a mark it is TCP.
+/// The protocol by which the ports of a service have names; those of a mark have none.
 pub(crate) fn protocol_of(service: &Service) -> u16 {
     match service.key {
         ServiceKey::Address { protocol, .. } => protocol,
-        ServiceKey::Mark { .. } => TCP,
+        ServiceKey::Mark { .. } => 0,
     }
 }
 
@@ -297,10 +298,15 @@ pub fn sort_servers(servers: &mut Vec<ServerRow>) {
 /// The original takes the sign of a difference of 32 bits, so that 192.0.2.1 comes before 10.0.0.1.
 /// That is no order: of three addresses each may come before the next.
 fn addresses(a: IpAddr, b: IpAddr) -> Ordering {
+    let word = |a: u32, b: u32| a.wrapping_sub(b).cast_signed().cmp(&0);
     match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let difference = a.to_bits().wrapping_sub(b.to_bits());
-            difference.cast_signed().cmp(&0)
+        (IpAddr::V4(a), IpAddr::V4(b)) => word(a.to_bits(), b.to_bits()),
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let (a, b) = (a.to_bits(), b.to_bits());
+            let words = [96, 64, 32, 0].map(|shift| word((a >> shift) as u32, (b >> shift) as u32));
+            let mut words = words.into_iter();
+            let first = words.find(|order| order.is_ne());
+            first.unwrap_or(Ordering::Equal)
         }
         _ => a.cmp(&b),
     }
@@ -355,4 +361,56 @@ pub fn daemon(daemon: &Daemon) -> String {
         let _ = write!(out, ", ttl={}", daemon.ttl);
     }
     out + ")\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(scale: u64) -> Stats {
+        Stats {
+            connections: scale,
+            packets_in: 10 * scale,
+            packets_out: 0,
+            bytes_in: 99_999_999,
+            bytes_out: 1000 * scale,
+            connections_rate: scale,
+            packets_in_rate: 123_456_789,
+            packets_out_rate: 0,
+            bytes_in_rate: 100_000_000,
+            bytes_out_rate: 1000 * scale,
+        }
+    }
+
+    #[test]
+    fn numbers_of_more_than_eight_digits_are_scaled() {
+        let by = |format: Format, scale: u64| counted(&stats(scale), format);
+        let stats = Format {
+            stats: true,
+            ..Format::default()
+        };
+        let rate = Format {
+            rate: true,
+            ..Format::default()
+        };
+        assert_eq!(
+            by(stats, 12_345_678),
+            " 12345678  123456K        0 99999999   12345M"
+        );
+        assert_eq!(
+            by(rate, 200_000_000_000),
+            " 200000000000 123456789        0  100000K     200T"
+        );
+        let exact = Format {
+            exact: true,
+            ..stats
+        };
+        assert_eq!(
+            by(exact, 12_345_678),
+            " 12345678 123456780        0 99999999 12345678000"
+        );
+        assert_eq!(scaled(99_999_999_999, false), "   99999M");
+        assert_eq!(scaled(100_000_000_000, false), "     100G");
+        assert_eq!(scaled(u64::MAX, false), "18446744T");
+    }
 }

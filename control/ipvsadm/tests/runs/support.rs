@@ -14,8 +14,7 @@ use weir_ipvsadm::restore::words_of;
 use weir_ipvsadm::{Ended, Names, World, run};
 
 /// The names that the recorded machine knew.
-const SERVICES: &str =
-    "ftp 21/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\nsip 5060/udp\nhttp-alt 8080/tcp\n";
+const SERVICES: &str = "ftp 21/tcp\nfinger 79/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\nsip 5060/udp\nhttp-alt 8080/tcp\n";
 
 /// A file of the tree's `tests/data`.
 pub(crate) fn data(name: &str) -> String {
@@ -27,11 +26,14 @@ pub(crate) fn data(name: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     table: Rc<RefCell<Memory>>,
+    commands: Rc<RefCell<Vec<u8>>>,
     replies: VecDeque<Vec<u8>>,
 }
 
 impl Channel for Kernel {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        // The command's number is behind netlink's header of 16 bytes.
+        self.commands.borrow_mut().extend(datagram.get(16));
         self.replies
             .extend(weir_ipvs::answer(datagram, &mut *self.table.borrow_mut()));
         Ok(())
@@ -46,8 +48,8 @@ impl Channel for Kernel {
 /// The machine.
 pub(crate) struct Machine {
     director: Client<Kernel>,
-    /// What the director has.
-    pub(crate) table: Rc<RefCell<Memory>>,
+    table: Rc<RefCell<Memory>>,
+    commands: Rc<RefCell<Vec<u8>>>,
     names: Names,
     /// What `ip_vs_conn` has.
     pub(crate) connections: String,
@@ -63,6 +65,7 @@ impl Default for Machine {
         let kernel = Kernel::default();
         Machine {
             table: kernel.table.clone(),
+            commands: kernel.commands.clone(),
             director: Client::new(kernel),
             names: Names::new(SERVICES, "127.0.0.1 localhost\n"),
             connections: head.to_owned(),
@@ -95,12 +98,12 @@ impl World for Machine {
 impl Machine {
     /// Runs a command line, and of a shell what the recordings need.
     pub(crate) fn run(&mut self, command: &str) -> Ended {
-        if let Some((first, second)) = command.split_once("; ") {
-            if !command.starts_with('{') {
-                let first = self.run(first);
-                let second = self.run(second);
-                return joined(first, second);
-            }
+        if let Some((first, second)) = command.split_once("; ")
+            && !command.starts_with('{')
+        {
+            let first = self.run(first);
+            let second = self.run(second);
+            return joined(first, second);
         }
         if let Some((program, file)) = command.split_once(" > ") {
             let ended = self.run(program);
@@ -118,6 +121,11 @@ impl Machine {
         let words = words_of(command);
         let (program, words) = words.split_first().expect("a program");
         run(program, words, self)
+    }
+
+    /// The numbers of the commands that the director was given.
+    pub(crate) fn changes(&self) -> std::cell::RefMut<'_, Vec<u8>> {
+        self.commands.borrow_mut()
     }
 
     /// Gives a server connections: active ones and persistence templates.
