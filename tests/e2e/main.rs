@@ -9,6 +9,7 @@ mod forwarding;
 mod fragments;
 mod fullnat;
 mod network;
+mod persistence;
 mod several_workers;
 mod tunnel;
 
