@@ -9,6 +9,7 @@ mod forwarding;
 mod fragments;
 mod ftp;
 mod fullnat;
+mod ipvs;
 mod network;
 mod persistence;
 mod several_workers;
