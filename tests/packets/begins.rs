@@ -127,6 +127,12 @@ fn lost_reply(net: &Net, flags: u8) -> Vec<u8> {
     net.server_frame(3).tcp(80, 4000).flags(flags).build()
 }
 
+/// The same, a hop further.
+fn lost_reply_forwarded(net: &Net, flags: u8) -> Vec<u8> {
+    let frame = net.server_frame(3).ttl(63);
+    frame.tcp(80, 4000).flags(flags).build()
+}
+
 #[test]
 fn a_servers_packet_without_flow_is_linuxs_unless_the_server_is_to_be_told() {
     for net in Net::both() {
@@ -139,8 +145,8 @@ fn a_servers_packet_without_flow_is_linuxs_unless_the_server_is_to_be_told() {
             ..Ipvs::default()
         };
         world.set_rules(&services, told);
-        let lost = lost_reply(&net, ACK);
-        world.receive(LAN, std::slice::from_ref(&lost));
+        world.receive(LAN, &[lost_reply(&net, ACK)]);
+        let lost = lost_reply_forwarded(&net, ACK);
         let (kind, code) = if net.is_v4 { (3, 3) } else { (1, 4) };
         let expected = PacketBuilder::eth(LAN_MAC, server_mac(3))
             .ip(net.director_lan, net.server(3))

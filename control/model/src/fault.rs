@@ -74,6 +74,35 @@ impl Problem {
     }
 }
 
+/// One thing that is wrong with what is to be changed at run time, where there is no file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldFault {
+    /// The key, such as `server[0].weight`.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to give instead. Empty when the problem says it already.
+    pub cure: String,
+}
+
+impl FieldFault {
+    pub(crate) fn new(key: String, problem: Problem) -> Self {
+        let Problem { problem, cure } = problem;
+        FieldFault { key, problem, cure }
+    }
+}
+
+impl fmt::Display for FieldFault {
+    /// `server[0].weight: 2147483648 is more than 2147483647; give at most 2147483647`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.problem)?;
+        if !self.cure.is_empty() {
+            write!(f, "; {}", self.cure)?;
+        }
+        Ok(())
+    }
+}
+
 /// A [`Problem`] at a key.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {

@@ -15,6 +15,7 @@
 //! | [`network`] | `[[port]]`, `[[route]]` and `[[neighbour]]` |
 //! | [`mark`] | `[[mark]]`: which packets carry which mark |
 //! | [`service`] | `[[service]]` and `[[service.server]]` |
+//! | [`change`] | changes at run time, without a file |
 //! | [`machine`] | what a machine must have for a configuration |
 //! | [`reload`] | what a reload cannot change |
 //! | [`fault`] | one thing that is wrong, with its place and its cure |
@@ -23,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod change;
 pub mod config;
 pub mod fault;
 pub mod ipvs;
@@ -39,8 +41,9 @@ mod pieces;
 mod reader;
 mod validate;
 
+pub use change::{ChangeFault, Changeable, Operation, Planned, Rules, Wanted};
 pub use config::{Config, ConfigFile, parse};
-pub use fault::{Fault, Faults};
+pub use fault::{Fault, Faults, FieldFault};
 pub use ipvs::Ipvs;
 pub use limits::{Limits, Settings, Timeouts};
 pub use machine::MachineFacts;

@@ -55,7 +55,9 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
         persistence_templates, packet_buffers;
     });
     compare!("metrics", &old.metrics, &new.metrics, Metrics { listen; });
-    compare!("control", &old.control, &new.control, Control { socket, socket_mode; });
+    compare!("control", &old.control, &new.control, Control {
+        socket, socket_mode, ipvs_socket, ipvs_proc_socket, state_directory;
+    });
     if old.ports.len() != new.ports.len() {
         changed.push("port".to_owned());
         return changed;

@@ -12,9 +12,13 @@
 //! 4. [`host`] adds what Linux knows of addresses, routes and neighbours;
 //! 5. [`weir_worker::publish`] hands a snapshot to all workers, and frees the old when the last let go.
 //!
+//! A change at run time ([`change`]) goes the same way from 2 on; [`kept`] has it there after a restart,
+//! and [`merge`] says who wins when the file changed meanwhile.
+//!
 //! Back from the workers come counters ([`totals`], [`metrics`]), samples ([`drops`]) and flows.
 #![deny(unsafe_code)]
 
+pub mod change;
 pub mod compile;
 pub mod devices;
 pub mod difference;
@@ -22,7 +26,9 @@ mod door;
 pub mod drops;
 pub mod host;
 pub mod http;
+pub mod kept;
 mod local;
+pub mod merge;
 pub mod metrics;
 pub mod reload;
 pub mod run;

@@ -156,6 +156,13 @@ impl<IO: PacketIo> Worker<IO> {
         self.director.flows()
     }
 
+    /// What it decides by, to be looked at between turns.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<weir_core::snapshot::Snapshot> {
+        self.director.snapshot()
+    }
+
     /// Turns until control says stop.
     pub fn run(mut self) {
         while !self.handle.shared.should_stop() {

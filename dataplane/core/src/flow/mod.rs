@@ -145,6 +145,12 @@ impl Flow {
         self.state.is_active()
     }
 
+    /// Ticks until it ends.
+    #[must_use]
+    pub const fn ticks_left(&self, now: Tick) -> u32 {
+        self.expires.since(now)
+    }
+
     /// Seconds until it ends, rounded up.
     #[must_use]
     pub const fn seconds_left(&self, now: Tick) -> u32 {
