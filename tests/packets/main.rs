@@ -16,6 +16,7 @@ mod nat;
 mod neighbours;
 mod one_packet;
 mod overflow;
+mod own_server;
 mod persist;
 mod recorded;
 mod recording;

@@ -51,6 +51,8 @@ pub(crate) struct Net {
     pub(crate) vip: Addr,
     pub(crate) director_lan: Addr,
     pub(crate) is_v4: bool,
+    /// Its servers are 127.0.0.1.
+    pub(crate) is_loopback: bool,
 }
 
 impl Net {
@@ -60,6 +62,7 @@ impl Net {
             vip: addr("192.0.2.100"),
             director_lan: addr("10.0.0.254"),
             is_v4: true,
+            is_loopback: false,
         }
     }
 
@@ -69,6 +72,7 @@ impl Net {
             vip: addr("2001:db8:1::100"),
             director_lan: addr("2001:db8:2::fe"),
             is_v4: false,
+            is_loopback: false,
         }
     }
 
@@ -77,7 +81,9 @@ impl Net {
     }
 
     pub(crate) fn server(&self, n: u8) -> Addr {
-        if self.is_v4 {
+        if self.is_loopback {
+            addr("127.0.0.1")
+        } else if self.is_v4 {
             Addr::from_v4_bytes([10, 0, 0, n])
         } else {
             addr(&format!("2001:db8:2::{n:x}"))

@@ -371,6 +371,11 @@ const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
         "IP fragments made of packets bigger than the MTU.",
         |c| c.fragments_sent.get() as f64,
     ),
+    (
+        "weir_worker_reassembled_packets_total",
+        "Packets put together from IP fragments.",
+        |c| c.reassembled.get() as f64,
+    ),
     ("weir_flows_created_total", "Flows made.", |c| {
         c.flows_created.get() as f64
     }),

@@ -164,11 +164,11 @@ impl State {
     /// # Errors
     /// When there are fewer slots than servers, which a valid configuration does not ask for.
     pub fn start(parts: Parts, ways: Ways) -> Result<Self, Refused> {
+        let config = &parts.file.config;
+        let (kept, wanted) = Kept::read(config.control.state_directory.as_deref(), config);
         let publisher = Publisher::new(parts.workers);
         let workers = publisher.workers().len();
         let loads = Arc::clone(&publisher.newest().loads);
-        let config = &parts.file.config;
-        let (kept, wanted) = Kept::read(config.control.state_directory.as_deref(), config);
         let mut state = Self {
             wanted,
             kept,

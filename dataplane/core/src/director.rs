@@ -324,7 +324,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// Stage 3 of a packet that is not plain, or whose flow is not known.
-    fn pass<O: Outlet<Frame = F>>(
+    pub(crate) fn pass<O: Outlet<Frame = F>>(
         &mut self,
         now: Tick,
         port: PortId,

@@ -34,6 +34,7 @@ pub mod next_hop;
 mod note;
 mod open;
 mod overflow;
+mod own;
 pub mod persist;
 mod plain;
 mod reassemble;
