@@ -46,6 +46,8 @@ pub struct Compiler {
     next: Services,
     /// Which servers are overloaded.
     loads: Arc<Loads>,
+    /// Of all services together.
+    estimator: Estimator,
 }
 
 /// A service as the workers have it.
@@ -95,6 +97,7 @@ impl Compiler {
             unsettled: HashSet::new(),
             next: Services::default(),
             loads,
+            estimator: Estimator::default(),
         }
     }
 
@@ -328,21 +331,59 @@ impl Compiler {
         held.map(|held| held.estimator.rates()).unwrap_or_default()
     }
 
+    /// The rates of all together, former services among them, as estimated last.
+    #[must_use]
+    pub fn all_rates(&self) -> Rates {
+        self.estimator.rates()
+    }
+
     /// Lets all rates take the last `seconds` into account.
     pub fn estimate(&mut self, workers: &[Handle], seconds: f64) {
+        self.each_estimator(workers, None, |slots, id| {
+            slots.observe(workers, id, seconds)
+        })
+        .for_each(|(estimator, totals)| estimator.observe(totals, seconds));
+    }
+
+    /// The rates of one service and its servers are zero and begin again, or those of all and of each
+    /// (`ipvsadm -Z`).
+    pub fn restart_rates(&mut self, workers: &[Handle], service: Option<weir_model::ServiceKey>) {
+        self.each_estimator(workers, service, |slots, id| {
+            slots.restart_rates(workers, id)
+        })
+        .for_each(|(estimator, totals)| *estimator = Estimator::starting_at(totals));
+    }
+
+    /// Of one service, or of each and of all together: the estimator and what it is to know, which
+    /// is put together of what `server` gives for each server.
+    fn each_estimator(
+        &mut self,
+        workers: &[Handle],
+        only: Option<weir_model::ServiceKey>,
+        mut server: impl FnMut(&mut Slots, ServerId) -> Totals,
+    ) -> impl Iterator<Item = (&mut Estimator, Totals)> {
         let slots = &mut self.slots;
         let lingering: Vec<_> = slots.removed().map(|(id, slot)| (id, slot.key)).collect();
         let mut carried: HashMap<_, Totals> = HashMap::new();
+        let is_meant = move |key| only.is_none_or(|only| only == key);
         for (id, key) in lingering {
-            *carried.entry(key.service).or_default() += slots.observe(workers, id, seconds);
+            if is_meant(key.service) {
+                *carried.entry(key.service).or_default() += server(slots, id);
+            }
         }
-        for (key, held) in &mut self.services {
+        let all = workers.iter().map(Totals::of_worker);
+        let all = all.fold(Totals::default(), |sum, one| sum + one);
+        let all = only.is_none().then_some((&mut self.estimator, all));
+        let services = self.services.iter_mut();
+        let services = services.filter(move |(key, _)| is_meant(**key));
+        let services = services.map(move |(key, held)| {
             let former = carried.get(key).copied().unwrap_or_default();
             let list = held.list.iter();
-            let servers = list.map(|entry| slots.observe(workers, entry.id, seconds));
+            let servers = list.map(|entry| server(slots, entry.id));
             let totals = servers.fold(held.retired + former, |sum, one| sum + one);
-            held.estimator.observe(totals, seconds);
-        }
+            (&mut held.estimator, totals)
+        });
+        services.chain(all)
     }
 }
 

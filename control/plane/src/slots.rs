@@ -261,6 +261,16 @@ impl Slots {
         Totals::of_slot(workers, id) - base
     }
 
+    /// The rates of `id` are zero and begin again. Returns what it carried.
+    pub fn restart_rates(&mut self, workers: &[Handle], id: ServerId) -> Totals {
+        let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) else {
+            return Totals::default();
+        };
+        let totals = Totals::of_slot(workers, id) - slot.base;
+        slot.estimator = Estimator::starting_at(totals);
+        totals
+    }
+
     /// Lets the rates of `id` take the last `seconds` into account. Returns what it carried.
     pub fn observe(&mut self, workers: &[Handle], id: ServerId, seconds: f64) -> Totals {
         let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) else {

@@ -336,10 +336,14 @@ impl State {
         }
     }
 
-    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time.
+    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time. Rates are
+    /// zero while they are not to be estimated.
     pub fn estimate(&mut self, seconds: f64) {
         let workers = self.publisher.workers();
-        self.compiler.estimate(workers, seconds);
+        match self.wanted.config().ipvs.run_estimation {
+            true => self.compiler.estimate(workers, seconds),
+            false => self.compiler.restart_rates(workers, None),
+        }
         for (meter, worker) in self.busy.iter_mut().zip(workers) {
             meter.observe(worker);
         }

@@ -474,3 +474,43 @@ fn every_switch_reaches_the_workers() {
     };
     assert_eq!(settings.ipvs, expected);
 }
+
+#[test]
+fn rates_of_one_service_begin_again_or_of_all() {
+    let two = crate::testing::service("rr", &[(1, 1), (2, 1)]);
+    let other = two.replace("port = 80", "port = 81").replace("web", "more");
+    let mut world = World::new("rr", &[]);
+    world.want(crate::testing::config(&(two + &other)).services);
+    let keys: Vec<_> = world.wanted.iter().map(|service| service.key).collect();
+    for slot in 0..4 {
+        world.count(ServerId(slot)).connections.add(80);
+    }
+    world.compiler.estimate(&world.workers, 2.0);
+    let rates = |world: &World| {
+        let of_slot = |slot| {
+            world
+                .compiler
+                .slots()
+                .get(ServerId(slot))
+                .expect("in use")
+                .rates()
+        };
+        let services = [0, 1].map(|at: usize| world.compiler.service_rates(keys[at]));
+        let all = world.compiler.all_rates();
+        let each = [of_slot(0), of_slot(3), services[0], services[1], all];
+        each.map(|rates| rates.connections_per_second)
+    };
+    assert_eq!(rates(&world), [10.0, 10.0, 20.0, 20.0, 40.0]);
+    world.compiler.restart_rates(&world.workers, Some(keys[0]));
+    assert_eq!(rates(&world), [0.0, 10.0, 0.0, 20.0, 40.0]);
+    world.compiler.estimate(&world.workers, 2.0);
+    assert_eq!(rates(&world), [0.0, 7.5, 0.0, 15.0, 30.0]);
+    world.compiler.restart_rates(&world.workers, None);
+    assert_eq!(rates(&world), [0.0; 5]);
+    world.compiler.estimate(&world.workers, 2.0);
+    assert_eq!(
+        rates(&world),
+        [0.0; 5],
+        "what came before is not counted again"
+    );
+}
