@@ -18,7 +18,7 @@ use weir_core::service::{
     Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
     Services, Tunnel,
 };
-use weir_core::settings::{Defence, Ipvs, Settings};
+use weir_core::settings::{Defence, FtpPorts, Ipvs, Settings};
 use weir_core::time::seconds;
 use weir_model::api::Rates;
 use weir_model::{
@@ -800,6 +800,7 @@ fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
         drop_packet: Defence::from_level(config.drop_packet),
         am_droprate: config.am_droprate,
         amemthresh: config.amemthresh,
+        ftp_ports: FtpPorts::new(&config.ftp_ports),
         lblc_expiration: seconds(config.lblc_expiration),
         lblcr_expiration: seconds(config.lblcr_expiration),
     }
