@@ -73,6 +73,8 @@ struct Held {
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
     departed: Vec<(ServerId, Option<ServerId>)>,
+    /// Servers that left it and whose slots are not freed.
+    former: HashSet<ServerId>,
     /// What its freed slots carried, so that its sum never falls.
     retired: Totals,
     estimator: Estimator,
@@ -136,7 +138,7 @@ impl Compiler {
         let mut is_changed = false;
         for step in steps {
             is_changed |= match step {
-                ServiceStep::Remove(service) => self.remove(service.key, epoch),
+                ServiceStep::Remove(service) => self.remove(service.key, workers, epoch),
                 ServiceStep::Add(service) => self.add(service, workers),
                 ServiceStep::Edit(edit) => self.edit(edit, workers, epoch),
             };
@@ -144,13 +146,19 @@ impl Compiler {
         is_changed
     }
 
-    fn remove(&mut self, key: weir_model::ServiceKey, epoch: u64) -> bool {
+    fn remove(&mut self, key: weir_model::ServiceKey, workers: &[Handle], epoch: u64) -> bool {
         self.unsettled.remove(&key);
         self.next.remove(service_key(key));
         let held = self.services.remove(&key);
         let held = held.expect("a service of the configuration is held");
         for entry in &held.list {
             self.lose(entry.id, epoch);
+        }
+        // A service that comes with its key finds their connections, as the kernel's does, but has
+        // carried nothing yet.
+        let present = held.list.iter().map(|entry| entry.id);
+        for id in present.chain(held.former.iter().copied()) {
+            self.slots.restart(workers, id);
         }
         true
     }
@@ -181,6 +189,7 @@ impl Compiler {
         let keys = edit.removed.iter().map(|server| server.key());
         for id in held.drop_servers(&keys.collect()) {
             self.lose(id, epoch);
+            held.former.insert(id);
         }
         let edited = edit.edited.iter();
         let edited = edited.map(|(_, server)| self.gain(key, server, workers));
@@ -301,6 +310,7 @@ impl Compiler {
             self.next.set_server(*id, None);
             if let Some(held) = self.services.get_mut(&key.service) {
                 held.retired += *carried;
+                held.former.remove(id);
                 held.forget(*id);
             }
         }
@@ -402,6 +412,7 @@ impl Held {
             one_packet: false,
             list: Vec::new(),
             departed: Vec::new(),
+            former: HashSet::new(),
             retired: Totals::default(),
             estimator: Estimator::default(),
         }
@@ -520,6 +531,9 @@ impl Held {
                 weights
             });
             self.weights.extend(each);
+        }
+        for entry in &added {
+            self.former.remove(&entry.id);
         }
         self.list.append(&mut added);
     }

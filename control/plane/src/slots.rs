@@ -261,6 +261,14 @@ impl Slots {
         Totals::of_slot(workers, id) - base
     }
 
+    /// What `id` carried was another service's, though of the same key: it counts from zero.
+    pub fn restart(&mut self, workers: &[Handle], id: ServerId) {
+        if let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) {
+            slot.base = Totals::of_slot(workers, id);
+            slot.estimator = Estimator::default();
+        }
+    }
+
     /// The rates of `id` are zero and begin again. Returns what it carried.
     pub fn restart_rates(&mut self, workers: &[Handle], id: ServerId) -> Totals {
         let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) else {

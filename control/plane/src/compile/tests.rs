@@ -290,6 +290,34 @@ fn a_service_that_left_is_unknown_and_its_servers_linger() {
     assert_eq!(world.now.servers().count(), 1);
 }
 
+/// As seen of Linux 6.1.
+#[test]
+fn a_service_that_comes_again_finds_connections_and_counts_from_zero() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    let (id, left) = (world.id(2), world.id(1));
+    for id in [id, left] {
+        world.count(id).connections.add(5);
+        world.load(id).add(Connections::ACTIVE);
+    }
+    // One that left before its service did.
+    world.reload("rr", &[(2, 1)]);
+    world.want(Vec::new());
+    world.reload("rr", &[(2, 1)]);
+    assert_eq!(world.id(2), id);
+    assert_eq!(world.load(id).get(), Connections::ACTIVE);
+    assert_eq!(world.service_totals(), Totals::default());
+    world.count(id).connections.add(2);
+    assert_eq!(world.service_totals().connections, 2);
+    assert_eq!(
+        world
+            .compiler
+            .slots()
+            .totals(&world.workers, id)
+            .connections,
+        2
+    );
+}
+
 /// The kernel's list and where its `rr` stands.
 #[derive(Default)]
 struct Kernel {
