@@ -48,6 +48,8 @@ pub struct Compiler {
     loads: Arc<Loads>,
     /// Of all services together.
     estimator: Estimator,
+    /// What each worker had carried when all was asked to count from zero.
+    worker_zeros: Vec<Totals>,
 }
 
 /// A service as the workers have it.
@@ -100,6 +102,7 @@ impl Compiler {
             next: Services::default(),
             loads,
             estimator: Estimator::default(),
+            worker_zeros: Vec::new(),
         }
     }
 
@@ -334,6 +337,27 @@ impl Compiler {
         sums
     }
 
+    /// What one service carried.
+    #[must_use]
+    pub fn service_total(&self, key: &weir_model::ServiceKey, workers: &[Handle]) -> Totals {
+        let Some(held) = self.services.get(key) else {
+            return Totals::default();
+        };
+        let former = self.slots.removed();
+        let former = former.filter(|(_, slot)| slot.key.service == *key);
+        let ids = held.list.iter().map(|entry| entry.id);
+        let ids = ids.chain(former.map(|(id, _)| id));
+        ids.fold(held.retired, |sum, id| sum + self.slots.totals(workers, id))
+    }
+
+    /// The servers of a service in IPVS's order.
+    #[must_use]
+    pub fn servers_newest_first(&self, key: &weir_model::ServiceKey) -> Vec<ServerKey> {
+        let held = self.services.get(key).into_iter();
+        held.flat_map(|held| held.list.iter().rev().map(|entry| entry.key))
+            .collect()
+    }
+
     /// A service's rates as estimated last.
     #[must_use]
     pub fn service_rates(&self, key: weir_model::ServiceKey) -> Rates {
@@ -347,53 +371,76 @@ impl Compiler {
         self.estimator.rates()
     }
 
+    /// What of `totals`, which a service carried, came since it was asked to count from zero.
+    #[must_use]
+    pub fn since_zero(&self, key: weir_model::ServiceKey, totals: Totals) -> Totals {
+        let held = self.services.get(&key);
+        held.map_or(totals, |held| held.estimator.since_zero(totals))
+    }
+
+    /// What each worker carried, for all servers there ever were, since all was asked to count from
+    /// zero.
+    #[must_use]
+    pub fn workers_since_zero(&self, workers: &[Handle]) -> Vec<Totals> {
+        let zeros = self.worker_zeros.iter().copied();
+        let zeros = zeros.chain(std::iter::repeat(Totals::default()));
+        let totals = workers.iter().map(Totals::of_worker);
+        totals.zip(zeros).map(|(all, zero)| all - zero).collect()
+    }
+
     /// Lets all rates take the last `seconds` into account.
     pub fn estimate(&mut self, workers: &[Handle], seconds: f64) {
-        self.each_estimator(workers, None, |slots, id| {
-            slots.observe(workers, id, seconds)
-        })
-        .for_each(|(estimator, totals)| estimator.observe(totals, seconds));
+        self.each_estimator(workers, None, |estimator, totals| {
+            estimator.observe(totals, seconds);
+        });
     }
 
-    /// The rates of one service and its servers are zero and begin again, or those of all and of each
-    /// (`ipvsadm -Z`).
-    pub fn restart_rates(&mut self, workers: &[Handle], service: Option<weir_model::ServiceKey>) {
-        self.each_estimator(workers, service, |slots, id| {
-            slots.restart_rates(workers, id)
-        })
-        .for_each(|(estimator, totals)| *estimator = Estimator::starting_at(totals));
+    /// All rates are zero and begin again.
+    pub fn pause_estimation(&mut self, workers: &[Handle]) {
+        self.each_estimator(workers, None, Estimator::pause);
     }
 
-    /// Of one service, or of each and of all together: the estimator and what it is to know, which
-    /// is put together of what `server` gives for each server.
+    /// One service and its servers count from zero, with their rates, or each of them and all
+    /// together (`ipvsadm -Z`). Totals do not fall: what is told by [`since_zero`](Self::since_zero)
+    /// does.
+    pub fn zero(&mut self, workers: &[Handle], service: Option<weir_model::ServiceKey>) {
+        self.each_estimator(workers, service, Estimator::zero);
+        if service.is_none() {
+            self.worker_zeros = workers.iter().map(Totals::of_worker).collect();
+        }
+    }
+
+    /// Of one service and its servers, or of all and of all together: lets `change` see what was
+    /// carried, with the estimator.
     fn each_estimator(
         &mut self,
         workers: &[Handle],
         only: Option<weir_model::ServiceKey>,
-        mut server: impl FnMut(&mut Slots, ServerId) -> Totals,
-    ) -> impl Iterator<Item = (&mut Estimator, Totals)> {
+        change: impl Fn(&mut Estimator, Totals),
+    ) {
         let slots = &mut self.slots;
-        let lingering: Vec<_> = slots.removed().map(|(id, slot)| (id, slot.key)).collect();
+        let is_meant = |key| only.is_none_or(|only| only == key);
+        let lingering = slots.removed().map(|(id, slot)| (id, slot.key.service));
+        let lingering: Vec<_> = lingering.filter(|(_, key)| is_meant(*key)).collect();
         let mut carried: HashMap<_, Totals> = HashMap::new();
-        let is_meant = move |key| only.is_none_or(|only| only == key);
         for (id, key) in lingering {
-            if is_meant(key.service) {
-                *carried.entry(key.service).or_default() += server(slots, id);
-            }
+            *carried.entry(key).or_default() += slots.estimate(workers, id, &change);
         }
-        let all = workers.iter().map(Totals::of_worker);
-        let all = all.fold(Totals::default(), |sum, one| sum + one);
-        let all = only.is_none().then_some((&mut self.estimator, all));
-        let services = self.services.iter_mut();
-        let services = services.filter(move |(key, _)| is_meant(**key));
-        let services = services.map(move |(key, held)| {
+        for (key, held) in &mut self.services {
+            if !is_meant(*key) {
+                continue;
+            }
             let former = carried.get(key).copied().unwrap_or_default();
             let list = held.list.iter();
-            let servers = list.map(|entry| server(slots, entry.id));
+            let servers = list.map(|entry| slots.estimate(workers, entry.id, &change));
             let totals = servers.fold(held.retired + former, |sum, one| sum + one);
-            (&mut held.estimator, totals)
-        });
-        services.chain(all)
+            change(&mut held.estimator, totals);
+        }
+        if only.is_none() {
+            let all = workers.iter().map(Totals::of_worker);
+            let all = all.fold(Totals::default(), |sum, one| sum + one);
+            change(&mut self.estimator, all);
+        }
     }
 }
 

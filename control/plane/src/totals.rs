@@ -153,18 +153,30 @@ const FRACTIONS: [u32; 5] = [10, 10, 10, 5, 5];
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Estimator {
     last: Totals,
+    /// What had been counted when it was asked to count from zero.
+    zero: Totals,
     /// A second, with [`FRACTIONS`].
     rates: [i64; 5],
 }
 
 impl Estimator {
-    /// Begins at `totals` with rates of zero.
+    /// Rates are zero and begin again at `totals`.
+    pub fn pause(&mut self, totals: Totals) {
+        self.last = totals;
+        self.rates = [0; 5];
+    }
+
+    /// The same, and what was counted until now is no longer told to who counts from zero
+    /// (`ipvsadm -Z`).
+    pub fn zero(&mut self, totals: Totals) {
+        self.pause(totals);
+        self.zero = totals;
+    }
+
+    /// What of `totals` came since it was asked to count from zero.
     #[must_use]
-    pub fn starting_at(totals: Totals) -> Self {
-        Self {
-            last: totals,
-            rates: [0; 5],
-        }
+    pub fn since_zero(&self, totals: Totals) -> Totals {
+        totals - self.zero
     }
 
     /// Takes `totals` into account, `seconds` after the last time.
@@ -296,12 +308,18 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_starts_again_is_zero_and_knows_no_past() {
+    fn rates_that_begin_again_know_no_past_and_neither_do_counts_from_zero() {
         let mut estimator = Estimator::default();
         estimator.observe(totals(400, 0, 0), 2.0);
-        estimator = Estimator::starting_at(totals(500, 0, 0));
+        estimator.pause(totals(500, 0, 0));
         assert_eq!(listed(&estimator), [0; 5]);
-        estimator.observe(totals(508, 0, 0), 2.0);
+        let now = totals(508, 0, 0);
+        assert_eq!(estimator.since_zero(now), now);
+        estimator.observe(now, 2.0);
         assert_eq!(listed(&estimator), [1, 1, 0, 0, 0]);
+        estimator.zero(now);
+        assert_eq!(listed(&estimator), [0; 5]);
+        assert_eq!(estimator.since_zero(now), Totals::default());
+        assert_eq!(estimator.since_zero(totals(509, 0, 0)), totals(1, 0, 0));
     }
 }
