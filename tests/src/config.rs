@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::lab::Server;
 use crate::plan::{self, Family, Method, with_prefix};
@@ -36,6 +36,8 @@ pub struct Service {
     pub scheduler: &'static str,
     /// How packets reach the servers.
     pub method: Method,
+    /// What packets go inside of (TUN), and its port for `gue`; none: `ipip`.
+    pub tunnel: Option<(&'static str, Option<u16>)>,
     /// What stands for clients with FullNAT.
     pub local: Vec<IpAddr>,
     /// In the order in which they are added.
@@ -51,6 +53,7 @@ impl Service {
             port: 80,
             scheduler: "rr",
             method,
+            tunnel: None,
             local: match method {
                 Method::FullNat => plan::LOCAL.map(|host| plan::lan(family, host)).into(),
                 _ => Vec::new(),
@@ -72,6 +75,20 @@ impl Service {
     #[must_use]
     pub fn with_local(mut self, local: impl IntoIterator<Item = IpAddr>) -> Self {
         self.local = local.into_iter().collect();
+        self
+    }
+
+    /// The same on another port, over UDP.
+    #[must_use]
+    pub fn udp_on(mut self, port: u16) -> Self {
+        (self.protocol, self.port) = ("udp", port);
+        self
+    }
+
+    /// The same inside of GRE, or inside of GUE to a port.
+    #[must_use]
+    pub fn inside(mut self, tunnel: &'static str, port: Option<u16>) -> Self {
+        self.tunnel = Some((tunnel, port));
         self
     }
 
@@ -124,6 +141,12 @@ impl Service {
                 server.address(family),
                 self.method
             );
+            if let Some((tunnel, port)) = self.tunnel {
+                let _ = writeln!(out, "tunnel = \"{tunnel}\"");
+                if let Some(port) = port {
+                    let _ = writeln!(out, "tunnel_port = {port}\ntunnel_checksum = \"full\"");
+                }
+            }
         }
     }
 }
@@ -176,8 +199,10 @@ listen = \"{METRICS}\"
 
 [control]
 socket = \"{}\"
+state_directory = \"{}\"
 ",
-            socket(dir)
+            socket(dir),
+            state(dir).display()
         );
         let families = || Family::ALL.into_iter();
         let vips = families().flat_map(|family| Method::ALL.map(|method| method.vip(family)));
@@ -231,6 +256,11 @@ pub(crate) fn socket(dir: &Path) -> String {
 /// A network of one address.
 fn single(address: IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
+}
+
+/// Where the director keeps what is changed at run time.
+pub(crate) fn state(dir: &Path) -> PathBuf {
+    dir.join("state")
 }
 
 fn write_port(

@@ -71,6 +71,7 @@ http {{
         listen 80 backlog=1024;
         listen [::]:80 backlog=1024;
         location / {{ return 200 \"{name}\\n\"; }}
+        location = /client {{ return 200 \"{name} $remote_addr\\n\"; }}
         location = /body {{ alias {body}; }}
         location = /upload {{ proxy_pass http://unix:{temp}/{name}.sock; }}
     }}

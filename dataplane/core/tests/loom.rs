@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use loom::thread;
 use weir_core::counters::Counter;
+use weir_core::load::Thresholds;
 use weir_core::persist::{Attached, TemplateKey, Templates};
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::schedule::SchedulerName;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::sync::{AtomicU64, Ordering};
+use weir_core::testing::{pick, scheduler};
 use weir_core::time::Tick;
 use weir_wire::Addr;
 
@@ -34,6 +36,7 @@ fn services(
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            thresholds: Thresholds::default(),
             has_any_port: false,
         });
     }
@@ -51,7 +54,7 @@ fn services(
             port: 80,
             mark: 0,
         },
-        scheduler: Scheduler::build(name, &candidates),
+        scheduler: scheduler(name, &candidates),
         cursor: Arc::clone(cursor),
         generation,
         servers: candidates.into(),
@@ -68,8 +71,8 @@ fn services(
 
 fn picks(services: &Services, count: usize) -> Vec<u32> {
     let (_, service) = services.iter().next().expect("a service");
-    let pick = || Scheduler::pick(service, services).expect("a usable server");
-    (0..count).map(|_| pick().0).collect()
+    let next = || pick(service, services).expect("a usable server");
+    (0..count).map(|_| next().0).collect()
 }
 
 /// `count` picks by each of `threads` workers at once.
@@ -89,13 +92,13 @@ fn picks_at_once(services: &Arc<Services>, threads: usize, count: usize) -> Vec<
 
 #[test]
 fn workers_together_take_the_sequence_of_one() {
-    for name in SchedulerName::ALL {
+    for name in [SchedulerName::Rr, SchedulerName::Wrr] {
         for (threads, count) in [(2, 3), (3, 1)] {
             loom::model(move || {
                 let servers = [(3, 3), (2, 1), (1, 2)];
-                let shared = services(*name, &Arc::default(), 1, &servers);
+                let shared = services(name, &Arc::default(), 1, &servers);
                 let mut all = picks_at_once(&shared, threads, count);
-                let one = services(*name, &Arc::default(), 1, &servers);
+                let one = services(name, &Arc::default(), 1, &servers);
                 let mut alone = picks(&one, threads * count);
                 all.sort_unstable();
                 alone.sort_unstable();
@@ -153,6 +156,19 @@ fn a_reader_of_a_counter_sees_what_was_written_and_never_less_than_before() {
         assert!(seen.iter().all(|n| n >> 33 == n & 3), "half a number");
         writer.join().expect("no panic");
         assert_eq!(counter.get(), 3 * (1 << 33 | 1));
+    });
+}
+
+#[test]
+fn workers_that_remember_a_destination_at_once_leave_what_is_remembered_whole() {
+    loom::model(|| {
+        let shared = services(SchedulerName::Lblc, &Arc::default(), 1, &[(2, 1), (1, 1)]);
+        let all = picks_at_once(&shared, 2, 1);
+        assert_eq!(all, [2, 2]);
+        let service = shared.iter().next().expect("a service").1;
+        let cache = service.scheduler.cache().expect("it remembers");
+        assert!(cache.forget(ServerId(2)), "nobody has it open");
+        assert_eq!(picks(&shared, 2), [2, 2]);
     });
 }
 
