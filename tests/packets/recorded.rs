@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use weir_core::io::PortId;
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::schedule::Scheduler;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceKey, Tunnel,
 };
@@ -213,7 +213,7 @@ impl Table {
                 })
                 .collect();
             Service {
-                scheduler: Scheduler::build(SchedulerName::Rr, &candidates),
+                scheduler: Scheduler::Rr,
                 cursor: Arc::clone(self.cursors.entry(*key).or_default()),
                 generation: self.generation,
                 servers: candidates.into(),

@@ -179,7 +179,7 @@ fn flows_of_a_removed_server_end_at_once_if_they_are_to() {
         let flows = world.director.flows().len();
         assert_eq!(flows, 7, "six of the others, and the new one");
         assert_eq!(world.counters().flows_expired.get(), 1, "of port 4006");
-        assert_eq!(world.counters().servers[3].active.get(), 0);
+        assert_eq!(world.counters().loads[3].get().active, 0);
     }
 }
 

@@ -81,8 +81,8 @@ fn an_association_by_nat_goes_through_its_states_with_ports_and_checksum_rewritt
             let expected_sent = expected_sent.ttl(63).payload(&chunk(kind)).build();
             assert_eq!(world.only_sent().1, expected_sent, "chunk {kind}");
             assert_eq!(state(&world, &net), (expected, lifetime));
-            let active = world.counters().servers[3].active.get();
-            assert_eq!(active, u64::from(expected == Established));
+            let active = world.counters().loads[3].get().active;
+            assert_eq!(active, u32::from(expected == Established));
         }
     }
 }

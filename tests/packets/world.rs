@@ -12,12 +12,13 @@ use weir_core::counters::{Counter, DropReason, Overflow, WorkerCounters};
 use weir_core::director::{Director, Limits};
 use weir_core::flow::{Flow, Tuple};
 use weir_core::io::{Burst, PortId, WorkerId};
+use weir_core::load::{Connections, Loads, Thresholds};
 use weir_core::local::LocalPool;
 use weir_core::mark::{MarkRule, MarkRules};
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
 use weir_core::persist::{Persistence, Refusal, Templates};
+use weir_core::schedule::SchedulerName;
 use weir_core::schedule::consistent::Consistent;
-use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
     Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
     Services, Tunnel,
@@ -25,7 +26,7 @@ use weir_core::service::{
 use weir_core::settings::{Ipvs, Settings};
 use weir_core::snapshot::Snapshot;
 use weir_core::steer::Steering;
-use weir_core::testing::{MemFrame, MemOutlet};
+use weir_core::testing::{MemFrame, MemOutlet, scheduler};
 use weir_core::time::Tick;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::{Addr, Mac, tcp_flag};
@@ -50,6 +51,8 @@ pub(crate) struct Net {
     pub(crate) vip: Addr,
     pub(crate) director_lan: Addr,
     pub(crate) is_v4: bool,
+    /// Its servers are 127.0.0.1.
+    pub(crate) is_loopback: bool,
 }
 
 impl Net {
@@ -59,6 +62,7 @@ impl Net {
             vip: addr("192.0.2.100"),
             director_lan: addr("10.0.0.254"),
             is_v4: true,
+            is_loopback: false,
         }
     }
 
@@ -68,6 +72,7 @@ impl Net {
             vip: addr("2001:db8:1::100"),
             director_lan: addr("2001:db8:2::fe"),
             is_v4: false,
+            is_loopback: false,
         }
     }
 
@@ -76,7 +81,9 @@ impl Net {
     }
 
     pub(crate) fn server(&self, n: u8) -> Addr {
-        if self.is_v4 {
+        if self.is_loopback {
+            addr("127.0.0.1")
+        } else if self.is_v4 {
             Addr::from_v4_bytes([10, 0, 0, n])
         } else {
             addr(&format!("2001:db8:2::{n:x}"))
@@ -184,6 +191,9 @@ pub(crate) struct World {
     pub(crate) marks: Vec<MarkRule>,
     pub(crate) templates: Arc<Templates>,
     counters: Arc<WorkerCounters>,
+    loads: Arc<Loads>,
+    /// By server's number; others have none.
+    pub(crate) thresholds: BTreeMap<u8, Thresholds>,
     before: BTreeMap<String, u64>,
     epoch: u64,
     cursors: BTreeMap<ServiceKey, Arc<AtomicU64>>,
@@ -233,6 +243,8 @@ impl World {
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
+            loads: Arc::new(Loads::new([Arc::clone(&counters)])),
+            thresholds: BTreeMap::new(),
             own_addresses: Vec::new(),
             refused: Vec::new(),
             settings: Settings::default(),
@@ -270,6 +282,18 @@ impl World {
         self.publish(services, &[]);
     }
 
+    /// Lets these workers see each other's connections, as those of one process do.
+    pub(crate) fn share_loads(worlds: &mut [Self], services: &[Described]) {
+        let counters = worlds.iter().map(|world| Arc::clone(&world.counters));
+        let loads = Arc::new(Loads::new(counters));
+        for world in worlds {
+            world.loads = Arc::clone(&loads);
+            // The list is the same.
+            world.generation -= 1;
+            world.publish(services, &[]);
+        }
+    }
+
     fn snapshot(&mut self, services: &[Described], removed: &[u8]) -> Snapshot {
         self.epoch += 1;
         let mut slots: Vec<Option<Server>> = vec![None; limits().servers];
@@ -290,6 +314,7 @@ impl World {
             services: Arc::new(services),
             network: Arc::new(self.network()),
             settings: self.settings,
+            loads: Arc::clone(&self.loads),
             marks: Arc::new(MarkRules::new(&self.marks)),
             templates: Arc::clone(&self.templates),
         }
@@ -323,6 +348,7 @@ impl World {
                 is_available,
                 position: 0,
                 service: ServiceId(0),
+                thresholds: self.thresholds.get(&n).copied().unwrap_or_default(),
                 has_any_port,
             });
             if is_available {
@@ -335,7 +361,7 @@ impl World {
         }
         Service {
             key: described.key,
-            scheduler: Scheduler::build(described.scheduler, &candidates),
+            scheduler: scheduler(described.scheduler, &candidates),
             cursor,
             generation: self.generation,
             servers: candidates.into(),
@@ -560,6 +586,7 @@ pub(crate) fn each_counter(
     add("flows_expired", &counters.flows_expired);
     add("stateless", &counters.stateless);
     add("adopted", &counters.adopted);
+    add("ftp_unaided", &counters.ftp_unaided);
     for (n, server) in counters.servers.iter().enumerate() {
         let mut add = |name, counter: &Counter| tell(format_args!("rs{n}.{name}"), counter.get());
         add("connections", &server.connections);
@@ -567,7 +594,10 @@ pub(crate) fn each_counter(
         add("bytes_in", &server.bytes_in);
         add("packets_out", &server.packets_out);
         add("bytes_out", &server.bytes_out);
-        add("active", &server.active);
-        add("inactive", &server.inactive);
+    }
+    for (n, load) in counters.loads.iter().enumerate() {
+        let Connections { active, inactive } = load.get();
+        tell(format_args!("rs{n}.active"), active.into());
+        tell(format_args!("rs{n}.inactive"), inactive.into());
     }
 }

@@ -10,11 +10,13 @@ use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::Limits;
 use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::WorkerId;
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::load::Thresholds;
+use weir_core::schedule::SchedulerName;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::steer::Steering;
+use weir_core::testing::scheduler;
 use weir_worker::publish::Publisher;
 use weir_worker::rings::TwinLink;
 use weir_worker::testing::MemIo;
@@ -180,6 +182,7 @@ impl Running {
                 is_available: servers.iter().any(|(present, _)| *present == n),
                 position: 0,
                 service: ServiceId(0),
+                thresholds: Thresholds::default(),
                 has_any_port: false,
             })
         };
@@ -199,7 +202,7 @@ impl Running {
                 port: 80,
                 mark: 0,
             },
-            scheduler: Scheduler::build(self.scheduler, &candidates),
+            scheduler: scheduler(self.scheduler, &candidates),
             cursor: Arc::clone(&self.cursor),
             generation: self.generation,
             servers: candidates.into(),
@@ -281,8 +284,9 @@ impl Running {
 
     /// Active and inactive connections of server `n`, as ipvsadm shows them.
     pub(crate) fn connections(&self, n: u8) -> (u64, u64) {
-        let active = self.total(|c| c.servers[usize::from(n)].active.get());
-        let inactive = self.total(|c| c.servers[usize::from(n)].inactive.get());
+        let load = |c: &WorkerCounters| c.loads[usize::from(n)].get();
+        let active = self.total(|c| load(c).active.into());
+        let inactive = self.total(|c| load(c).inactive.into());
         (active, inactive)
     }
 

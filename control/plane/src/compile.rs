@@ -8,19 +8,22 @@ use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 use weir_core::flow::Timeouts;
 use weir_core::io::PortId;
+use weir_core::load::{Loads, Thresholds};
 use weir_core::local::LocalPool;
 use weir_core::mark::{MarkRule, MarkRules};
 use weir_core::persist::{Engine, Persistence, Templates, mask_of_len, mask_of_v4};
 use weir_core::schedule::consistent::Consistent;
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::schedule::{HashFlags, Member, Recipe, Scheduler, SchedulerName, Weights};
 use weir_core::service::{
     Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
     Services, Tunnel,
 };
-use weir_core::settings::{Defence, Ipvs, Settings};
+use weir_core::settings::{Defence, FtpPorts, Ipvs, Settings};
 use weir_core::time::seconds;
 use weir_model::api::Rates;
-use weir_model::{PersistenceEngine, PersistenceMask, ServerKey, TunnelChecksum, TunnelKind};
+use weir_model::{
+    PersistenceEngine, PersistenceMask, SchedulerFlag, ServerKey, TunnelChecksum, TunnelKind,
+};
 use weir_wire::{Addr, Family};
 use weir_worker::Handle;
 
@@ -41,16 +44,20 @@ pub struct Compiler {
     /// What the workers are to have next. What they have is a clone of an earlier state of it,
     /// which shares all that did not change.
     next: Services,
+    /// Which servers are overloaded.
+    loads: Arc<Loads>,
 }
 
 /// A service as the workers have it.
 #[derive(Debug)]
 struct Held {
-    scheduler: weir_model::SchedulerName,
-    /// The scheduler is not the one that the service began with.
-    is_changed_scheduler: bool,
+    recipe: Recipe,
+    /// As the workers have it, once they do.
+    scheduler: Option<Scheduler>,
     cursor: Arc<AtomicU64>,
     generation: u16,
+    /// With `wrr`: the weights after each step of a change that the cursor has yet to take.
+    weights: Vec<Weights>,
     /// It has or had NAT servers. Never false again: flows keep to the owner they were made by.
     by_client: bool,
     /// What stands for clients at its FullNAT servers.
@@ -74,17 +81,20 @@ struct Entry {
     key: ServerKey,
     id: ServerId,
     weight: u32,
+    /// The last weight since it was added that was not 0, or 0.
+    last_weight: u32,
 }
 
 impl Compiler {
-    /// Remembers nothing yet; there are `servers_max` slots.
+    /// Remembers nothing yet; there are `servers_max` slots, whose connections `loads` knows.
     #[must_use]
-    pub fn new(servers_max: usize) -> Self {
+    pub fn new(servers_max: usize, loads: Arc<Loads>) -> Self {
         Self {
             slots: Slots::new(servers_max),
             services: HashMap::new(),
             unsettled: HashSet::new(),
             next: Services::default(),
+            loads,
         }
     }
 
@@ -143,10 +153,10 @@ impl Compiler {
     }
 
     fn add(&mut self, service: &weir_model::Service, workers: &[Handle]) -> bool {
-        let mut held = Held::new(service.scheduler);
+        let mut held = Held::new(recipe(service));
         let added = service.servers.iter();
         let added = added.map(|server| self.gain(service.key, server, workers));
-        held.list = added.collect();
+        held.add_servers(added.collect());
         held.see_methods(service);
         held.advance_generation();
         self.next.put(held.compile(service.key));
@@ -156,7 +166,7 @@ impl Compiler {
 
     fn edit(&mut self, edit: &Edit<'_>, workers: &[Handle], epoch: u64) -> bool {
         let key = edit.new.key;
-        let is_other_scheduler = edit.old.scheduler != edit.new.scheduler;
+        let recipe = recipe(edit.new);
         let are_other_servers =
             !(edit.removed.is_empty() && edit.edited.is_empty() && edit.added.is_empty());
         if !are_other_servers && edit.old.is_same_but_servers(edit.new) {
@@ -164,21 +174,19 @@ impl Compiler {
         }
         let held = self.services.remove(&key);
         let mut held = held.expect("a service of the configuration is held");
-        if is_other_scheduler {
-            held.start_afresh(edit.new.scheduler);
-        }
+        held.take_recipe(recipe);
         let keys = edit.removed.iter().map(|server| server.key());
         for id in held.drop_servers(&keys.collect()) {
             self.lose(id, epoch);
         }
         let edited = edit.edited.iter();
         let edited = edited.map(|(_, server)| self.gain(key, server, workers));
-        let is_other_weight = held.set_weights(&edited.collect::<Vec<_>>());
+        held.set_weights(&edited.collect::<Vec<_>>());
         let added = edit.added.iter();
         let added = added.map(|server| self.gain(key, server, workers));
         held.add_servers(added.collect());
         held.see_methods(edit.new);
-        if is_other_weight || !edit.removed.is_empty() || !edit.added.is_empty() {
+        if are_other_servers {
             held.advance_generation();
         }
         if !held.departed.is_empty() {
@@ -186,6 +194,21 @@ impl Compiler {
         }
         self.next.put(held.compile(key));
         self.services.insert(key, held);
+        true
+    }
+
+    /// A server of this service was edited to what it was: nothing differs, but the kernel's `wrr`
+    /// begins its list again at every edit. False when the workers need not know.
+    pub fn touch(&mut self, key: weir_model::ServiceKey) -> bool {
+        let Some(held) = self.services.get_mut(&key) else {
+            return false;
+        };
+        if held.recipe.name != SchedulerName::Wrr {
+            return false;
+        }
+        held.note_weights();
+        held.advance_generation();
+        self.next.put(held.compile(key));
         true
     }
 
@@ -199,6 +222,15 @@ impl Compiler {
         let key = server.key();
         let method = method(server.method);
         let id = self.slots.take(slot_key(service, key), method, workers);
+        let thresholds = Thresholds {
+            upper: server.upper_threshold,
+            lower: server.lower_threshold,
+        };
+        // In a slot that was empty somebody else may have been overloaded.
+        let before = self.next.server(id).map(|server| server.thresholds);
+        if before.is_none_or(|before| before.are_relieved_by(thresholds)) {
+            self.loads.relieve(id);
+        }
         let theirs = Server {
             addr: Addr::from(key.address),
             port: key.port,
@@ -209,6 +241,7 @@ impl Compiler {
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            thresholds,
             has_any_port: matches!(service.port(), 0 | FTP_PORT),
         };
         self.next.set_server(id, Some(theirs));
@@ -216,6 +249,7 @@ impl Compiler {
             key,
             id,
             weight: server.weight,
+            last_weight: server.weight,
         }
     }
 
@@ -264,6 +298,7 @@ impl Compiler {
             self.next.set_server(*id, None);
             if let Some(held) = self.services.get_mut(&key.service) {
                 held.retired += *carried;
+                held.forget(*id);
             }
         }
         !freed.is_empty()
@@ -333,12 +368,13 @@ impl Compiler {
 }
 
 impl Held {
-    fn new(scheduler: weir_model::SchedulerName) -> Self {
+    fn new(recipe: Recipe) -> Self {
         Self {
-            scheduler,
-            is_changed_scheduler: false,
+            recipe,
+            scheduler: None,
             cursor: Arc::default(),
             generation: 1,
+            weights: Vec::new(),
             by_client: false,
             local: None,
             new_flows_max: 0,
@@ -351,13 +387,21 @@ impl Held {
         }
     }
 
-    /// Another scheduler starts afresh: the old one's cursor means nothing to it.
-    fn start_afresh(&mut self, scheduler: weir_model::SchedulerName) {
-        self.scheduler = scheduler;
-        self.is_changed_scheduler = true;
-        self.cursor = Arc::default();
-        self.generation = 1;
-        self.departed.clear();
+    /// Another scheduler starts afresh: what the old one remembers means nothing to it. Other flags of
+    /// the same one change what it does from here on.
+    fn take_recipe(&mut self, recipe: Recipe) {
+        let is_other = recipe.name != self.recipe.name;
+        self.recipe = recipe;
+        if is_other {
+            self.scheduler = None;
+            self.generation = 1;
+            self.departed.clear();
+            let cursor = match recipe.name {
+                SchedulerName::Wrr => self.present_weights().restarted(self.generation),
+                _ => 0,
+            };
+            self.cursor = Arc::new(AtomicU64::new(cursor));
+        }
     }
 
     /// What follows from the methods of all its servers. A pool stays the same one until it differs.
@@ -376,6 +420,29 @@ impl Held {
     /// Once for all that is published together: the workers see no list in between.
     fn advance_generation(&mut self) {
         self.generation = (self.generation + 1) % GENERATIONS;
+        let (generation, weights) = (self.generation, std::mem::take(&mut self.weights));
+        let carry = |cursor| {
+            let carried = weights.iter();
+            carried.fold(cursor, |cursor, weights| weights.carry(cursor, generation))
+        };
+        if !weights.is_empty() {
+            let order = Ordering::Relaxed;
+            let _ = self
+                .cursor
+                .fetch_update(order, order, |cursor| Some(carry(cursor)));
+        }
+    }
+
+    /// What the kernel does to `wrr` at each change of a server it does to these weights.
+    fn note_weights(&mut self) {
+        if self.recipe.name == SchedulerName::Wrr {
+            self.weights.push(self.present_weights());
+        }
+    }
+
+    fn present_weights(&self) -> Weights {
+        let weights = self.list.iter().rev().map(|entry| entry.weight);
+        Weights::of(&weights.collect::<Vec<_>>())
     }
 
     /// Takes the servers with these keys off the list; returns which they were.
@@ -398,21 +465,24 @@ impl Held {
             stays
         });
         self.list.reverse();
+        self.note_weights();
         dropped
     }
 
-    /// True when a weight is another now.
-    fn set_weights(&mut self, edited: &[Entry]) -> bool {
+    fn set_weights(&mut self, edited: &[Entry]) {
+        if edited.is_empty() {
+            return;
+        }
         let weights: HashMap<_, _> = edited.iter().map(|e| (e.id, e.weight)).collect();
-        let mut is_changed = false;
-        if !weights.is_empty() {
-            for entry in &mut self.list {
-                let weight = weights.get(&entry.id).copied().unwrap_or(entry.weight);
-                is_changed |= weight != entry.weight;
-                entry.weight = weight;
+        for entry in &mut self.list {
+            if let Some(weight) = weights.get(&entry.id) {
+                entry.weight = *weight;
+                if *weight != 0 {
+                    entry.last_weight = *weight;
+                }
             }
         }
-        is_changed
+        self.note_weights();
     }
 
     /// Servers enter at IPVS's head, one after the other, wherever they stand in the file, as
@@ -423,6 +493,14 @@ impl Held {
             // It comes back at another place, where the cursor does not stand.
             self.settle();
         }
+        if self.recipe.name == SchedulerName::Wrr {
+            let mut weights = self.present_weights();
+            let each = added.iter().map(|entry| {
+                weights = weights.with(entry.weight);
+                weights
+            });
+            self.weights.extend(each);
+        }
         self.list.append(&mut added);
     }
 
@@ -431,7 +509,7 @@ impl Held {
     fn settle(&mut self) {
         for (gone, predecessor) in self.departed.drain(..) {
             // The cursor of wrr names a place and its generation, which is not to be touched.
-            if self.scheduler == weir_model::SchedulerName::Rr {
+            if self.recipe.name == SchedulerName::Rr {
                 let of = |id: ServerId| u64::from(id.0) + 1;
                 let _ = self.cursor.compare_exchange(
                     of(gone),
@@ -443,18 +521,31 @@ impl Held {
         }
     }
 
+    /// The slot `id` is to get another server.
+    fn forget(&self, id: ServerId) {
+        if let Some(cache) = self.scheduler.as_ref().and_then(Scheduler::cache) {
+            while !cache.forget(id) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
     /// For the workers. All that they know of a service is put together here.
-    fn compile(&self, key: weir_model::ServiceKey) -> Service {
+    fn compile(&mut self, key: weir_model::ServiceKey) -> Service {
         let candidate = |entry: &Entry| Candidate {
             server: entry.id,
             weight: entry.weight,
         };
         let servers: Box<[Candidate]> = self.list.iter().rev().map(candidate).collect();
-        let scheduler = Scheduler::build(scheduler_name(self.scheduler), &servers);
-        if self.is_changed_scheduler && self.cursor.load(Ordering::Relaxed) == 0 {
-            let start = scheduler.cursor_after_change(self.generation);
-            self.cursor.store(start, Ordering::Relaxed);
-        }
+        let member = |entry: &Entry| Member {
+            addr: Addr::from(entry.key.address),
+            port: entry.key.port,
+            weight: entry.weight,
+            last_weight: entry.last_weight,
+        };
+        let members: Vec<Member> = self.list.iter().rev().map(member).collect();
+        let scheduler = Scheduler::build(&self.recipe, &members, self.scheduler.as_ref());
+        self.scheduler = Some(scheduler.clone());
         Service {
             key: service_key(key),
             scheduler,
@@ -620,11 +711,46 @@ pub fn model_method(method: Method) -> weir_model::Method {
     }
 }
 
+/// What the scheduler of a service is made of.
+fn recipe(service: &weir_model::Service) -> Recipe {
+    let flags = service.scheduler_flags;
+    let (family, has_many_addrs) = match service.key {
+        weir_model::ServiceKey::Address { address, .. } => (Addr::from(address).family(), false),
+        weir_model::ServiceKey::Mark { family, .. } => match family {
+            weir_model::Family::Ipv4 => (Family::V4, true),
+            weir_model::Family::Ipv6 => (Family::V6, true),
+        },
+    };
+    Recipe {
+        name: scheduler_name(service.scheduler),
+        flags: HashFlags {
+            port: flags.has(SchedulerFlag::Two),
+            fallback: flags.has(SchedulerFlag::One),
+        },
+        family,
+        has_many_addrs,
+    }
+}
+
+/// The workers' name of a scheduler.
 fn scheduler_name(name: weir_model::SchedulerName) -> SchedulerName {
     match name {
         weir_model::SchedulerName::Rr => SchedulerName::Rr,
-        // Provisional: the workers know no other yet.
-        _ => SchedulerName::Wrr,
+        weir_model::SchedulerName::Wrr => SchedulerName::Wrr,
+        weir_model::SchedulerName::Lc => SchedulerName::Lc,
+        weir_model::SchedulerName::Wlc => SchedulerName::Wlc,
+        weir_model::SchedulerName::Lblc => SchedulerName::Lblc,
+        weir_model::SchedulerName::Lblcr => SchedulerName::Lblcr,
+        weir_model::SchedulerName::Dh => SchedulerName::Dh,
+        weir_model::SchedulerName::Sh => SchedulerName::Sh,
+        weir_model::SchedulerName::Sed => SchedulerName::Sed,
+        weir_model::SchedulerName::Nq => SchedulerName::Nq,
+        weir_model::SchedulerName::Fo => SchedulerName::Fo,
+        weir_model::SchedulerName::Ovf => SchedulerName::Ovf,
+        weir_model::SchedulerName::Mh => SchedulerName::Mh,
+        weir_model::SchedulerName::Twos => SchedulerName::Twos,
+        weir_model::SchedulerName::Maglev => SchedulerName::Maglev,
+        weir_model::SchedulerName::None => SchedulerName::None,
     }
 }
 
@@ -654,8 +780,13 @@ fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
         drop_packet: Defence::from_level(config.drop_packet),
         am_droprate: config.am_droprate,
         amemthresh: config.amemthresh,
+        ftp_ports: FtpPorts::new(&config.ftp_ports),
+        lblc_expiration: seconds(config.lblc_expiration),
+        lblcr_expiration: seconds(config.lblcr_expiration),
     }
 }
 
+#[cfg(test)]
+mod recorded;
 #[cfg(test)]
 mod tests;

@@ -45,7 +45,8 @@ pub struct Slot {
 struct Removal {
     /// The first epoch without the server.
     epoch: u64,
-    /// The last look found no flow. Two looks are needed: see [`FlowCounts::of_slot`].
+    /// The last look found no flow. The second in a row frees the slot, so that a server that is
+    /// replaced at once finds its counters.
     was_unused: bool,
 }
 

@@ -171,15 +171,18 @@ impl State {
     pub fn start(parts: Parts, ways: Ways) -> Result<Self, Refused> {
         let config = &parts.file.config;
         let (kept, wanted) = Kept::read(config.control.state_directory.as_deref(), config);
+        let publisher = Publisher::new(parts.workers);
+        let workers = publisher.workers().len();
+        let loads = Arc::clone(&publisher.newest().loads);
         let mut state = Self {
             wanted,
             kept,
             about: parts.about,
             started: SystemTime::now(),
             started_at: Instant::now(),
-            compiler: Compiler::new(parts.file.config.limits.servers as usize),
-            busy: vec![BusyMeter::default(); parts.workers.len()],
-            publisher: Publisher::new(parts.workers),
+            compiler: Compiler::new(parts.file.config.limits.servers as usize, loads),
+            busy: vec![BusyMeter::default(); workers],
+            publisher,
             devices: parts.devices,
             twins: parts.twins,
             samples: Samples::default(),

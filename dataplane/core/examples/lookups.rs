@@ -10,7 +10,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::load::Thresholds;
+use weir_core::schedule::Scheduler;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
@@ -103,6 +104,7 @@ fn all(services: u32) -> Services {
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            thresholds: Thresholds::default(),
             has_any_port: false,
         })
     });
@@ -114,7 +116,7 @@ fn all(services: u32) -> Services {
         let servers: Vec<_> = (0..10).map(candidate).collect();
         Service {
             key: key(n),
-            scheduler: Scheduler::build(SchedulerName::Wrr, &servers),
+            scheduler: Scheduler::Rr,
             cursor: Arc::default(),
             generation: 1,
             servers: servers.into(),

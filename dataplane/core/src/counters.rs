@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 
 use crate::io::PortId;
+use crate::load::Load;
 use crate::persist::Refusal;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -76,6 +77,7 @@ drop_reasons! {
     SourceRoute = "source_route", "The sender prescribes the route, which is not obeyed.";
     ExtensionChain = "extension_chain", "The IPv6 extension headers are malformed or too many.";
     TransportHeader = "transport_header", "The TCP, UDP or SCTP header is malformed.";
+    TransportChecksum = "transport_checksum", "The TCP checksum is wrong in a control connection of FTP, whose content is read and changed.";
     Martian = "martian", "The source or destination address cannot be on a wire.";
     VlanTags = "vlan_tags", "The frame carries more VLAN tags than are understood.";
     OtherMac = "other_mac", "The frame is for another machine's MAC address.";
@@ -149,10 +151,6 @@ pub struct ServerCounters {
     pub packets_out: Counter,
     /// Bytes to clients, counted from the IP header.
     pub bytes_out: Counter,
-    /// Flows now in a state that counts as active (`lvs-state-tables` of IPVS: established and opening).
-    pub active: Counter,
-    /// Flows now in any other state.
-    pub inactive: Counter,
 }
 
 /// Counters of one port on one worker.
@@ -208,6 +206,8 @@ pub struct WorkerCounters {
     not_kept: [Counter; Overflow::ALL.len()],
     /// Packets that were forwarded without a flow.
     pub stateless: Counter,
+    /// Control and data connections of FTP that got no help: no room for them, or not allowed.
+    pub ftp_unaided: Counter,
     /// Flows made of connections that began while flows were not kept.
     pub adopted: Counter,
     /// TCP and SCTP flows now whose handshake is not complete.
@@ -226,6 +226,8 @@ pub struct WorkerCounters {
     pub ports: Box<[PortCounters]>,
     /// By real-server slot.
     pub servers: Box<[ServerCounters]>,
+    /// By real-server slot: eight to a cache line, because schedulers read those of a whole list.
+    pub loads: Box<[Load]>,
 }
 
 impl WorkerCounters {
@@ -251,6 +253,7 @@ impl WorkerCounters {
             flows_expired: Counter::default(),
             not_kept: core::array::from_fn(|_| Counter::default()),
             stateless: Counter::default(),
+            ftp_unaided: Counter::default(),
             adopted: Counter::default(),
             half_open: Counter::default(),
             no_template: core::array::from_fn(|_| Counter::default()),
@@ -260,6 +263,7 @@ impl WorkerCounters {
             slept_ns: Counter::default(),
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
             servers: (0..servers).map(|_| ServerCounters::default()).collect(),
+            loads: (0..servers).map(|_| Load::default()).collect(),
         }
     }
 

@@ -118,7 +118,7 @@ impl<F: Frame> Director<F> {
 
     /// Ends half-open flows in the part of the table that chance chose.
     fn end_half_open(&mut self, now: Tick) {
-        let (counters, templates) = (&self.counters, &self.snapshot.templates);
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
         let Range { start, end } = self.defences.thin;
         let count = PLACES_A_TURN.min(end - start);
         let _ = self.flows.prune(start, count, |flow| {
@@ -129,7 +129,7 @@ impl<F: Frame> Director<F> {
             );
             if ends {
                 counters.flows_expired.add(1);
-                uncount(counters, templates, now, flow);
+                uncount(counters, snapshot, now, flow);
             }
             ends
         });

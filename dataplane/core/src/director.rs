@@ -26,7 +26,9 @@ use crate::overflow::Overflowing;
 use crate::persist::Sweep;
 use crate::plain::{Found, Target};
 use crate::reassemble::Reassembly;
+use crate::schedule::Random;
 use crate::service::ServerId;
+use crate::settings::FtpPorts;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
 use crate::time::Tick;
@@ -85,9 +87,12 @@ pub struct Director<F> {
     next_fragment_id: u64,
     punts: Limiter,
     pub(crate) overflow: Overflowing,
+    pub(crate) random: Random,
     pub(crate) defences: Defences,
     /// Where the search for flows of removed servers goes on.
     pub(crate) homeless_at: Option<usize>,
+    /// Ports of FTP's control connections, none when there is no service for them.
+    pub(crate) ftp_ports: FtpPorts,
     /// By server.
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
@@ -173,8 +178,10 @@ impl<F: Frame> Director<F> {
             next_fragment_id: seed[1],
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
             overflow: Overflowing::new(limits.half_open, limits.services),
+            random: Random::new(seed[0] ^ seed[1].rotate_left(32)),
             defences: Defences::new(seed[0] ^ seed[1]),
             homeless_at: None,
+            ftp_ports: FtpPorts::NONE,
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
@@ -321,7 +328,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// Stage 3 of a packet that is not plain, or whose flow is not known.
-    fn pass<O: Outlet<Frame = F>>(
+    pub(crate) fn pass<O: Outlet<Frame = F>>(
         &mut self,
         now: Tick,
         port: PortId,
@@ -376,6 +383,8 @@ impl<F: Frame> Director<F> {
                 way.count_stateless(to.server);
                 way.request(frame, to);
             }
+            Verdict::ControlRequest(to, control) => way.control_request(frame, to, control),
+            Verdict::ControlReply(from, control) => way.control_reply(frame, from, control),
             Verdict::OnePacket(to) => {
                 way.count_one_packet(to.server);
                 way.request(frame, to);
@@ -385,7 +394,7 @@ impl<F: Frame> Director<F> {
                 way.reply(frame, from);
             }
             Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
-            Verdict::ErrorToClient(from) => way.error_to_client(frame, from),
+            Verdict::ErrorToClient(from, server) => way.error_to_client(frame, from, server),
             Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
             Verdict::TellServer => way.tell_server(frame),
             Verdict::Refuse(reason) => way.refuse(frame, reason),
@@ -464,6 +473,7 @@ impl<F: Frame> Director<F> {
         self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
         self.defences.look_again();
         self.look_for_homeless();
+        self.look_for_ftp();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {
@@ -485,11 +495,11 @@ impl<F: Frame> Director<F> {
     ) -> usize {
         self.end_homeless(now);
         self.defend(now);
-        let counters = &self.counters;
-        let templates = &self.snapshot.templates;
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
+        let templates = &snapshot.templates;
         let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);
-            crate::track::uncount(counters, templates, now, &ended.0);
+            crate::track::uncount(counters, snapshot, now, &ended.0);
         });
         let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
         let is_gone = |id| {

@@ -23,16 +23,19 @@ mod defence;
 pub mod director;
 pub mod flow;
 mod forward;
+mod ftp;
 mod gather;
 pub mod io;
 mod ipsec;
 mod limiter;
+pub mod load;
 pub mod local;
 pub mod mark;
 pub mod next_hop;
 mod note;
 mod open;
 mod overflow;
+mod own;
 pub mod persist;
 mod plain;
 mod reassemble;
@@ -43,7 +46,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod steer;
 pub mod sync;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "testing", weir_loom))]
 pub mod testing;
 pub mod time;
 mod track;

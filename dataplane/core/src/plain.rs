@@ -499,6 +499,9 @@ fn move_on_in_general(
             state: None,
         });
     }
+    if flow.is_special() {
+        return None;
+    }
     let was = flow.tcp_state();
     let opens = tcp_flags & tcp_flag::SYN != 0 && direction == Direction::Request;
     if opens && was != TcpState::None {
@@ -520,16 +523,10 @@ pub(crate) fn count_activity(
     was_active: bool,
     is_active: bool,
 ) {
-    let Some(counters) = counters.servers.get(server.0 as usize) else {
-        return;
-    };
-    if was_active != is_active {
-        let (from, to) = match was_active {
-            true => (&counters.active, &counters.inactive),
-            false => (&counters.inactive, &counters.active),
-        };
-        from.sub(1);
-        to.add(1);
+    if was_active != is_active
+        && let Some(load) = counters.loads.get(server.0 as usize)
+    {
+        load.turn(is_active);
     }
 }
 

@@ -47,13 +47,18 @@ impl<F: Frame> Director<F> {
 
     /// Takes the flow of these requests out.
     pub(crate) fn forget(&mut self, now: Tick, request: &Tuple) {
+        if let Some(ended) = self.take_out(now, request) {
+            uncount(&self.counters, &self.snapshot, now, &ended);
+        }
+    }
+
+    /// The same; the flow still counts for its server.
+    pub(crate) fn take_out(&mut self, now: Tick, request: &Tuple) -> Option<Flow> {
         // A reply's entry that is still to be made would be one of nothing.
         self.settle(now);
         // That may have pushed the flow to another place.
-        if let Some((id, _)) = self.flows.find(request, self.flows.hash(request)) {
-            let ended = self.flows.remove(id);
-            uncount(&self.counters, &self.snapshot.templates, now, &ended);
-        }
+        let (id, _) = self.flows.find(request, self.flows.hash(request))?;
+        Some(self.flows.remove(id))
     }
 
     /// Begins to look for flows whose server was removed, if these are not to live on
@@ -69,14 +74,14 @@ impl<F: Frame> Director<F> {
         let Some(from) = self.homeless_at else {
             return;
         };
-        let (services, counters) = (&self.snapshot.services, &self.counters);
-        let templates = &self.snapshot.templates;
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
+        let services = &snapshot.services;
         self.homeless_at = self.flows.prune(from, PLACES_A_TURN, |flow| {
             let server = services.server(flow.server());
             let ends = !server.is_some_and(|server| server.is_available);
             if ends {
                 counters.flows_expired.add(1);
-                uncount(counters, templates, now, flow);
+                uncount(counters, snapshot, now, flow);
             }
             ends
         });

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use crate::flow::Tuple;
 use crate::io::PortId;
+use crate::load::Loads;
 use crate::mark::MarkRules;
 use crate::next_hop::Network;
 use crate::persist::Templates;
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub network: Arc<Network>,
     /// Lifetimes of flows and other settings.
     pub settings: Settings,
+    /// The connections of all servers over all workers; the same one for the process's life.
+    pub loads: Arc<Loads>,
     /// Which packets belong together by a mark.
     pub marks: Arc<MarkRules>,
     /// Which clients have which servers: the same for the life of the director, shared by all its
@@ -43,6 +46,7 @@ impl Snapshot {
             services: Arc::default(),
             network: Arc::default(),
             settings: Settings::default(),
+            loads: Arc::default(),
             marks: Arc::default(),
             templates: Arc::new(Templates::new(0, 0, [0; 2])),
         }

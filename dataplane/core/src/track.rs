@@ -8,11 +8,12 @@ use crate::director::Director;
 use crate::flow::{Direction, Flow, FlowId, Signal, Tuple};
 use crate::io::Frame;
 use crate::ipsec::is_ipsec;
+use crate::load::Connections;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
-use crate::persist::Templates;
 use crate::plain::count_activity;
 use crate::reuse::Known;
 use crate::service::{Method, Protocol};
+use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
@@ -37,8 +38,13 @@ impl<F: Frame> Director<F> {
             match self.judge(&self.flows.get(id), Signal::of(headers)) {
                 Known::GoesOn => {}
                 Known::Anew => {
-                    self.forget(now, &tuple);
-                    return self.begin(now, headers, bytes, &tuple, true);
+                    let ended = self.take_out(now, &tuple);
+                    let verdict = self.begin(now, headers, bytes, &tuple, true);
+                    // It weighs when the next is scheduled: the kernel ends it a moment later.
+                    if let Some(ended) = ended {
+                        uncount(&self.counters, &self.snapshot, now, &ended);
+                    }
+                    return verdict;
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
@@ -80,10 +86,11 @@ impl<F: Frame> Director<F> {
                 }
             }
         }
-        match direction {
+        let verdict = match direction {
             Direction::Request => self.request_of(&flow),
             Direction::Reply => Verdict::Reply(from_server(&flow)),
-        }
+        };
+        self.read_control(verdict, &flow)
     }
 
     /// A packet that no flow of this worker knows.
@@ -158,7 +165,8 @@ impl<F: Frame> Director<F> {
                 None => unrelated,
             },
             Some((id, Direction::Reply)) => {
-                Verdict::ErrorToClient(from_server(&self.flows.get(id)))
+                let flow = self.flows.get(id);
+                Verdict::ErrorToClient(from_server(&flow), flow.server())
             }
             None => self
                 .owner_of_error(&sent, is_handed_off)
@@ -231,18 +239,14 @@ impl<F: Frame> Director<F> {
 
     /// The worker that owns the flow of a packet that was `sent`, when it is another.
     fn owner_of_error(&self, sent: &Tuple, is_handed_off: bool) -> Option<Verdict> {
-        if is_handed_off {
-            return None;
-        }
         let services = &self.snapshot.services;
         let request = sent.reversed();
         let mark = self.snapshot.mark_of(&request, None);
         if services.find_for(&request, mark).is_some() {
-            return self.foreign_owner(&request);
+            return self.foreign_owner(&request).filter(|_| !is_handed_off);
         }
-        let to_nat_server = services.is_nat_source(sent.protocol, sent.dst, sent.dst_port);
-        let owner = self.owner_of_reply(&sent.reversed());
-        (to_nat_server && owner != self.id).then_some(Verdict::HandOff(owner))
+        self.other_owner(&request, is_handed_off)
+            .map(Verdict::HandOff)
     }
 
     fn request_of(&self, flow: &Flow) -> Verdict {
@@ -274,22 +278,20 @@ impl<F: Frame> Director<F> {
     pub(crate) fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
         let mark = self.snapshot.mark_of(request, None);
         let (_, service) = self.snapshot.services.find_for(request, mark)?;
-        let owner = self.steering.owner_of_request(request, service.by_client);
+        let owner = self.owner_of(request, service);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }
 
 /// Takes a flow that ended out of its server's connection counts and its template's children.
-pub(crate) fn uncount(counters: &WorkerCounters, templates: &Templates, now: Tick, flow: &Flow) {
+pub(crate) fn uncount(counters: &WorkerCounters, snapshot: &Snapshot, now: Tick, flow: &Flow) {
     if let Some(template) = flow.template() {
-        templates.release(now, template, false);
+        snapshot.templates.release(now, template, false);
     }
-    if let Some(server) = counters.servers.get(flow.server().0 as usize) {
-        if flow.is_active() {
-            server.active.sub(1);
-        } else {
-            server.inactive.sub(1);
-        }
+    let id = flow.server();
+    if let Some(load) = counters.loads.get(id.0 as usize) {
+        load.sub(Connections::one(flow.is_active()));
+        snapshot.loads.unbound(id, snapshot.services.server(id));
     }
 }
 

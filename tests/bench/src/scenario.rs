@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use weir_core::director::Limits;
 use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::PortId;
+use weir_core::load::Thresholds;
 use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::schedule::Scheduler;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
@@ -166,6 +167,7 @@ fn server(n: u8, method: Method) -> Server {
         is_available: true,
         position: 0,
         service: ServiceId(0),
+        thresholds: Thresholds::default(),
         has_any_port: false,
     }
 }
@@ -184,7 +186,7 @@ fn service(method: Method) -> Service {
             port: SERVICE_PORT,
             mark: 0,
         },
-        scheduler: Scheduler::build(SchedulerName::Rr, &candidates),
+        scheduler: Scheduler::Rr,
         cursor: Arc::default(),
         generation: 1,
         servers: candidates.into(),

@@ -247,9 +247,8 @@ impl Scene {
     /// Connections, active and others, of servers 1, 2 and 3.
     pub(super) fn connections_of(&self) -> [u64; 3] {
         [1usize, 2, 3].map(|n| {
-            let servers = self.worlds.iter().map(|w| &w.counters().servers[n]);
-            let both = servers.map(|s| s.active.get().wrapping_add(s.inactive.get()));
-            both.fold(0, u64::wrapping_add)
+            let loads = self.worlds.iter().map(|w| &w.counters().loads[n]);
+            loads.map(|load| load.get().total()).sum()
         })
     }
 }

@@ -81,7 +81,7 @@ impl State {
     /// What each worker carried, for all servers there ever were.
     pub(crate) fn worker_totals(&self) -> Vec<Totals> {
         let workers = self.workers().iter();
-        let sum = workers.map(|worker| Totals::of_worker(worker));
+        let sum = workers.map(Totals::of_worker);
         sum.collect()
     }
 }

@@ -50,6 +50,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Gives the packet to Linux; where there is none behind the port, answers for the director's
     /// own addresses as Linux would.
     pub(crate) fn punt_or_refuse<P: Packet<F>>(&mut self, frame: P) {
+        if self.is_from_linux(&frame) {
+            return self.pass_on(frame);
+        }
         let Err(reason) = self.give(&frame, PuntClass::Ordinary) else {
             return;
         };

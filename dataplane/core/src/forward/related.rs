@@ -53,7 +53,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// About a packet that went to the real server, by it or a router on the way: the client has
     /// to know, in the name of the service.
-    pub(crate) fn error_to_client(&mut self, mut frame: F, from: FromServer) {
+    pub(crate) fn error_to_client(&mut self, mut frame: F, from: FromServer, server: ServerId) {
         let h = self.headers;
         if !icmp::checksum_ok(frame.bytes(), &h) {
             return self.end(&frame, DropReason::IcmpUnrelated);
@@ -76,6 +76,10 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             rewrite::set_embedded_source(bytes, &quoted, client, port);
         }
         rewrite::refill_icmp_checksum(bytes, &h);
+        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(self.headers.packet_len() as u64);
+        }
         self.director.counters.forwarded.add(1);
         self.send(frame, usize::from(h.l3), h.family(), hop, next);
     }

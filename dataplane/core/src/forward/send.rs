@@ -22,7 +22,7 @@ enum To {
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Sends an IP packet that begins at `l3` of `packet`, in fragments when it is too big or came in
     /// fragments; the caller has seen to it that it may be fragmented then.
-    pub(super) fn send<P: Packet<F>>(
+    pub(crate) fn send<P: Packet<F>>(
         &mut self,
         mut packet: P,
         l3: usize,

@@ -8,7 +8,7 @@ use crate::director::Director;
 use crate::flow::{FlowId, Tuple};
 use crate::io::Frame;
 use crate::note::{PuntClass, Verdict};
-use crate::schedule::Scheduler;
+use crate::schedule::{Arrival, Scheduler};
 use crate::service::{FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId};
 use crate::time::Tick;
 
@@ -101,7 +101,7 @@ impl<F: Frame> Director<F> {
         let Some(persistence) = &service.persistence else {
             return match service.is_beside(tuple) {
                 true => Err(none),
-                false => self.schedule(tuple, service).ok_or(none),
+                false => self.schedule(now, tuple, service).ok_or(none),
             };
         };
         let name = name_of(persistence.engine, tuple.protocol, payload)?;
@@ -115,7 +115,7 @@ impl<F: Frame> Director<F> {
             Ok(None) => None,
             Err(refusal) => Some(refusal),
         };
-        let chosen = self.schedule(tuple, service).ok_or(none)?;
+        let chosen = self.schedule(now, tuple, service).ok_or(none)?;
         let refusal = match refusal {
             Some(refusal) => refusal,
             None => {
@@ -132,9 +132,17 @@ impl<F: Frame> Director<F> {
     }
 
     /// The scheduler's choice.
-    fn schedule(&self, tuple: &Tuple, service: &Service) -> Option<Chosen> {
-        let services = &self.snapshot.services;
-        let id = Scheduler::pick(service, services)?;
+    fn schedule(&self, now: Tick, tuple: &Tuple, service: &Service) -> Option<Chosen> {
+        let snapshot = &self.snapshot;
+        let services = &snapshot.services;
+        let arrival = Arrival {
+            request: tuple,
+            now,
+            loads: &snapshot.loads,
+            settings: &snapshot.settings,
+            random: &self.random,
+        };
+        let id = Scheduler::pick(service, services, &arrival)?;
         let server = *services.server(id)?;
         Some(Chosen {
             id,

@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 
 use weir_wire::{Addr, Family, protocol};
 
+use crate::load::Thresholds;
 use crate::local::LocalPool;
 use crate::persist::Persistence;
 use crate::schedule::Scheduler;
@@ -155,6 +156,8 @@ pub struct Server {
     pub position: u32,
     /// Its service; meaningless when it is not available.
     pub service: ServiceId,
+    /// When it is overloaded.
+    pub thresholds: Thresholds,
     /// Replies come from any of its ports and by any protocol: its service is that of a mark, of
     /// every port, or of FTP.
     pub has_any_port: bool,

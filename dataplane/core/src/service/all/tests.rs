@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use weir_wire::builder::addr;
 
 use super::*;
-use crate::schedule::{Scheduler, SchedulerName};
+use crate::load::Thresholds;
+use crate::schedule::SchedulerName;
 use crate::service::{Candidate, Method, Tunnel};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -39,6 +40,7 @@ fn server(n: u8) -> Server {
         is_available: n < 5,
         position: 0,
         service: ServiceId(0),
+        thresholds: Thresholds::default(),
         has_any_port: false,
     }
 }
@@ -51,7 +53,7 @@ fn service(key: ServiceKey, slots: &[u32], name: SchedulerName) -> Service {
     let servers: Vec<Candidate> = slots.iter().map(candidate).collect();
     Service {
         key,
-        scheduler: Scheduler::build(name, &servers),
+        scheduler: crate::testing::scheduler(name, &servers),
         cursor: Arc::default(),
         generation: 1,
         servers: servers.into(),
@@ -130,7 +132,9 @@ fn picks(all: &Services) -> Vec<(ServiceKey, Vec<Option<ServerId>>)> {
         };
         (
             key,
-            (0..7).map(|_| Scheduler::pick(&service, all)).collect(),
+            (0..7)
+                .map(|_| crate::testing::pick(&service, all))
+                .collect(),
         )
     };
     keys.into_iter().map(pick).collect()
@@ -205,7 +209,7 @@ proptest! {
                 Step::Pick(n, count) => {
                     if let Some((_, service)) = all.find(key(n)) {
                         for _ in 0..count {
-                            let _ = Scheduler::pick(service, &all);
+                            let _ = crate::testing::pick(service, &all);
                         }
                     }
                 }
