@@ -254,8 +254,8 @@ impl<F: Frame> Director<F> {
     #[inline(never)]
     fn read(&self, port: PortId, burst: &[F], found: &mut [Found], notes: &mut [Note]) -> usize {
         let interface = self.snapshot.network.interface_of(port, 0);
-        // Without services every packet is Linux's.
-        let interface = interface.filter(|_| !self.snapshot.services.is_empty());
+        // Without services of the family every packet is Linux's.
+        let interface = interface.filter(|_| self.snapshot.services.has_family(Family::V4));
         #[cfg(feature = "testing")]
         let interface = interface.filter(|_| !self.is_general_only);
         let mac = interface.map(|interface| plain::mac(interface.mac));

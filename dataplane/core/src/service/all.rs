@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use weir_wire::Addr;
+use weir_wire::{Addr, Family};
 
 use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
 use crate::flow::Tuple;
@@ -38,6 +38,8 @@ pub struct Services {
     local_addrs: Counted<Addr>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
     has_pools: bool,
+    /// How many services there are of IPv4 and of IPv6.
+    by_family: [u32; 2],
     kinds: Kinds,
     /// Addresses that replies may come from whatever the port and the protocol.
     any_port_addrs: Counted<Addr>,
@@ -365,6 +367,13 @@ impl Services {
         self.len as usize - self.free.len()
     }
 
+    /// True when there is a service of this family.
+    #[inline]
+    #[must_use]
+    pub fn has_family(&self, family: Family) -> bool {
+        self.by_family[family as usize] > 0
+    }
+
     /// True when there is no service.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -379,6 +388,7 @@ impl Services {
     pub fn put(&mut self, service: Service) -> ServiceId {
         let held = self.by_key.find(service.key).map(|found| found.id);
         let id = held.unwrap_or_else(|| {
+            self.by_family[service.key.addr.family() as usize] += 1;
             if service.key.mark == 0 {
                 self.virtual_addrs.count(service.key.addr);
             }
@@ -426,6 +436,7 @@ impl Services {
         if let Some(found) = self.by_key.remove(key) {
             *self.by_id.place(found.id.0 as usize) = None;
             self.free.push(found.id);
+            self.by_family[key.addr.family() as usize] -= 1;
             self.kinds.take_off(&found.service);
             if let Some(port) = tcp_port(&key) {
                 self.tcp_ports.uncount(port);
