@@ -253,14 +253,14 @@ pub(crate) fn socket(dir: &Path) -> String {
     dir.join("weir.sock").display().to_string()
 }
 
-/// Where the director keeps what is changed at run time.
-pub(crate) fn state(dir: &Path) -> PathBuf {
-    dir.join("state")
-}
-
 /// A network of one address.
 fn single(address: IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
+}
+
+/// Where the director keeps what is changed at run time.
+pub(crate) fn state(dir: &Path) -> PathBuf {
+    dir.join("state")
 }
 
 fn write_port(
