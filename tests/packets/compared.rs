@@ -647,7 +647,7 @@ fn from_client(kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
     let frame = net.client_frame();
     let packet = match kind {
         12 => frame.udp_without_checksum(port, service),
-        13..=15 if service == 87 && !input.once_in(3) => {
+        13..=15 if service == 88 && !input.once_in(3) => {
             return frame.udp(port, service).payload(call(input).as_bytes());
         }
         13..=15 => frame.udp(port, service),
