@@ -8,6 +8,7 @@ mod director;
 mod forwarding;
 mod fragments;
 mod fullnat;
+mod ipvs;
 mod network;
 mod persistence;
 mod several_workers;

@@ -321,6 +321,27 @@ impl Compiler {
         sums
     }
 
+    /// What one service carried.
+    #[must_use]
+    pub fn service_total(&self, key: &weir_model::ServiceKey, workers: &[Handle]) -> Totals {
+        let Some(held) = self.services.get(key) else {
+            return Totals::default();
+        };
+        let former = self.slots.removed();
+        let former = former.filter(|(_, slot)| slot.key.service == *key);
+        let ids = held.list.iter().map(|entry| entry.id);
+        let ids = ids.chain(former.map(|(id, _)| id));
+        ids.fold(held.retired, |sum, id| sum + self.slots.totals(workers, id))
+    }
+
+    /// The servers of a service in IPVS's order.
+    #[must_use]
+    pub fn servers_newest_first(&self, key: &weir_model::ServiceKey) -> Vec<ServerKey> {
+        let held = self.services.get(key).into_iter();
+        held.flat_map(|held| held.list.iter().rev().map(|entry| entry.key))
+            .collect()
+    }
+
     /// A service's rates as estimated last.
     #[must_use]
     pub fn service_rates(&self, key: weir_model::ServiceKey) -> Rates {
