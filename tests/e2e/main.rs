@@ -8,7 +8,9 @@ mod director;
 mod forwarding;
 mod fragments;
 mod fullnat;
+mod ipvs;
 mod network;
+mod persistence;
 mod several_workers;
 mod tunnel;
 

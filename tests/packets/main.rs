@@ -10,6 +10,7 @@ mod defence;
 mod dr;
 mod errors;
 mod fragments;
+mod ftp;
 mod fullnat;
 mod ipsec;
 mod nat;

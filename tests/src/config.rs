@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::lab::Server;
 use crate::plan::{self, Family, Method, with_prefix};
@@ -17,6 +17,10 @@ pub struct Config {
     pub services: Vec<Service>,
     /// A worker on every core instead of one on the last.
     pub uses_every_core: bool,
+    /// Addresses (`address/prefix`) of the ports `wan` and `lan` besides those of the lab.
+    pub more_addresses: [Vec<String>; 2],
+    /// What follows the services, as it stands in the file.
+    pub more: String,
 }
 
 /// A service on a VIP.
@@ -152,7 +156,7 @@ impl Config {
     pub fn of(service: Service) -> Self {
         Self {
             services: vec![service],
-            uses_every_core: false,
+            ..Self::default()
         }
     }
 
@@ -160,7 +164,7 @@ impl Config {
     pub fn with(services: impl IntoIterator<Item = Service>) -> Self {
         Self {
             services: services.into_iter().collect(),
-            uses_every_core: false,
+            ..Self::default()
         }
     }
 
@@ -195,17 +199,25 @@ listen = \"{METRICS}\"
 
 [control]
 socket = \"{}\"
+state_directory = \"{}\"
 ",
-            socket(dir)
+            socket(dir),
+            state(dir).display()
         );
         let families = || Family::ALL.into_iter();
         let vips = families().flat_map(|family| Method::ALL.map(|method| method.vip(family)));
         let locals = |net: fn(Family, u8) -> IpAddr| {
             families().flat_map(move |family| plan::LOCAL.map(|host| net(family, host)))
         };
-        let on_wan = vips.chain(locals(plan::wan));
+        let [more_wan, more_lan] = &self.more_addresses;
+        let on_wan = vips
+            .chain(locals(plan::wan))
+            .map(single)
+            .chain(more_wan.iter().cloned());
         write_port(&mut out, PORTS[0], plan::wan, plan::DIRECTOR_WAN, on_wan);
-        let on_lan = locals(plan::lan);
+        let on_lan = locals(plan::lan)
+            .map(single)
+            .chain(more_lan.iter().cloned());
         write_port(&mut out, PORTS[1], plan::lan, plan::DIRECTOR_LAN, on_lan);
         for family in Family::ALL {
             let _ = write!(
@@ -218,6 +230,7 @@ socket = \"{}\"
         for service in &self.services {
             service.write(&mut out);
         }
+        out += &self.more;
         out
     }
 }
@@ -240,19 +253,27 @@ pub(crate) fn socket(dir: &Path) -> String {
     dir.join("weir.sock").display().to_string()
 }
 
+/// A network of one address.
+fn single(address: IpAddr) -> String {
+    format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
+}
+
+/// Where the director keeps what is changed at run time.
+pub(crate) fn state(dir: &Path) -> PathBuf {
+    dir.join("state")
+}
+
 fn write_port(
     out: &mut String,
     name: &str,
     net: fn(Family, u8) -> IpAddr,
     host: u8,
-    more: impl IntoIterator<Item = IpAddr>,
+    more: impl IntoIterator<Item = String>,
 ) {
-    let single =
-        |address: IpAddr| format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
     let addresses: Vec<String> = Family::ALL
         .map(|family| with_prefix(net(family, host)))
         .into_iter()
-        .chain(more.into_iter().map(single))
+        .chain(more)
         .collect();
     let mac = mac(name);
     let _ = write!(

@@ -106,6 +106,37 @@ pub(crate) fn start(netns: &Netns, name: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Starts nginx in a namespace, answering `name` in plain HTTP on each of `ports`. The lab's end ends
+/// it.
+pub(crate) fn start_on(netns: &Netns, name: &str, dir: &Path, ports: &[u16]) -> Result<()> {
+    let listen: String = ports.iter().map(|p| format!("listen {p}; ")).collect();
+    let dir = dir.display();
+    let text = format!(
+        "user root; daemon off; master_process off; pid {dir}/{name}.pid;
+error_log {dir}/{name}.error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off; keepalive_timeout 0; default_type text/plain;
+    client_body_temp_path {dir}/{name}.1; proxy_temp_path {dir}/{name}.2;
+    fastcgi_temp_path {dir}/{name}.3; uwsgi_temp_path {dir}/{name}.4;
+    scgi_temp_path {dir}/{name}.5;
+    server {{ {listen} location / {{ return 200 \"{name}\\n\"; }} }}
+}}
+"
+    );
+    let path = format!("{dir}/{name}.nginx.conf");
+    fs::write(&path, text).with_context(|| path.clone())?;
+    netns
+        .command("nginx")
+        .args(["-e", &format!("{dir}/{name}.error.log"), "-c", &path])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("nginx")?;
+    Ok(())
+}
+
 /// Waits until servers answer with their names, in both families, when asked from `netns`.
 pub(crate) fn wait_until_up(netns: &Netns, servers: &[Server]) -> Result<()> {
     for server in servers {

@@ -8,6 +8,7 @@ use weir_model::Protocol;
 use weir_model::api::{FlowFilter, FlowState, ServerFilter, path};
 
 use crate::client::{Request, Verb};
+use crate::here::Here;
 
 /// Asks a running weird, the LVS director, what it does.
 #[derive(Debug, Parser)]
@@ -27,7 +28,18 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Top,
+}
+
+/// What is wanted.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Top {
+    /// Something of the daemon.
+    #[command(flatten)]
+    Ask(Command),
+    /// Something that is done here.
+    #[command(flatten)]
+    Here(Here),
 }
 
 /// What is asked.

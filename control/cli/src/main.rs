@@ -2,25 +2,38 @@
 //!
 //! [`args`] says what can be asked, [`client`] asks, [`show`] turns an answer into a table for
 //! people; with `--json` the answer is passed on as it came. Exit status 0: answered; 1: the daemon
-//! cannot be reached or refused; 2: wrong usage.
+//! cannot be reached or refused; 2: wrong usage. [`here`] has what needs no answer in JSON: importing
+//! other directors' files, `ipvsadm`, completions and man pages, with exit codes of their own.
 
 mod args;
 mod client;
+mod here;
+mod import;
+mod ipvsadm;
 mod show;
 mod table;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use serde::de::DeserializeOwned;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Top};
 use crate::client::{Client, Error};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let text = match run(&args) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = ipvsadm::run_if_asked(&words) {
+        return code;
+    }
+    let args = Args::parse_from(words);
+    let command = match &args.command {
+        Top::Ask(command) => command,
+        Top::Here(here) => return here.run(),
+    };
+    let text = match run(&args, command) {
         Ok(text) => text,
         Err(error) => {
             let _ = writeln!(io::stderr(), "weir: {error}");
@@ -35,8 +48,8 @@ fn main() -> ExitCode {
 }
 
 /// Asks what `args` say. Returns what is to be printed.
-fn run(args: &Args) -> Result<String, Error> {
-    let request = args.command.request();
+fn run(args: &Args, command: &Command) -> Result<String, Error> {
+    let request = command.request();
     let body = Client::new(&args.socket).ask(&request)?;
     if args.json {
         let mut text = String::from_utf8_lossy(&body).into_owned();
@@ -45,7 +58,7 @@ fn run(args: &Args) -> Result<String, Error> {
         }
         return Ok(text);
     }
-    render(&args.command, &body)
+    render(command, &body)
 }
 
 /// The answer to `command` as a table.

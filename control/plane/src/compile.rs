@@ -18,7 +18,7 @@ use weir_core::service::{
     Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
     Services, Tunnel,
 };
-use weir_core::settings::{Defence, Ipvs, Settings};
+use weir_core::settings::{Defence, FtpPorts, Ipvs, Settings};
 use weir_core::time::seconds;
 use weir_model::api::Rates;
 use weir_model::{
@@ -319,6 +319,27 @@ impl Compiler {
             }
         }
         sums
+    }
+
+    /// What one service carried.
+    #[must_use]
+    pub fn service_total(&self, key: &weir_model::ServiceKey, workers: &[Handle]) -> Totals {
+        let Some(held) = self.services.get(key) else {
+            return Totals::default();
+        };
+        let former = self.slots.removed();
+        let former = former.filter(|(_, slot)| slot.key.service == *key);
+        let ids = held.list.iter().map(|entry| entry.id);
+        let ids = ids.chain(former.map(|(id, _)| id));
+        ids.fold(held.retired, |sum, id| sum + self.slots.totals(workers, id))
+    }
+
+    /// The servers of a service in IPVS's order.
+    #[must_use]
+    pub fn servers_newest_first(&self, key: &weir_model::ServiceKey) -> Vec<ServerKey> {
+        let held = self.services.get(key).into_iter();
+        held.flat_map(|held| held.list.iter().rev().map(|entry| entry.key))
+            .collect()
     }
 
     /// A service's rates as estimated last.
@@ -759,6 +780,7 @@ fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
         drop_packet: Defence::from_level(config.drop_packet),
         am_droprate: config.am_droprate,
         amemthresh: config.amemthresh,
+        ftp_ports: FtpPorts::new(&config.ftp_ports),
         lblc_expiration: seconds(config.lblc_expiration),
         lblcr_expiration: seconds(config.lblcr_expiration),
     }

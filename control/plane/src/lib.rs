@@ -26,6 +26,7 @@ mod door;
 pub mod drops;
 pub mod host;
 pub mod http;
+pub mod ipvs;
 pub mod kept;
 mod local;
 pub mod merge;

@@ -10,6 +10,7 @@ use tracing::info;
 use crate::door::door;
 use crate::host::{Host, house::SOLICIT};
 use crate::http::{self, ControlSocket, MetricsListener};
+use crate::ipvs::{IpvsSocket, ProcSocket, serve};
 use crate::state::State;
 use crate::totals::ESTIMATE_SECONDS;
 
@@ -41,6 +42,10 @@ impl Signals {
 pub struct Listeners {
     /// The local API.
     pub control: ControlSocket,
+    /// Where IPVS's clients ask.
+    pub ipvs: Option<IpvsSocket>,
+    /// Where the texts of `/proc/net/ip_vs` are read.
+    pub ipvs_proc: Option<ProcSocket>,
     /// The page for Prometheus.
     pub metrics: Option<MetricsListener>,
 }
@@ -58,6 +63,12 @@ pub async fn run(
     let (door, mut questions) = door();
     let api = axum::serve(listeners.control.listener()?, http::api(door.clone()));
     tokio::spawn(api.into_future());
+    if let Some(ipvs) = listeners.ipvs {
+        tokio::spawn(serve::netlink(ipvs.into_inner(), door.clone()));
+    }
+    if let Some(ipvs_proc) = listeners.ipvs_proc {
+        tokio::spawn(serve::proc(ipvs_proc.into_inner(), door.clone()));
+    }
     if let Some(metrics) = listeners.metrics {
         let page = axum::serve(metrics.into_listener()?, http::metrics_page(door));
         tokio::spawn(page.into_future());

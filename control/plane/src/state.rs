@@ -19,6 +19,7 @@ use crate::devices::Devices;
 use crate::difference::{self, Sentences};
 use crate::drops::Samples;
 use crate::host::TwinCounters;
+use crate::ipvs::zero::Zero;
 use crate::kept::Kept;
 use crate::local::{LocalUse, Watch};
 use crate::merge::merge;
@@ -110,6 +111,10 @@ pub struct State {
     pub(crate) routes: Vec<RouteView>,
     set_log_level: Box<dyn Fn(LogLevel)>,
     replaced: Option<Config>,
+    /// What IPVS's clients count from.
+    pub(crate) zero: Zero,
+    /// What IPVS's clients started. It is kept, told and has no effect yet.
+    pub(crate) sync_daemons: Vec<weir_ipvs::Daemon>,
 }
 
 impl std::fmt::Debug for State {
@@ -190,6 +195,8 @@ impl State {
             routes: ways.routes,
             set_log_level: parts.set_log_level,
             replaced: None,
+            zero: Zero::default(),
+            sync_daemons: Vec::new(),
             file: parts.file,
         };
         let steps = difference::services(&[], &state.wanted.config().services);

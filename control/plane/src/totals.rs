@@ -27,15 +27,24 @@ impl Totals {
     /// What all workers have counted in the slot `id` since they started.
     #[must_use]
     pub fn of_slot(workers: &[Handle], id: ServerId) -> Self {
-        slot_counters(workers, id).fold(Self::default(), |sum, counters| {
-            sum + Self {
-                connections: counters.connections.get(),
-                packets_in: counters.packets_in.get(),
-                packets_out: counters.packets_out.get(),
-                bytes_in: counters.bytes_in.get(),
-                bytes_out: counters.bytes_out.get(),
-            }
-        })
+        slot_counters(workers, id).fold(Self::default(), |sum, counters| sum + Self::of(counters))
+    }
+
+    /// What a worker has counted in all slots since it started.
+    #[must_use]
+    pub fn of_worker(worker: &Handle) -> Self {
+        let counters = worker.counters().servers.iter();
+        counters.fold(Self::default(), |sum, counters| sum + Self::of(counters))
+    }
+
+    fn of(counters: &ServerCounters) -> Self {
+        Self {
+            connections: counters.connections.get(),
+            packets_in: counters.packets_in.get(),
+            packets_out: counters.packets_out.get(),
+            bytes_in: counters.bytes_in.get(),
+            bytes_out: counters.bytes_out.get(),
+        }
     }
 
     /// With rates, as the API tells it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weir_control::host::{Host, doorbell};
 use weir_control::http::{ControlSocket, MetricsListener};
+use weir_control::ipvs::{IpvsSocket, ProcSocket};
 use weir_control::run::{self, Listeners, Signals};
 use weir_control::state::{About, Parts, State};
 use weir_dpdk::{Eal, Port, Ports};
@@ -43,6 +44,11 @@ async fn direct(
     let socket = &config.control.socket;
     let control = ControlSocket::bind(socket, config.control.socket_mode);
     let control = control.map_err(Failure::machine)?;
+    let ipvs = config.control.ipvs_socket.as_deref().map(IpvsSocket::bind);
+    let ipvs = ipvs.transpose().map_err(Failure::machine)?;
+    let ipvs_proc = config.control.ipvs_proc_socket.as_deref();
+    let ipvs_proc = ipvs_proc.map(ProcSocket::bind).transpose();
+    let ipvs_proc = ipvs_proc.map_err(Failure::machine)?;
 
     let eal = Eal::init(&eal_config(config)).map_err(Failure::machine)?;
     let (configs, spare) = (port_configs(config), spare_frames(config));
@@ -71,7 +77,12 @@ async fn direct(
     // Only now: the address may be one of a twin.
     let metrics = config.metrics.listen.map(MetricsListener::bind);
     let metrics = metrics.transpose().map_err(Failure::machine)?;
-    let listeners = Listeners { control, metrics };
+    let listeners = Listeners {
+        control,
+        ipvs,
+        ipvs_proc,
+        metrics,
+    };
 
     let ways = host.ways(config);
     let ready = ready_line(&file, &listeners);

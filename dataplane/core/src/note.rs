@@ -36,6 +36,10 @@ pub(crate) enum Verdict {
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
     Reply(FromServer),
+    /// As a request, of the control connection of FTP in this place.
+    ControlRequest(ToServer, u32),
+    /// As a reply, likewise.
+    ControlReply(FromServer, u32),
     /// As a request, without a flow.
     StatelessRequest(ToServer),
     /// As a request that counts as a connection of its own.

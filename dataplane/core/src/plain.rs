@@ -499,6 +499,9 @@ fn move_on_in_general(
             state: None,
         });
     }
+    if flow.is_special() {
+        return None;
+    }
     let was = flow.tcp_state();
     let opens = tcp_flags & tcp_flag::SYN != 0 && direction == Direction::Request;
     if opens && was != TcpState::None {

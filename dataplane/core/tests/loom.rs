@@ -7,12 +7,14 @@ use std::sync::Arc;
 use loom::thread;
 use weir_core::counters::Counter;
 use weir_core::load::Thresholds;
+use weir_core::persist::{Attached, TemplateKey, Templates};
 use weir_core::schedule::SchedulerName;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::sync::{AtomicU64, Ordering};
 use weir_core::testing::{pick, scheduler};
+use weir_core::time::Tick;
 use weir_wire::Addr;
 
 /// One service with these servers: slot and weight, in list order.
@@ -167,5 +169,86 @@ fn workers_that_remember_a_destination_at_once_leave_what_is_remembered_whole() 
         let cache = service.scheduler.cache().expect("it remembers");
         assert!(cache.forget(ServerId(2)), "nobody has it open");
         assert_eq!(picks(&shared, 2), [2, 2]);
+    });
+}
+
+const NOW: Tick = Tick(1000);
+const LIFETIME: u32 = 100;
+
+fn template_key() -> TemplateKey<'static> {
+    TemplateKey {
+        client: Addr::from_v4_bytes([198, 51, 100, 7]),
+        virt: Addr::from_v4_bytes([192, 0, 2, 100]),
+        port: 80,
+        protocol: 6,
+        name: None,
+    }
+}
+
+/// A new flow of the client, which the scheduler would give this server.
+fn begin(templates: &Templates, now: Tick, server: u32) -> Attached {
+    let key = template_key();
+    let found = templates
+        .attach(now, &key, |_| true)
+        .expect("it comes in between");
+    let to = (ServerId(server), 80);
+    let make = || templates.create(now, &key, LIFETIME, to, |_| true);
+    found.unwrap_or_else(|| make().expect("it comes in between, and there is room"))
+}
+
+fn children(templates: &Templates, now: Tick) -> Vec<(u32, u32)> {
+    let mut all = Vec::new();
+    for at in 0..templates.buckets() {
+        templates.visit(now, at, |view, _| all.push((view.server.0, view.children)));
+    }
+    all
+}
+
+#[test]
+fn workers_that_meet_a_client_at_once_agree_on_its_server() {
+    loom::model(|| {
+        let templates = Arc::new(Templates::new(1, 4, [1, 2]));
+        let others = Arc::clone(&templates);
+        let other = thread::spawn(move || begin(&others, NOW, 1));
+        let own = begin(&templates, NOW, 2);
+        assert_eq!(other.join().expect("no panic"), own);
+        assert_eq!(children(&templates, NOW), [(own.server.0, 2)]);
+        assert_eq!((templates.len(), templates.of_server(own.server)), (1, 1));
+    });
+}
+
+#[test]
+fn a_template_whose_time_is_up_is_forgotten_or_held_by_a_flow_and_never_both() {
+    loom::model(|| {
+        let templates = Arc::new(Templates::new(1, 4, [1, 2]));
+        let first = begin(&templates, NOW, 1);
+        templates.release(NOW, first.id, false);
+        let over = NOW.after(LIFETIME);
+        let others = Arc::clone(&templates);
+        let sweeper = thread::spawn(move || {
+            (0..others.buckets()).for_each(|at| others.sweep(over, at, |_| false));
+        });
+        // This worker's clock stands a tick behind.
+        let own = begin(&templates, Tick(over.0 - 1), 2);
+        sweeper.join().expect("no panic");
+        assert_eq!(children(&templates, over), [(own.server.0, 1)]);
+        assert_eq!((templates.len(), templates.of_server(own.server)), (1, 1));
+    });
+}
+
+#[test]
+fn flows_that_end_while_another_begins_are_all_counted() {
+    loom::model(|| {
+        let templates = Arc::new(Templates::new(1, 4, [1, 2]));
+        let first = begin(&templates, NOW, 1);
+        let others = Arc::clone(&templates);
+        let other = thread::spawn(move || {
+            others.assure(first.id);
+            others.release(NOW, first.id, true);
+        });
+        let own = begin(&templates, NOW, 2);
+        other.join().expect("no panic");
+        assert_eq!(own.server, ServerId(1), "an answered one stays");
+        assert_eq!(children(&templates, NOW), [(1, 1)]);
     });
 }

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use weir_core::load::Connections;
 use weir_core::service::ServerId;
 use weir_model::api::ServerState;
 use weir_model::{ChangeFault, Operation, Rules, Server, Service, ServiceKey};
@@ -60,7 +61,7 @@ fn all_of_a_change_is_done_or_nothing() {
 fn a_server_removed_and_added_again_at_run_time_keeps_its_slot() {
     let worker = worker(0);
     let mut state = state(&service("rr", &[(1, 1), (2, 1)]), vec![worker.clone()]);
-    worker.counters().servers[1].active.set(3);
+    (0..3).for_each(|_| worker.counters().loads[1].add(Connections::ACTIVE));
     let key = server(2).key();
     let removed = state.change(&[Operation::RemoveServer(web(), key)], Rules::Ipvs);
     removed.expect("it is there");

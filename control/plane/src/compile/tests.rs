@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use weir_core::load::{Connections, Load};
 use weir_core::persist::Templates;
 use weir_core::service::{Protocol, ServerId, Services};
-use weir_core::settings::{Defence, Ipvs};
+use weir_core::settings::{Defence, FtpPorts, Ipvs};
 use weir_core::testing;
 use weir_core::time::seconds;
 use weir_model::Service;
@@ -454,7 +454,7 @@ fn every_switch_reaches_the_workers() {
                 expire_quiescent_template = true\nsloppy_tcp = true\n\
                 sloppy_sctp = true\nnat_icmp_send = true\nschedule_icmp = true\nsecure_tcp = 1\n\
                 drop_entry = 2\ndrop_packet = 3\nam_droprate = 7\namemthresh = 9\n\
-                lblc_expiration = 5\nlblcr_expiration = 6\n";
+                ftp_ports = [2121, 21]\nlblc_expiration = 5\nlblcr_expiration = 6\n";
     let settings = super::settings(&crate::testing::config(text));
     let expected = Ipvs {
         conn_reuse_mode: 3,
@@ -469,6 +469,7 @@ fn every_switch_reaches_the_workers() {
         drop_packet: Defence::Always,
         am_droprate: 7,
         amemthresh: 9,
+        ftp_ports: FtpPorts::new(&[2121, 21]),
         lblc_expiration: seconds(5),
         lblcr_expiration: seconds(6),
     };

@@ -21,6 +21,8 @@ fn serving<A>(
         .build();
     let listeners = Listeners {
         control: ControlSocket::bind(socket, 0o600).expect("a fresh path"),
+        ipvs: None,
+        ipvs_proc: None,
         metrics,
     };
     let state = state(&service("rr", &[(1, 1)]), vec![worker(0)]);

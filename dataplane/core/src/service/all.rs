@@ -32,6 +32,8 @@ pub struct Services {
     nat_sources: Shards<NatSource>,
     /// The addresses among `nat_sources`: fragments from there carry no port to look by.
     nat_addrs: Counted<Addr>,
+    /// The ports of TCP services.
+    tcp_ports: Counted<Port>,
     /// The addresses of all local pools.
     local_addrs: Counted<Addr>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
@@ -82,6 +84,23 @@ impl Kinds {
         self.ftp -= less.ftp;
         self.engines -= less.engines;
     }
+}
+
+/// A port, as a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Port(u16);
+
+impl Mix for Port {
+    #[inline]
+    fn mix(&self) -> u64 {
+        mix(Addr(0), u64::from(self.0))
+    }
+}
+
+/// Where TCP's packets come to a service: 0 for every port, and for what a mark says.
+fn tcp_port(key: &ServiceKey) -> Option<Port> {
+    let is_tcp = key.mark != 0 || key.protocol == Protocol::Tcp;
+    is_tcp.then_some(Port(key.port))
 }
 
 /// A service and its place.
@@ -243,6 +262,12 @@ impl Services {
         self.virtual_addrs.contains(addr)
     }
 
+    /// True when a TCP service may serve this port: its own, or every port.
+    #[must_use]
+    pub fn has_tcp_at(&self, port: u16) -> bool {
+        self.tcp_ports.contains(Port(port)) || self.tcp_ports.contains(Port(0))
+    }
+
     /// True when some service has this address in its pool of local ones.
     #[inline]
     #[must_use]
@@ -367,6 +392,9 @@ impl Services {
             if service.key.mark == 0 {
                 self.virtual_addrs.count(service.key.addr);
             }
+            if let Some(port) = tcp_port(&service.key) {
+                self.tcp_ports.count(port);
+            }
             self.free.pop().unwrap_or_else(|| {
                 self.len += 1;
                 ServiceId(self.len - 1)
@@ -410,6 +438,9 @@ impl Services {
             self.free.push(found.id);
             self.by_family[key.addr.family() as usize] -= 1;
             self.kinds.take_off(&found.service);
+            if let Some(port) = tcp_port(&key) {
+                self.tcp_ports.uncount(port);
+            }
             if key.mark == 0 {
                 self.virtual_addrs.uncount(key.addr);
             }
