@@ -273,6 +273,7 @@ impl<F: Frame> Director<F> {
             return None;
         }
         Some(ToServer {
+            has_flow: true,
             server: flow.server(),
             method: flow.method(),
             addr: server.addr,
