@@ -13,7 +13,7 @@ use weir_core::flow::{Flow, Timeouts};
 use weir_core::io::{BURST_MAX, Frame, PortId, RxChecksum, WorkerId};
 use weir_core::next_hop::InterfaceId;
 use weir_core::schedule::SchedulerName;
-use weir_core::service::{Method, Protocol};
+use weir_core::service::{Method, Protocol, Tunnel};
 use weir_core::settings::{Defence, FtpPorts, Ipvs};
 use weir_core::testing::MemFrame;
 use weir_wire::builder::{PacketBuilder, addr};
@@ -65,9 +65,16 @@ fn services() -> Vec<Described> {
         service(Nat, Tcp, 85, Rr, &[(17, 80, 1)]),
         service(Nat, Udp, 85, Rr, &[(18, 53, 0)]),
         service(Nat, Udp, 86, Rr, &[(19, 53, 1), (28, 53, 1)]),
+        service(Tun, Tcp, 87, Rr, &[(29, 87, 1)]),
+        service(Tun, Udp, 87, Rr, &[(30, 87, 1)]),
     ];
     // The datagrams of port 86 are scheduled one by one.
     all[12].one_packet = true;
+    all[13].tunnel = Tunnel::Gue {
+        port: 6080,
+        checksum: true,
+    };
+    all[14].tunnel = Tunnel::Gre { checksum: false };
     // Of the datagrams by DR.
     all[3].new_flows_max = 8;
     let v6 = Net::v6();
@@ -576,7 +583,7 @@ fn ends(input: &mut Bytes<'_>) -> (Net, u16, u16) {
         0x3e => 20,
         n => 4000 + u16::from(n & 15),
     };
-    (net, port, 80 + u16::from(what & 15) % 7)
+    (net, port, 80 + u16::from(what & 15) % 8)
 }
 
 fn from_client(kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {

@@ -516,11 +516,7 @@ impl<F: Frame> Director<F> {
             .set(self.flows.len_of(Family::V6) as u64);
         self.counters.half_open.set(self.flows.half_open() as u64);
         self.give_up_fragments(now, outlet);
-        let counters = &self.counters;
-        self.park.expire(now, |port, frame| {
-            counters.count_drop(DropReason::NeighbourTimeout);
-            outlet.dropped(DropReason::NeighbourTimeout, port, &frame);
-        });
+        self.give_up_parked(now, outlet);
         swept
     }
 
