@@ -170,6 +170,35 @@ There may be more than these 3: raise --limit.
 }
 
 #[test]
+fn templates_stand_among_the_flows_and_services_say_how_long_they_last() {
+    let body = json!({"flows": [
+        {"protocol": "tcp", "client": "198.51.100.7:0", "virtual": "0.0.0.10:0",
+         "server": "10.0.0.1:0", "state": "ASSURED", "expires_seconds": 600,
+         "method": "nat", "worker": 0, "template": {"flows": 2, "mark": 10}},
+        {"protocol": "udp", "client": "198.51.100.7:0", "virtual": "192.0.2.100:5060",
+         "server": "10.0.0.2:5060", "state": "NONE", "expires_seconds": 60, "method": "dr",
+         "worker": 0, "template": {"flows": 1, "engine": "sip", "engine_data": "aaa@x\n"}},
+    ], "truncated": false});
+    assert_eq!(
+        shown("weir flows", &body),
+        "\
+Pro  Expire  State    Source          Virtual           Local  Destination    Forward  Worker
+IP    10:00  ASSURED  198.51.100.7:0  0.0.0.10:0        -      10.0.0.1:0     Masq          -
+UDP   01:00  NONE     198.51.100.7:0  192.0.2.100:5060  -      10.0.0.2:5060  Route         -
+       sip aaa@x\\n
+"
+    );
+    let body = json!({"services": [{
+        "mark": 10, "family": "ipv4", "scheduler": "rr", "persistence_timeout": 360,
+        "persistence_mask": "255.255.255.0", "persistence_engine": "sip", "stats": stats(1),
+        "servers": []
+    }]});
+    let shown = shown("weir services", &body);
+    let wanted = "FWM  10 rr persistent 360 mask 255.255.255.0 pe sip\n";
+    assert!(shown.contains(wanted), "{shown}");
+}
+
+#[test]
 fn ports_show_link_and_losses() {
     let body = json!({"ports": [{
         "name": "wan", "device": "net_tap0,iface=dtap0", "driver": "net_tap",
