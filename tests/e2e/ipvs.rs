@@ -127,7 +127,10 @@ fn wait_for_names(
         let names: BTreeSet<_> = names.into_iter().collect();
         (names == wanted).then_some(())
     })
-    .with_context(|| keepalived.log())
+    .with_context(|| keepalived.log())?;
+    // With --nocapture: what the operator sees.
+    println!("curl http://{vip}/: {}", names.join(", "));
+    Ok(())
 }
 
 fn servers(lab: &Lab) -> Result<[Server; 3]> {
@@ -171,6 +174,7 @@ fn keepalived_fails_over_and_back_and_takes_weights_by_sighup() -> Result<()> {
         (names.iter().filter(|name| *name == "nat1").count() == 6).then_some(())
     })
     .with_context(|| keepalived.log())?;
+    println!("{}", keepalived.log());
     let status = keepalived.stop()?;
     assert!(status.success(), "{status}");
     let left = lab.ipvsadm("-S -n")?;
