@@ -19,12 +19,17 @@
 //! Any other answer has a status of 400 or above and a [`Problem`] as its body, of type
 //! [`Problem::CONTENT_TYPE`].
 
+mod config;
 mod flow;
 mod network;
 mod problem;
 mod service;
 mod worker;
 
+pub use config::{
+    Batch, BodyFault, Changed, ConfigBody, DrainBody, DrainState, DrainView, MarksBody, Operation,
+    OperationMethod, ServerBody, ServiceBody, SettingsBody,
+};
 pub use flow::{FlowFilter, FlowState, FlowView, Flows, NotAFlowState, ServerFilter};
 pub use network::{
     LinkView, NeighbourView, Neighbours, Origin, PortView, Ports, RouteView, Routes,

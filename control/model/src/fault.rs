@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
@@ -9,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 ///
 /// Displayed as `conf/weir.toml:41:10: service[2].server[0].weight: 70000 is more than 65535; give
 /// a weight from 0 to 65535`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// The file as the operator named it.
     pub file: String,
@@ -71,6 +72,35 @@ impl Problem {
             problem: problem.into(),
             cure: cure.into(),
         }
+    }
+}
+
+/// One thing that is wrong with what is to be changed at run time, where there is no file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FieldFault {
+    /// The key, such as `server[0].weight`.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to give instead. Empty when the problem says it already.
+    pub cure: String,
+}
+
+impl FieldFault {
+    pub(crate) fn new(key: String, problem: Problem) -> Self {
+        let Problem { problem, cure } = problem;
+        FieldFault { key, problem, cure }
+    }
+}
+
+impl fmt::Display for FieldFault {
+    /// `server[0].weight: 2147483648 is more than 2147483647; give at most 2147483647`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.problem)?;
+        if !self.cure.is_empty() {
+            write!(f, "; {}", self.cure)?;
+        }
+        Ok(())
     }
 }
 

@@ -17,12 +17,14 @@
 //! | [`service`] | `[[service]]` and `[[service.server]]` |
 //! | [`machine`] | what a machine must have for a configuration |
 //! | [`reload`] | what a reload cannot change |
+//! | [`change`] | what is changed at run time: read from JSON by the rules of the file |
 //! | [`fault`] | one thing that is wrong, with its place and its cure |
 //! | [`api`] | JSON bodies of the local API |
 
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod change;
 pub mod config;
 pub mod fault;
 pub mod ipvs;
@@ -46,7 +48,7 @@ pub use limits::{Limits, Settings, Timeouts};
 pub use machine::MachineFacts;
 pub use mark::MarkRule;
 pub use network::{Mac, Neighbour, Port, Route, Vlan};
-pub use operation::{Control, Log, LogLevel, Metrics};
+pub use operation::{Control, Log, LogLevel, Metrics, Remote};
 pub use reload::restart_needed;
 pub use runtime::{Eal, Idle, Workers};
 pub use service::{

@@ -54,7 +54,9 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
         icmp_per_second, parked_frames, parked_per_neighbour, packet_buffers;
     });
     compare!("metrics", &old.metrics, &new.metrics, Metrics { listen; });
-    compare!("control", &old.control, &new.control, Control { socket, socket_mode; });
+    compare!("control", &old.control, &new.control, Control {
+        socket, socket_mode, remote;
+    });
     if old.ports.len() != new.ports.len() {
         changed.push("port".to_owned());
         return changed;

@@ -9,6 +9,7 @@ mod tunnel;
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::reader::Choice;
@@ -30,7 +31,9 @@ pub const WEIGHT_MAX: u32 = i32::MAX as u32;
 pub const THRESHOLD_MAX: u32 = i32::MAX as u32;
 
 /// The transport protocol of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
@@ -42,7 +45,9 @@ pub enum Protocol {
 }
 
 /// How a packet travels from the director to the real server (LVS's forwarding method).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Addresses and ports are rewritten both ways; replies pass the director. `ipvsadm -m`.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::service::{
@@ -10,14 +11,14 @@ use crate::service::{
 };
 
 /// The answer of `GET /v1/services`, in the order of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Services {
     /// The services.
     pub services: Vec<ServiceView>,
 }
 
 /// One service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceView {
     /// What packets it takes: `protocol`, `address` and `port`, or `mark` and `family`.
     #[serde(flatten)]
@@ -55,7 +56,7 @@ pub struct ServiceView {
 }
 
 /// One real server of a service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerView {
     /// Its address.
     pub address: IpAddr,
@@ -98,7 +99,7 @@ pub struct ServerView {
 }
 
 /// Whether a server gets new flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
     /// It does.
@@ -111,7 +112,7 @@ pub enum ServerState {
 
 /// Totals since start. `out` is counted only where replies pass the director, that is with NAT
 /// and FullNAT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// Flows scheduled.
     pub connections: u64,
@@ -128,7 +129,7 @@ pub struct Stats {
 }
 
 /// Per second, averaged over the last seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
     /// Flows scheduled a second.
     pub connections_per_second: f64,
