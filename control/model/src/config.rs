@@ -83,6 +83,12 @@ impl ConfigFile {
         &self.name
     }
 
+    /// Puts `config`, which was changed at run time, in the place of what the file says; returns the
+    /// one before.
+    pub fn replace(&mut self, config: Config) -> Config {
+        std::mem::replace(&mut self.config, config)
+    }
+
     /// Gives each finding its place in this file. No finding is no fault.
     pub(crate) fn locate(&self, findings: Vec<Finding>) -> Result<(), Faults> {
         if findings.is_empty() {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reader::Choice;
 
-pub use key::{Family, ServerKey, ServiceKey};
+pub use key::{Family, NotAServiceKey, ServerKey, ServiceKey};
 pub use persistence::{PersistenceEngine, PersistenceMask};
 pub(crate) use port_range::port_range;
 pub use port_range::{NotAPortRange, PortRange};

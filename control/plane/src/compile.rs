@@ -222,6 +222,25 @@ impl Compiler {
         self.next.set_server(id, lingering);
     }
 
+    /// Has the flows of a server ended by resets, or no longer. True when the workers need to know.
+    pub fn set_resets(&mut self, key: SlotKey, resets: bool) -> bool {
+        match self.slots.find(key) {
+            Some((id, _)) => self.next.set_resets(id, resets),
+            None => false,
+        }
+    }
+
+    /// What the server or service carried counts from now on as 0; none: all of them.
+    pub fn zero(&mut self, service: Option<weir_model::ServiceKey>, workers: &[Handle]) {
+        self.slots.zero(service, workers);
+        for (key, held) in &mut self.services {
+            if service.is_none_or(|service| service == *key) {
+                held.retired = Totals::default();
+                held.estimator = Estimator::default();
+            }
+        }
+    }
+
     /// Forgets removed servers that no flow remembers; `adopted` is the oldest epoch that a worker
     /// still decides by, `newest` the one published last. True when there were any: what the
     /// workers have is then larger than need be.
@@ -246,6 +265,7 @@ impl Compiler {
         let freed = self.slots.reap(workers, adopted);
         for (id, key, carried) in &freed {
             self.next.set_server(*id, None);
+            self.next.set_resets(*id, false);
             if let Some(held) = self.services.get_mut(&key.service) {
                 held.retired += *carried;
             }

@@ -12,13 +12,19 @@
 //! 4. [`host`] adds what Linux knows of addresses, routes and neighbours;
 //! 5. [`weir_worker::publish`] hands a snapshot to all workers, and frees the old when the last let go.
 //!
+//! Changes at run time come as operations on a copy ([`draft`]) that is checked whole and then takes
+//! the same way from 2 on ([`change`]).
+//!
 //! Back from the workers come counters ([`totals`], [`metrics`]), samples ([`drops`]) and flows.
 #![deny(unsafe_code)]
 
+pub mod change;
 pub mod compile;
 pub mod devices;
 pub mod difference;
 mod door;
+pub mod draft;
+pub mod drain;
 pub mod drops;
 pub mod host;
 pub mod http;

@@ -252,6 +252,18 @@ impl Slots {
         Totals::of_slot(workers, id) - base
     }
 
+    /// What the servers of `service`, or of all, carried counts from now on as 0.
+    pub fn zero(&mut self, service: Option<ServiceKey>, workers: &[Handle]) {
+        let slots = self.slots.iter_mut().enumerate();
+        let used = slots.filter_map(|(at, slot)| Some((ServerId(at as u32), slot.as_mut()?)));
+        for (id, slot) in used {
+            if service.is_none_or(|service| service == slot.key.service) {
+                slot.base = Totals::of_slot(workers, id);
+                slot.estimator = Estimator::default();
+            }
+        }
+    }
+
     /// Lets the rates of `id` take the last `seconds` into account. Returns what it carried.
     pub fn observe(&mut self, workers: &[Handle], id: ServerId, seconds: f64) -> Totals {
         let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) else {

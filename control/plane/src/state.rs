@@ -14,6 +14,7 @@ use weir_worker::publish::Publisher;
 use crate::compile::{self, Compiler};
 use crate::devices::Devices;
 use crate::difference::{self, Sentences};
+use crate::drain::Drains;
 use crate::drops::Samples;
 use crate::host::TwinCounters;
 use crate::local::{LocalUse, Watch};
@@ -97,6 +98,9 @@ pub struct State {
     local_watch: Watch,
     pub(crate) busy: Vec<BusyMeter>,
     pub(crate) last_reload: LastReload,
+    /// Raised with each change of the configuration.
+    pub(crate) revision: u64,
+    pub(crate) drains: Drains,
     pub(crate) neighbours: Vec<NeighbourView>,
     pub(crate) routes: Vec<RouteView>,
     set_log_level: Box<dyn Fn(LogLevel)>,
@@ -169,6 +173,8 @@ impl State {
                 is_ok: true,
                 succeeded: SystemTime::now(),
             },
+            revision: 0,
+            drains: Drains::default(),
             neighbours: ways.neighbours,
             routes: ways.routes,
             set_log_level: parts.set_log_level,
@@ -221,8 +227,28 @@ impl State {
     /// # Errors
     /// What speaks against it; nothing was changed then.
     pub fn apply(&mut self, file: ConfigFile) -> Result<Applied, Refused> {
-        let (held, wanted) = (&self.file.config, &file.config);
-        file.check_reload(held)?;
+        file.check_reload(&self.file.config)?;
+        let applied = self.publish(&file.config)?;
+        let mut held = std::mem::replace(&mut self.file, file).config;
+        free_elsewhere(std::mem::take(&mut held.services));
+        self.replaced = Some(held);
+        Ok(applied)
+    }
+
+    /// As [`apply`](Self::apply), of a configuration that differs in nothing but its services, marks,
+    /// settings, switches and timeouts, and comes from no file.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn change(&mut self, wanted: Config) -> Result<Applied, Refused> {
+        let applied = self.publish(&wanted)?;
+        free_elsewhere(self.file.replace(wanted).services);
+        Ok(applied)
+    }
+
+    /// Has the workers decide by `wanted`.
+    fn publish(&mut self, wanted: &Config) -> Result<Applied, Refused> {
+        let held = &self.file.config;
         let steps = difference::services(&held.services, &wanted.services);
         self.compiler.check_room(&steps)?;
         let changes = difference::sentences(&steps, held, wanted);
@@ -232,10 +258,9 @@ impl State {
         let settings = compile::settings(wanted);
         let epoch = self.publisher.next_epoch();
         let workers = self.publisher.workers();
-        let services = self
-            .compiler
-            .apply(&steps, workers, epoch)
-            .then(|| self.compiler.services());
+        let mut is_changed = self.compiler.apply(&steps, workers, epoch);
+        is_changed |= self.drains.keep_those_of(&steps, &mut self.compiler);
+        let services = is_changed.then(|| self.compiler.services());
         if services.is_some() || settings != self.publisher.newest().settings {
             self.publisher.publish(|snapshot| {
                 snapshot.settings = settings;
@@ -244,9 +269,9 @@ impl State {
                 }
             });
         }
-        let mut held = std::mem::replace(&mut self.file, file).config;
-        free_elsewhere(std::mem::take(&mut held.services));
-        self.replaced = Some(held);
+        if changes.count() > 0 {
+            self.revision += 1;
+        }
         let epoch = self.epoch();
         Ok(Applied { epoch, changes })
     }
@@ -280,6 +305,7 @@ impl State {
         watch.check(&self.local_use(), now);
         self.local_watch = watch;
         self.samples.collect(self.publisher.workers(), now);
+        self.end_drains(now);
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();
         let newest = self.epoch();

@@ -84,6 +84,7 @@ drop_reasons! {
     NoServer = "no_server", "The service has no usable real server; the client was told.";
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
+    ServerDrained = "server_drained", "The time is over that the flow's real server had to drain: a datagram's flow ends, and a TCP packet is dropped only above limits.icmp_per_second, else both ends get a reset.";
     FlowTableFull = "flow_table_full", "A new flow was not kept (weir_flows_not_kept_total tells why), and FullNAT cannot forward without one.";
     LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";

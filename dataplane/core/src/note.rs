@@ -33,6 +33,10 @@ pub(crate) enum Verdict {
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
     Reply(FromServer),
+    /// As a request, and what goes on is a reset; so does what goes back.
+    ResetRequest(ToServer),
+    /// As a reply, and what goes on is a reset; so does what goes back.
+    ResetReply(FromServer),
     /// As a request, without a flow.
     StatelessRequest(ToServer),
     /// As a reply, without a flow.

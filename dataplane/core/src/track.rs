@@ -1,6 +1,6 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
-use weir_wire::{Headers, icmp, parse_embedded, protocol};
+use weir_wire::{Headers, icmp, parse_embedded, protocol, tcp_flag};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -21,6 +21,9 @@ impl<F: Frame> Director<F> {
         let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) else {
             return self.begin(now, headers, &tuple, is_handed_off);
         };
+        if self.has_resets && self.snapshot.services.resets(self.flows.get(id).server()) {
+            return self.cut(now, headers, &tuple, id, direction);
+        }
         if direction == Direction::Request {
             let flow = self.flows.get(id);
             let server = self.snapshot.services.server(flow.server());
@@ -28,16 +31,54 @@ impl<F: Frame> Director<F> {
                 return Verdict::Drop(DropReason::ServerRemoved);
             }
             if flow.may_be_reused() && starts_flow(&tuple, headers.tcp_flags) {
-                self.settle(now);
-                // That may have pushed the flow to another place.
-                if let Some((id, _)) = self.flows.find(&tuple, self.flows.hash(&tuple)) {
-                    let ended = self.flows.remove(id);
-                    uncount(&self.counters, &ended);
-                }
+                self.forget(now, &tuple);
                 return self.begin(now, headers, &tuple, true);
             }
         }
         self.take(now, headers, id, direction)
+    }
+
+    /// What becomes of a packet of a flow whose server had its time to drain. TCP is told by a reset
+    /// to both ends, by this packet's own numbers, and the flow is closed. A client's datagram and
+    /// its next connection begin a flow with another server.
+    fn cut(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        tuple: &Tuple,
+        id: FlowId,
+        direction: Direction,
+    ) -> Verdict {
+        let may_begin = starts_flow(tuple, headers.tcp_flags) && self.flows.get(id).may_be_reused();
+        if !headers.is_tcp() || may_begin {
+            self.forget(now, tuple);
+            return match direction {
+                Direction::Request => self.begin(now, headers, tuple, true),
+                Direction::Reply => Verdict::Drop(DropReason::ServerDrained),
+            };
+        }
+        if headers.tcp_flags & tcp_flag::RST != 0 {
+            return self.take(now, headers, id, direction);
+        }
+        let reset = Headers {
+            tcp_flags: tcp_flag::RST,
+            ..*headers
+        };
+        match self.take(now, &reset, id, direction) {
+            Verdict::Request(to) => Verdict::ResetRequest(to),
+            Verdict::Reply(from) => Verdict::ResetReply(from),
+            ended => ended,
+        }
+    }
+
+    /// Ends the flow of `tuple`, in either direction.
+    fn forget(&mut self, now: Tick, tuple: &Tuple) {
+        self.settle(now);
+        // That may have pushed the flow to another place.
+        if let Some((id, _)) = self.flows.find(tuple, self.flows.hash(tuple)) {
+            let ended = self.flows.remove(id);
+            uncount(&self.counters, &ended);
+        }
     }
 
     /// Counts a packet of the flow at `id` and moves its state on.

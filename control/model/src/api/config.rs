@@ -279,6 +279,17 @@ impl BodyFault {
 
 impl From<&Service> for ServiceBody {
     fn from(service: &Service) -> Self {
+        ServiceBody {
+            servers: Some(service.servers.iter().map(ServerBody::from).collect()),
+            ..Self::without_servers(service)
+        }
+    }
+}
+
+impl ServiceBody {
+    /// The service but for its servers.
+    #[must_use]
+    pub fn without_servers(service: &Service) -> Self {
         let words = service.scheduler_flags.words(service.scheduler);
         let whole = PersistenceMask::whole(service.key.family());
         let local = &service.local_addresses;
@@ -293,7 +304,6 @@ impl From<&Service> for ServiceBody {
             local_addresses: some(local.clone()),
             local_ports: differs(service.local_ports, PortRange::LOCAL_DEFAULT),
             new_flows_per_second_max: differs(service.new_flows_per_second_max, 0),
-            servers: Some(service.servers.iter().map(ServerBody::from).collect()),
             ..Self::default()
         };
         match service.key {

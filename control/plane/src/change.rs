@@ -1,0 +1,100 @@
+//! Changes at run time: what they would do in words, and doing it.
+
+use tracing::info;
+use weir_model::api::Changed;
+use weir_model::{Config, Server, ServerKey, ServiceKey};
+
+use crate::difference::{self, Edit, ServiceStep};
+use crate::reload::Refused;
+use crate::slots::SlotKey;
+use crate::state::State;
+use crate::totals::FlowCounts;
+
+impl State {
+    /// The configuration's revision: another one after each change of it and after a restart.
+    #[must_use]
+    pub fn revision(&self) -> String {
+        let started = self.started.duration_since(std::time::UNIX_EPOCH);
+        let started = started.map_or(0, |since| since.as_millis());
+        format!("{started:x}-{}", self.revision)
+    }
+
+    /// Puts `wanted` in the place of the configuration in use, from which it differs in nothing but
+    /// services, marks, settings, switches and timeouts. Logs what changed.
+    ///
+    /// # Errors
+    /// What speaks against it; nothing was changed then.
+    pub fn change_and_tell(&mut self, wanted: Config) -> Result<Changed, Refused> {
+        let flows_touched = self.flows_touched(&wanted);
+        let changes = self.change(wanted)?.changes.into_vec();
+        for change in &changes {
+            info!("change: {change}");
+        }
+        Ok(Changed {
+            dry_run: false,
+            revision: self.revision(),
+            changes,
+            flows_touched,
+        })
+    }
+
+    /// What [`change_and_tell`](Self::change_and_tell) would answer.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn preview(&self, wanted: &Config) -> Result<Changed, Refused> {
+        let held = self.config();
+        let steps = difference::services(&held.services, &wanted.services);
+        self.compiler.check_room(&steps)?;
+        Ok(Changed {
+            dry_run: true,
+            revision: self.revision(),
+            changes: difference::sentences(&steps, held, wanted).into_vec(),
+            flows_touched: self.flows_touched(wanted),
+        })
+    }
+
+    /// Live flows of servers that leave or are reached in another way.
+    fn flows_touched(&self, wanted: &Config) -> u64 {
+        let steps = difference::services(&self.config().services, &wanted.services);
+        let of_step = |step: &ServiceStep<'_>| match step {
+            ServiceStep::Add(_) => 0,
+            ServiceStep::Remove(service) => {
+                let servers = service.servers.iter().map(Server::key);
+                self.flows_of(service.key, servers)
+            }
+            ServiceStep::Edit(edit) => self.flows_of(edit.new.key, touched(edit).into_iter()),
+        };
+        steps.iter().map(of_step).sum()
+    }
+
+    fn flows_of(&self, service: ServiceKey, servers: impl Iterator<Item = ServerKey>) -> u64 {
+        let keys = servers.map(|server| SlotKey { service, server });
+        let flows = keys.map(|key| self.flow_counts(key));
+        flows.map(|flows| flows.active + flows.inactive).sum()
+    }
+
+    /// The flows of one server.
+    pub(crate) fn flow_counts(&self, key: SlotKey) -> FlowCounts {
+        let slot = self.compiler.slots().find(key);
+        slot.map_or_else(FlowCounts::default, |(id, _)| {
+            FlowCounts::of_slot(self.workers(), id)
+        })
+    }
+
+    /// What `service`, or every one, and its servers carried counts from now on as 0.
+    pub fn zero(&mut self, service: Option<ServiceKey>) {
+        self.compiler.zero(service, self.publisher.workers());
+    }
+}
+
+fn touched(edit: &Edit<'_>) -> Vec<ServerKey> {
+    let way = |server: &Server| {
+        let tunnel = (server.tunnel, server.tunnel_port, server.tunnel_checksum);
+        (server.method, tunnel)
+    };
+    let edited = edit.edited.iter().filter(|(old, new)| way(old) != way(new));
+    let edited = edited.map(|(_, new)| new.key());
+    let removed = edit.removed.iter().map(|server| server.key());
+    removed.chain(edited).collect()
+}
