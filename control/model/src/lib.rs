@@ -17,14 +17,14 @@
 //! | [`service`] | `[[service]]` and `[[service.server]]` |
 //! | [`machine`] | what a machine must have for a configuration |
 //! | [`reload`] | what a reload cannot change |
-//! | [`change`] | what is changed at run time: read from JSON by the rules of the file |
+//! | [`body`] | bodies of changes at run time: read from JSON by the rules of the file |
 //! | [`fault`] | one thing that is wrong, with its place and its cure |
 //! | [`api`] | JSON bodies of the local API |
 
 #![forbid(unsafe_code)]
 
 pub mod api;
-pub mod change;
+pub mod body;
 pub mod config;
 pub mod fault;
 pub mod ipvs;

@@ -1,7 +1,7 @@
 //! What can be changed at run time, under the keys of the configuration file.
 //!
 //! These types describe and write the bodies; they are read by the rules of the file
-//! ([`crate::change`]), which finds every fault at once.
+//! ([`crate::body`]), which finds every fault at once.
 
 use std::net::IpAddr;
 
