@@ -1,22 +1,10 @@
-//! The bodies of the local API: JSON over HTTP/1.1 on the control socket.
+//! The bodies of the API: JSON over HTTP/1.1 on the control socket, and by HTTPS on TCP.
 //!
-//! `weird` serves them, `weir` asks for them. They are what the later management API grows from:
-//! fields are added, none is renamed or given another meaning within `/v1`, so a client ignores
-//! what it does not know.
+//! `weird` serves them, `weir` asks for them. Fields are added, none is renamed or given another
+//! meaning within `/v1`, so a client ignores what it does not know. Every path is in [`path`], and
+//! described by `docs/openapi.json`, which is made from these types.
 //!
-//! | method and path | body of the answer |
-//! |---|---|
-//! | `GET /v1/status` | [`Status`] |
-//! | `GET /v1/services` | [`Services`] |
-//! | `GET /v1/flows?…` ([`FlowFilter`]) | [`Flows`] |
-//! | `GET /v1/ports` | [`Ports`] |
-//! | `GET /v1/neighbours` | [`Neighbours`] |
-//! | `GET /v1/routes` | [`Routes`] |
-//! | `GET /v1/workers` | [`Workers`] |
-//! | `GET /v1/drops` | [`Drops`] |
-//! | `POST /v1/reload` | [`Reloaded`] |
-//!
-//! Any other answer has a status of 400 or above and a [`Problem`] as its body, of type
+//! An answer that is no success has a status of 400 or above and a [`Problem`] as its body, of type
 //! [`Problem::CONTENT_TYPE`].
 
 mod config;
@@ -35,7 +23,7 @@ pub use network::{
     LinkView, NeighbourView, Neighbours, Origin, PortView, Ports, RouteView, Routes,
 };
 pub use problem::Problem;
-pub use service::{Rates, ServerState, ServerView, ServiceView, Services, Stats};
+pub use service::{Rates, ServerState, ServerView, Servers, ServiceView, Services, Stats};
 pub use worker::{DropSampleView, DropView, Drops, Reloaded, Status, WorkerView, Workers};
 
 /// The paths, once for both sides.
@@ -58,4 +46,26 @@ pub mod path {
     pub const DROPS: &str = "/v1/drops";
     /// [`Reloaded`](super::Reloaded)
     pub const RELOAD: &str = "/v1/reload";
+    /// [`ServiceView`](super::ServiceView), changed by [`ServiceBody`](super::ServiceBody)
+    pub const SERVICE: &str = "/v1/services/{service}";
+    /// [`Servers`](super::Servers)
+    pub const SERVERS: &str = "/v1/services/{service}/servers";
+    /// [`ServerView`](super::ServerView), changed by [`ServerBody`](super::ServerBody)
+    pub const SERVER: &str = "/v1/services/{service}/servers/{server}";
+    /// [`DrainView`](super::DrainView), begun by [`DrainBody`](super::DrainBody)
+    pub const DRAIN: &str = "/v1/services/{service}/servers/{server}/drain";
+    /// [`MarksBody`](super::MarksBody)
+    pub const MARKS: &str = "/v1/marks";
+    /// [`MarkRule`](crate::MarkRule)
+    pub const MARK: &str = "/v1/marks/{index}";
+    /// [`SettingsBody`](super::SettingsBody)
+    pub const SETTINGS: &str = "/v1/settings";
+    /// [`ConfigBody`](super::ConfigBody)
+    pub const CONFIG: &str = "/v1/config";
+    /// [`Batch`](super::Batch), answered by [`Changed`](super::Changed)
+    pub const BATCH: &str = "/v1/batch";
+    /// Counts from 0.
+    pub const ZERO: &str = "/v1/zero";
+    /// The description of all of this, in OpenAPI.
+    pub const OPENAPI: &str = "/v1/openapi.json";
 }

@@ -1,4 +1,4 @@
-//! What is changed at run time: read from JSON by the rules of the file, and checked as a whole.
+//! Bodies of changes at run time: read from JSON by the rules of the file.
 //!
 //! JSON becomes TOML and goes through the reader of the file, so that there is one set of rules, of
 //! defaults and of messages. Faults name a key as the file does (`server[0].weight`).
@@ -6,14 +6,12 @@
 use serde_json::{Map, Value};
 use toml::de::DeTable;
 
-use crate::config::Config;
 use crate::fault::{FieldFault, Problem};
 use crate::ipvs::Ipvs;
 use crate::limits::{Settings, Timeouts};
 use crate::mark::MarkRule;
-use crate::reader::{Path, Placed, Report, Section};
+use crate::reader::{Placed, Report, Section};
 use crate::service::Service;
-use crate::validate;
 
 /// Faults of what was read.
 pub type FieldFaults = Vec<FieldFault>;
@@ -184,32 +182,6 @@ fn write_text(text: &mut String, value: &str) {
     text.push_str(&quoted.replace('\u{7f}', "\\u007f"));
 }
 
-impl Config {
-    /// Everything that is wrong between its services, marks and ports, as the reader of a file would
-    /// say it, by the keys of the file.
-    #[must_use]
-    pub fn faults(&self) -> FieldFaults {
-        let report = Report::default();
-        let ports = placed("port", &self.ports);
-        validate::marks(&report, &ports, &placed("mark", &self.marks));
-        let services = placed("service", &self.services);
-        validate::services(&report, &self.limits, &services);
-        validate::local_ends(&report, &self.workers, &services);
-        let findings = report.into_findings().into_iter();
-        let faults = findings.map(|finding| FieldFault::new(finding.path, finding.problem));
-        faults.collect()
-    }
-}
-
-fn placed<'v, T>(name: &'static str, values: &'v [T]) -> Vec<Placed<&'v T>> {
-    let root = Path::default();
-    let place = |(at, value)| Placed {
-        path: root.to(name, Some(at)),
-        value,
-    };
-    values.iter().enumerate().map(place).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -271,20 +243,5 @@ mod tests {
         for body in [deep, huge, json!({"": {"": ""}})] {
             assert!(!told(body).is_empty());
         }
-    }
-
-    #[test]
-    fn services_are_checked_together() {
-        let text = "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\ntwin = false\n";
-        let mut config = crate::parse(text, "t").expect("valid").config;
-        let service = service(&json!({"mark": 7, "name": "web"})).expect("valid");
-        config.services = vec![service.clone(), service];
-        config.marks = vec![mark(&json!({"mark": 7, "interface": "lan"})).expect("valid")];
-        let faults: Vec<_> = config.faults().iter().map(ToString::to_string).collect();
-        assert_eq!(faults.len(), 3, "{faults:?}");
-        assert!(
-            faults[0].starts_with("mark[0].interface: there is no port"),
-            "{faults:?}"
-        );
     }
 }

@@ -15,6 +15,7 @@
 //! | [`network`] | `[[port]]`, `[[route]]` and `[[neighbour]]` |
 //! | [`mark`] | `[[mark]]`: which packets carry which mark |
 //! | [`service`] | `[[service]]` and `[[service.server]]` |
+//! | [`change`] | changes at run time, without a file |
 //! | [`machine`] | what a machine must have for a configuration |
 //! | [`reload`] | what a reload cannot change |
 //! | [`body`] | bodies of changes at run time: read from JSON by the rules of the file |
@@ -25,6 +26,7 @@
 
 pub mod api;
 pub mod body;
+pub mod change;
 pub mod config;
 pub mod fault;
 pub mod ipvs;
@@ -41,8 +43,9 @@ mod pieces;
 mod reader;
 mod validate;
 
+pub use change::{ChangeFault, Changeable, Operation, Planned, Rules, Wanted};
 pub use config::{Config, ConfigFile, parse};
-pub use fault::{Fault, Faults};
+pub use fault::{Fault, Faults, FieldFault};
 pub use ipvs::Ipvs;
 pub use limits::{Limits, Settings, Timeouts};
 pub use machine::MachineFacts;

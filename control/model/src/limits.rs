@@ -1,9 +1,13 @@
 //! `[limits]`, `[timeouts]` and `[settings]`: the numbers the data plane works by.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::fault::{FieldFault, Problem};
 use crate::reader::Section;
+
+/// IPVS's own bound for a persistence timeout, which is the longest it knows: 31 days.
+const TIMEOUT_MAX: u32 = 31 * 86_400;
 
 /// `[limits]`: every table is allocated at start, so none of it changes on a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub struct Limits {
 
 /// `[timeouts]`: idle time after which a flow is forgotten, in seconds. These are the three of
 /// `ipvsadm --set`. Flows alive at a reload take a new value with their next packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeouts {
     /// Established TCP; 1 to 2 678 400 (31 days), default 900.
     pub tcp: u32,
@@ -53,7 +57,7 @@ pub struct Timeouts {
 }
 
 /// `[settings]`: switches of the kernel's director (`net.ipv4.vs.*`), under the kernel's names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// A packet too big for the tunnel is answered with ICMP fragmentation needed and the outer
     /// header carries the inner one's DF; `false`: it is tunnelled anyway and the outer packet may
@@ -97,8 +101,7 @@ impl Limits {
 
 impl Timeouts {
     pub(crate) fn read(s: Section<'_>) -> Self {
-        // IPVS's own bound for a persistence timeout, which is the longest it knows.
-        let range = 1..=31 * 86_400;
+        let range = 1..=TIMEOUT_MAX;
         let timeouts = Timeouts {
             tcp: s.number("tcp", "seconds", 900, range.clone()),
             tcp_fin: s.number("tcp_fin", "seconds", 120, range.clone()),
@@ -106,6 +109,25 @@ impl Timeouts {
         };
         s.finish();
         timeouts
+    }
+
+    /// Those that are out of their range.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FieldFault> {
+        let all = [
+            ("tcp", self.tcp),
+            ("tcp_fin", self.tcp_fin),
+            ("udp", self.udp),
+        ];
+        let wrong = all
+            .into_iter()
+            .filter(|(_, s)| !(1..=TIMEOUT_MAX).contains(s));
+        let fault = wrong.map(|(key, seconds)| {
+            let cure = format!("give seconds from 1 to {TIMEOUT_MAX}");
+            let problem = Problem::new(format!("{seconds} is out of range"), cure);
+            FieldFault::new(format!("timeouts.{key}"), problem)
+        });
+        fault.collect()
     }
 }
 

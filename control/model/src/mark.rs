@@ -51,39 +51,10 @@ impl MarkRule {
         let source_ports = s.one_or_more("source_ports", port_range);
         let destination_ports = s.one_or_more("destination_ports", port_range);
         let interface = s.optional("interface", |name| Ok(name.to_owned()));
-        let of = |net: &Option<IpNet>| net.map(|net| Family::of(net.addr()));
-        let families = [
-            ("family", family),
-            ("source", of(&source)),
-            ("destination", of(&destination)),
-        ];
-        let mut given = families
-            .into_iter()
-            .filter_map(|(key, family)| Some((key, family?)));
-        let first = given.next();
-        if let Some((key, family)) = first
-            && let Some((other, _)) = given.find(|(_, other)| *other != family)
-        {
-            let problem = format!("is of another family than {key}, {}", family.title());
-            s.fault(other, Problem::new(problem, "give a rule for each family"));
-        }
-        if protocol.is_none() {
-            for (key, ports) in [
-                ("source_ports", &source_ports),
-                ("destination_ports", &destination_ports),
-            ] {
-                if !ports.is_empty() {
-                    let problem = "without a protocol there are no ports";
-                    let cure = "give protocol = \"tcp\", \"udp\" or \"sctp\", a rule for each";
-                    s.fault(key, Problem::new(problem, cure));
-                }
-            }
-        }
-        let path = s.path().clone();
-        s.finish();
         let value = MarkRule {
-            mark: mark?,
-            family: first.map(|(_, family)| family),
+            // Any mark will do for what else is wrong.
+            mark: mark.unwrap_or(1),
+            family,
             protocol,
             source,
             destination,
@@ -91,7 +62,63 @@ impl MarkRule {
             destination_ports,
             interface,
         };
+        for (key, problem) in value.faults() {
+            s.fault(key, problem);
+        }
+        let path = s.path().clone();
+        s.finish();
+        mark?;
+        let value = value.with_family();
         Some(Placed { path, value })
+    }
+
+    /// The same, with the family that follows from its source or destination.
+    #[must_use]
+    pub fn with_family(self) -> Self {
+        let first = self.families().next();
+        let family = first.map(|(_, family)| family);
+        Self { family, ..self }
+    }
+
+    /// The families that it names, and where.
+    fn families(&self) -> impl Iterator<Item = (&'static str, Family)> + use<> {
+        let of = |net: Option<IpNet>| net.map(|net| Family::of(net.addr()));
+        let families = [
+            ("family", self.family),
+            ("source", of(self.source)),
+            ("destination", of(self.destination)),
+        ];
+        families
+            .into_iter()
+            .filter_map(|(key, family)| Some((key, family?)))
+    }
+
+    /// What is wrong with it, by key. Whether there is such a port is not looked at.
+    pub(crate) fn faults(&self) -> Vec<(&'static str, Problem)> {
+        let mut told = Vec::new();
+        if self.mark == 0 {
+            let cure = "give a mark from 1 to 4294967295";
+            told.push(("mark", Problem::new("0 is no mark", cure)));
+        }
+        let mut given = self.families();
+        if let Some((key, family)) = given.next()
+            && let Some((other, _)) = given.find(|(_, other)| *other != family)
+        {
+            let problem = format!("is of another family than {key}, {}", family.title());
+            told.push((other, Problem::new(problem, "give a rule for each family")));
+        }
+        let ports = [
+            ("source_ports", &self.source_ports),
+            ("destination_ports", &self.destination_ports),
+        ];
+        for (key, _) in ports.into_iter().filter(|(_, ports)| !ports.is_empty()) {
+            if self.protocol.is_none() {
+                let problem = "without a protocol there are no ports";
+                let cure = "give protocol = \"tcp\", \"udp\" or \"sctp\", a rule for each";
+                told.push((key, Problem::new(problem, cure)));
+            }
+        }
+        told
     }
 }
 

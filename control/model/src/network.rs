@@ -311,13 +311,19 @@ fn is_pci(name: &str) -> bool {
 /// An address that a packet can be sent to from another machine; `noun` is who has it.
 pub(crate) fn unicast(text: &str, noun: &str) -> Result<IpAddr, Problem> {
     let address = unicast_or_link_local(text, noun)?;
+    unicast_address(address, noun).map(|()| address)
+}
+
+/// As [`unicast`], of an address that was read already.
+pub(crate) fn unicast_address(address: IpAddr, noun: &str) -> Result<(), Problem> {
+    possible(address, noun)?;
     if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
         return Err(Problem::new(
             format!("{address} is link-local and {noun} cannot have it"),
             "give a global or unique local address",
         ));
     }
-    Ok(address)
+    Ok(())
 }
 
 fn unicast_or_link_local(text: &str, noun: &str) -> Result<IpAddr, Problem> {
@@ -328,12 +334,16 @@ fn unicast_or_link_local(text: &str, noun: &str) -> Result<IpAddr, Problem> {
         };
         return Err(Problem::new(format!("{text:?} is not an IP address"), cure));
     };
+    possible(address, noun).map(|()| address)
+}
+
+fn possible(address: IpAddr, noun: &str) -> Result<(), Problem> {
     match impossible(address) {
         Some(kind) => Err(Problem::new(
             format!("{address} is {kind} and {noun} cannot have it"),
             "give a unicast address",
         )),
-        None => Ok(address),
+        None => Ok(()),
     }
 }
 

@@ -21,6 +21,15 @@ pub struct Control {
     pub socket: PathBuf,
     /// The socket's file mode; default `"0660"`, which is octal. Whoever can write to it controls the director.
     pub socket_mode: u32,
+    /// Where `ipvsadm` and `keepalived` find what answers as the kernel's IPVS; default `ipvs.sock`
+    /// beside `socket`. `None`, written `false`, answers nobody.
+    pub ipvs_socket: Option<PathBuf>,
+    /// Where the texts of `/proc/net/ip_vs` and its neighbours are read; default `ipvs-proc.sock`
+    /// beside `socket`. `None`, written `false`: nowhere.
+    pub ipvs_proc_socket: Option<PathBuf>,
+    /// Where changes made at run time are kept for the next start; default `/var/lib/weir`. `None`,
+    /// written `false`, forgets them at the end.
+    pub state_directory: Option<PathBuf>,
     /// Where the API is served besides, by HTTPS to whoever has the token. `None`, written `false`
     /// and the default: nowhere.
     pub remote: Option<Remote>,
@@ -95,14 +104,44 @@ impl Metrics {
 }
 
 impl Control {
+    const STATE: &'static str = "/var/lib/weir";
+
     pub(crate) fn read(s: Section<'_>) -> Self {
         let socket = s.text("socket", "/run/weir/weir.sock".to_owned(), socket_path);
         let mode = s.text("socket_mode", "0660".to_owned(), socket_mode);
-        let control = Control {
-            socket: PathBuf::from(socket),
-            socket_mode: u32::from_str_radix(&mode, 8).expect("socket_mode() took it"),
-            remote: Remote::read(&s),
+        let socket = PathBuf::from(socket);
+        let beside = |key, name| match s.text_or_false(key, None, socket_path) {
+            OrFalse::Given(path) => Some(PathBuf::from(path)),
+            OrFalse::False => None,
+            OrFalse::Absent => Some(socket.with_file_name(name)),
         };
+        let state = s.text_or_false("state_directory", Some(Self::STATE), directory);
+        let control = Control {
+            socket_mode: u32::from_str_radix(&mode, 8).expect("socket_mode() took it"),
+            ipvs_socket: beside("ipvs_socket", "ipvs.sock"),
+            ipvs_proc_socket: beside("ipvs_proc_socket", "ipvs-proc.sock"),
+            state_directory: match state {
+                OrFalse::Given(path) => Some(path),
+                OrFalse::False => None,
+                OrFalse::Absent => Some(PathBuf::from(Self::STATE)),
+            },
+            remote: Remote::read(&s),
+            socket,
+        };
+        let sockets = [
+            ("socket", Some(&control.socket)),
+            ("ipvs_socket", control.ipvs_socket.as_ref()),
+            ("ipvs_proc_socket", control.ipvs_proc_socket.as_ref()),
+        ];
+        for (at, (key, path)) in sockets.iter().enumerate() {
+            let mut before = sockets[..at].iter();
+            if let Some(path) = path
+                && let Some((first, _)) = before.find(|(_, other)| *other == Some(path))
+            {
+                let problem = format!("{} is also control.{first}", path.display());
+                s.fault(key, Problem::new(problem, "give each socket its own path"));
+            }
+        }
         s.finish();
         control
     }
@@ -169,6 +208,16 @@ fn socket_path(text: &str) -> Result<String, Problem> {
         ));
     }
     Ok(text.to_owned())
+}
+
+fn directory(text: &str) -> Result<PathBuf, Problem> {
+    if !Path::new(text).is_absolute() || text.contains('\0') {
+        return Err(Problem::new(
+            format!("{text:?} is not a path for a directory"),
+            "give an absolute path such as \"/var/lib/weir\", or false for none",
+        ));
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// A file mode, written octal as `chmod` takes it.

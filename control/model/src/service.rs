@@ -1,5 +1,6 @@
 //! `[[service]]` and `[[service.server]]`: what is balanced, and over what.
 
+mod check;
 mod key;
 mod persistence;
 mod port_range;
@@ -62,7 +63,7 @@ pub enum Method {
 }
 
 /// `[[service]]`: a virtual address and port whose flows are spread over servers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// What packets it takes; must be given: `protocol`, `address` and `port` (0: every port, which
     /// needs persistence), or `mark` and `family`.
@@ -96,7 +97,7 @@ pub struct Service {
 }
 
 /// `[[service.server]]`: a real server of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// The real server's address; must be given. Of the service's family, unless the method is `tun`.
     pub address: IpAddr,
@@ -173,6 +174,25 @@ use display_as_word;
 display_as_word!(Protocol, Method);
 
 impl Service {
+    /// A service with all defaults and without servers.
+    #[must_use]
+    pub fn new(key: ServiceKey) -> Self {
+        Self {
+            key,
+            scheduler: SchedulerName::Wrr,
+            scheduler_flags: SchedulerFlags::default(),
+            one_packet: false,
+            persistence_timeout: None,
+            persistence_mask: PersistenceMask::whole(key.family()),
+            persistence_engine: None,
+            name: None,
+            local_addresses: Vec::new(),
+            local_ports: PortRange::LOCAL_DEFAULT,
+            new_flows_per_second_max: 0,
+            servers: Vec::new(),
+        }
+    }
+
     /// True when nothing but the servers may differ.
     #[must_use]
     pub fn is_same_but_servers(&self, other: &Self) -> bool {

@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 
-use weir_model::{Config, Neighbour, Route, Server, Service, ServiceKey};
+use weir_model::{
+    Config, Ipvs, MarkRule, Neighbour, Planned, Route, Server, Service, ServiceKey, Settings,
+    Timeouts,
+};
 
 /// What is different in the wanted services: first what leaves, then the others as wanted.
 #[derive(Debug)]
@@ -153,6 +156,54 @@ impl Sentences {
 /// All that is different in `wanted`, in words. `steps` are those of the services.
 #[must_use]
 pub fn sentences(steps: &[ServiceStep<'_>], held: &Config, wanted: &Config) -> Sentences {
+    let mut told = services_told(steps);
+    addresses(&mut told, held, wanted);
+    lists(&mut told, &held.routes, &wanted.routes, route);
+    lists(&mut told, &held.neighbours, &wanted.neighbours, neighbour);
+    timeouts(&mut told, &held.timeouts, &wanted.timeouts);
+    settings(&mut told, &held.settings, &wanted.settings);
+    marks(&mut told, &held.marks, &wanted.marks);
+    ipvs(&mut told, &held.ipvs, &wanted.ipvs);
+    let (old, new) = (held.log.level.name(), wanted.log.level.name());
+    value(&mut told, || "log.level", old, new);
+    told
+}
+
+/// All that is different after a change at run time, in words. `steps` are those of the services.
+#[must_use]
+pub fn planned(steps: &[ServiceStep<'_>], held: &Config, wanted: &Planned) -> Sentences {
+    let mut told = services_told(steps);
+    if let Some(wanted) = &wanted.timeouts {
+        timeouts(&mut told, &held.timeouts, wanted);
+    }
+    if let Some(wanted) = &wanted.marks {
+        marks(&mut told, &held.marks, wanted);
+    }
+    if let Some(wanted) = &wanted.settings {
+        settings(&mut told, &held.settings, wanted);
+    }
+    if let Some(wanted) = &wanted.ipvs {
+        ipvs(&mut told, &held.ipvs, wanted);
+    }
+    told
+}
+
+/// The step from one state of a service to another, none: it is not there. None when there is no
+/// difference.
+#[must_use]
+pub fn service<'c>(
+    held: Option<&'c Service>,
+    wanted: Option<&'c Service>,
+) -> Option<ServiceStep<'c>> {
+    match (held, wanted) {
+        (None, None) => None,
+        (Some(held), None) => Some(ServiceStep::Remove(held)),
+        (None, Some(wanted)) => Some(ServiceStep::Add(wanted)),
+        (Some(held), Some(wanted)) => edit(held, wanted).map(ServiceStep::Edit),
+    }
+}
+
+fn services_told(steps: &[ServiceStep<'_>]) -> Sentences {
     let mut told = Sentences::default();
     for step in steps {
         match step {
@@ -170,28 +221,30 @@ pub fn sentences(steps: &[ServiceStep<'_>], held: &Config, wanted: &Config) -> S
             ServiceStep::Edit(edit) => tell(&mut told, edit),
         }
     }
-    addresses(&mut told, held, wanted);
-    lists(&mut told, &held.routes, &wanted.routes, route);
-    lists(&mut told, &held.neighbours, &wanted.neighbours, neighbour);
-    let (old, new) = (&held.timeouts, &wanted.timeouts);
-    value(&mut told, || "timeouts.tcp", old.tcp, new.tcp);
-    value(&mut told, || "timeouts.tcp_fin", old.tcp_fin, new.tcp_fin);
-    value(&mut told, || "timeouts.udp", old.udp, new.udp);
-    let (old, new) = (held.settings.pmtu_disc, wanted.settings.pmtu_disc);
-    value(&mut told, || "settings.pmtu_disc", old, new);
-    lists(&mut told, &held.marks, &wanted.marks, |rule| {
-        format!("{rule}")
-    });
-    if !is_in_order(&held.marks, &wanted.marks) {
+    told
+}
+
+fn timeouts(told: &mut Sentences, old: &Timeouts, new: &Timeouts) {
+    value(told, || "timeouts.tcp", old.tcp, new.tcp);
+    value(told, || "timeouts.tcp_fin", old.tcp_fin, new.tcp_fin);
+    value(told, || "timeouts.udp", old.udp, new.udp);
+}
+
+fn settings(told: &mut Sentences, old: &Settings, new: &Settings) {
+    value(told, || "settings.pmtu_disc", old.pmtu_disc, new.pmtu_disc);
+}
+
+fn ipvs(told: &mut Sentences, old: &Ipvs, new: &Ipvs) {
+    for ((name, old), (_, new)) in old.settings().into_iter().zip(new.settings()) {
+        value(told, || format!("ipvs.{name}"), old, new);
+    }
+}
+
+fn marks(told: &mut Sentences, old: &[MarkRule], new: &[MarkRule]) {
+    lists(told, old, new, ToString::to_string);
+    if !is_in_order(old, new) {
         told.push(|| "the order of the marks' rules is another".to_owned());
     }
-    let (old, new) = (held.ipvs.settings(), wanted.ipvs.settings());
-    for ((name, old), (_, new)) in old.into_iter().zip(new) {
-        value(&mut told, || format!("ipvs.{name}"), old, new);
-    }
-    let (old, new) = (held.log.level.name(), wanted.log.level.name());
-    value(&mut told, || "log.level", old, new);
-    told
 }
 
 fn tell(told: &mut Sentences, edit: &Edit<'_>) {

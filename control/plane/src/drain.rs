@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tracing::info;
-use weir_model::ServerKey;
-use weir_model::ServiceKey;
 use weir_model::api::{DrainState, DrainView};
+use weir_model::{Operation, Rules, Server, ServerKey, ServiceKey};
 
+use crate::change::ChangeRefused;
 use crate::compile::Compiler;
 use crate::difference::ServiceStep;
-use crate::reload::Refused;
 use crate::slots::SlotKey;
 use crate::state::State;
 
@@ -72,7 +71,7 @@ impl State {
     /// Begins to drain a server, or gives its drain another deadline: so long from now, or none.
     ///
     /// # Errors
-    /// [`Refused`] as by any change.
+    /// [`ChangeRefused`] as by any change.
     ///
     /// # Panics
     /// When the configuration has no such server.
@@ -81,8 +80,8 @@ impl State {
         key: SlotKey,
         deadline: Option<Duration>,
         now: Instant,
-    ) -> Result<DrainView, Refused> {
-        let server = self.config().service(key.service);
+    ) -> Result<DrainView, ChangeRefused> {
+        let server = self.service(&key.service);
         let server = server.and_then(|service| service.server(key.server));
         let weight_before = server.expect("its caller found it").weight;
         let flows = self.flow_counts(key);
@@ -97,7 +96,7 @@ impl State {
         });
         drain.deadline = deadline.map(|deadline| now + deadline);
         if drain.forced.take().is_some() && self.compiler.set_resets(key, false) {
-            self.publish_services();
+            self.publish_services(true);
         }
         info!("service {}: server {} drains", key.service, key.server);
         self.end_drains(now);
@@ -132,15 +131,15 @@ impl State {
     /// Calls the drain of a server off: it gets its weight back. False when it is not drained.
     ///
     /// # Errors
-    /// [`Refused`] as by any change.
-    pub fn stop_draining(&mut self, key: SlotKey) -> Result<bool, Refused> {
+    /// [`ChangeRefused`] as by any change.
+    pub fn stop_draining(&mut self, key: SlotKey) -> Result<bool, ChangeRefused> {
         let Some(drain) = self.drains.0.get(&key).copied() else {
             return Ok(false);
         };
         self.set_weight(key, drain.weight_before)?;
         self.drains.0.remove(&key);
         if self.compiler.set_resets(key, false) {
-            self.publish_services();
+            self.publish_services(true);
         }
         info!(
             "service {}: server {} drains no longer, weight {}",
@@ -149,14 +148,18 @@ impl State {
         Ok(true)
     }
 
-    fn set_weight(&mut self, key: SlotKey, weight: u32) -> Result<(), Refused> {
-        let mut wanted = self.config().clone();
-        let mut services = wanted.services.iter_mut();
-        let service = services.find(|service| service.key == key.service);
-        let servers = service.into_iter().flat_map(|service| &mut service.servers);
-        let own = servers.filter(|server| server.key() == key.server);
-        own.for_each(|server| server.weight = weight);
-        self.change(wanted).map(drop)
+    fn set_weight(&mut self, key: SlotKey, weight: u32) -> Result<(), ChangeRefused> {
+        let service = self.service(&key.service);
+        let server = service.and_then(|service| service.server(key.server));
+        let operations = server.map(|server| {
+            let server = Server {
+                weight,
+                ..server.clone()
+            };
+            Operation::EditServer(key.service, server)
+        });
+        // What holds already needs to be no worse than it was.
+        self.change(operations.as_slice(), Rules::Ipvs).map(drop)
     }
 
     /// Has the workers end the flows of servers whose deadline has passed.
@@ -183,14 +186,8 @@ impl State {
             );
         }
         if is_changed {
-            self.publish_services();
+            self.publish_services(true);
         }
-    }
-
-    fn publish_services(&mut self) {
-        let services = self.compiler.services();
-        self.publisher
-            .publish(|snapshot| snapshot.services = services);
     }
 }
 
@@ -265,9 +262,8 @@ mod tests {
         state
             .drain(key, Some(Duration::ZERO), now)
             .expect("it is taken");
-        let mut wanted = state.config().clone();
-        wanted.services[0].servers.remove(0);
-        state.change(wanted).expect("it is taken");
+        let remove = Operation::RemoveServer(key.service, key.server);
+        state.change(&[remove], Rules::File).expect("it is taken");
         let snapshot = worker.adopt_newest().expect("something was published");
         assert!(snapshot.services.has_resets());
         assert!(state.drain_view(key, now).is_none());

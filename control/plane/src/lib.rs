@@ -12,8 +12,8 @@
 //! 4. [`host`] adds what Linux knows of addresses, routes and neighbours;
 //! 5. [`weir_worker::publish`] hands a snapshot to all workers, and frees the old when the last let go.
 //!
-//! Changes at run time come as operations on a copy ([`draft`]) that is checked whole and then takes
-//! the same way from 2 on ([`change`]).
+//! A change at run time ([`change`], which the API makes of JSON by a [`draft`]) goes the same way from 2 on; [`kept`] has it there after a restart,
+//! and [`merge`] says who wins when the file changed meanwhile.
 //!
 //! Back from the workers come counters ([`totals`], [`metrics`]), samples ([`drops`]) and flows.
 #![deny(unsafe_code)]
@@ -28,7 +28,9 @@ pub mod drain;
 pub mod drops;
 pub mod host;
 pub mod http;
+pub mod kept;
 mod local;
+pub mod merge;
 pub mod metrics;
 pub mod reload;
 pub mod run;
@@ -37,4 +39,5 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod totals;
+mod touched;
 mod views;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use tracing::{error, info};
 use weir_model::api::{Problem, Reloaded};
-use weir_model::{Faults, parse};
+use weir_model::{ChangeFault, Faults, parse};
 
 use crate::slots::NoSlots;
 use crate::state::{Applied, State};
@@ -27,6 +27,9 @@ pub enum Refused {
     /// Removed servers still take the room of new ones.
     #[error(transparent)]
     NoSlots(#[from] NoSlots),
+    /// The file does not go together with what was changed at run time.
+    #[error("with what was changed at run time: {0}")]
+    Change(#[from] ChangeFault),
 }
 
 impl Refused {
@@ -37,6 +40,10 @@ impl Refused {
             Self::Faults(faults) => Problem::invalid_config(faults),
             Self::NoSlots(_) => {
                 let title = "There is no room for the new servers yet";
+                Problem::new(409, title, self.to_string())
+            }
+            Self::Change(_) => {
+                let title = "The file does not go together with changes at run time";
                 Problem::new(409, title, self.to_string())
             }
             Self::Unreadable { .. } => {

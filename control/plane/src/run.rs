@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::door::door;
 use crate::host::{Host, house::SOLICIT};
-use crate::http::{self, ControlSocket, MetricsListener};
+use crate::http::{self, ControlSocket, MetricsListener, RemoteListener, serve};
 use crate::state::State;
 use crate::totals::ESTIMATE_SECONDS;
 
@@ -41,6 +41,8 @@ impl Signals {
 pub struct Listeners {
     /// The local API.
     pub control: ControlSocket,
+    /// The same for other machines.
+    pub remote: Option<RemoteListener>,
     /// The page for Prometheus.
     pub metrics: Option<MetricsListener>,
 }
@@ -56,8 +58,14 @@ pub async fn run(
     mut signals: Signals,
 ) -> io::Result<()> {
     let (door, mut questions) = door();
-    let api = axum::serve(listeners.control.listener()?, http::api(door.clone()));
-    tokio::spawn(api.into_future());
+    let api = http::api(door.clone());
+    let bounds = serve::Bounds::DEFAULT;
+    let local = listeners.control.listener()?;
+    tokio::spawn(serve::local(local, api.clone(), bounds));
+    if let Some(remote) = listeners.remote {
+        let (listener, secured) = remote.into_parts()?;
+        tokio::spawn(serve::remote(listener, secured, api, bounds));
+    }
     if let Some(metrics) = listeners.metrics {
         let page = axum::serve(metrics.into_listener()?, http::metrics_page(door));
         tokio::spawn(page.into_future());

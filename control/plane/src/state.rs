@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use tracing::warn;
 use weir_core::io::PortId;
 use weir_core::next_hop::Network;
 use weir_model::api::{NeighbourView, RouteView};
-use weir_model::{Config, ConfigFile, LogLevel};
+use weir_model::{Config, ConfigFile, LogLevel, Wanted};
 use weir_worker::Handle;
 use weir_worker::publish::Publisher;
 
@@ -17,7 +18,9 @@ use crate::difference::{self, Sentences};
 use crate::drain::Drains;
 use crate::drops::Samples;
 use crate::host::TwinCounters;
+use crate::kept::Kept;
 use crate::local::{LocalUse, Watch};
+use crate::merge::merge;
 use crate::reload::Refused;
 
 /// What the process is.
@@ -74,6 +77,8 @@ pub struct Applied {
     pub epoch: u64,
     /// What changed.
     pub changes: Sentences,
+    /// Live flows of servers that left or are reached in another way.
+    pub flows_touched: u64,
 }
 
 /// How the last reload went.
@@ -89,7 +94,11 @@ pub struct State {
     pub(crate) about: About,
     pub(crate) started: SystemTime,
     pub(crate) started_at: Instant,
+    /// The file as it was read last.
     pub(crate) file: ConfigFile,
+    /// What holds: the file, and what was changed at run time.
+    pub(crate) wanted: Wanted,
+    pub(crate) kept: Kept,
     pub(crate) compiler: Compiler,
     pub(crate) publisher: Publisher,
     pub(crate) devices: Box<dyn Devices>,
@@ -153,12 +162,17 @@ impl BusyMeter {
 }
 
 impl State {
-    /// Publishes the services of the configuration, and `ways`.
+    /// Publishes the services of the configuration, with what was changed at run time before the last
+    /// end, and `ways`.
     ///
     /// # Errors
     /// When there are fewer slots than servers, which a valid configuration does not ask for.
     pub fn start(parts: Parts, ways: Ways) -> Result<Self, Refused> {
+        let config = &parts.file.config;
+        let (kept, wanted) = Kept::read(config.control.state_directory.as_deref(), config);
         let mut state = Self {
+            wanted,
+            kept,
             about: parts.about,
             started: SystemTime::now(),
             started_at: Instant::now(),
@@ -181,7 +195,7 @@ impl State {
             replaced: None,
             file: parts.file,
         };
-        let steps = difference::services(&[], &state.file.config.services);
+        let steps = difference::services(&[], &state.wanted.config().services);
         state.compiler.check_room(&steps)?;
         let epoch = state.publisher.next_epoch();
         state
@@ -200,7 +214,7 @@ impl State {
     /// The configuration in use.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.file.config
+        self.wanted.config()
     }
 
     /// The file it is from, as the operator named it.
@@ -221,59 +235,53 @@ impl State {
         self.publisher.newest().epoch
     }
 
-    /// Puts `file` in the place of the configuration in use: what differs is published, the rest
-    /// stays as it is. Takes time in proportion to what differs, but for comparing the two.
+    /// Takes what `file` changes against the one before it over the configuration in use: what differs
+    /// is published, the rest stays as it is. Takes time in proportion to what differs, but for
+    /// comparing the two.
     ///
     /// # Errors
     /// What speaks against it; nothing was changed then.
     pub fn apply(&mut self, file: ConfigFile) -> Result<Applied, Refused> {
-        file.check_reload(&self.file.config)?;
-        let applied = self.publish(&file.config)?;
-        let mut held = std::mem::replace(&mut self.file, file).config;
-        free_elsewhere(std::mem::take(&mut held.services));
-        self.replaced = Some(held);
-        Ok(applied)
-    }
-
-    /// As [`apply`](Self::apply), of a configuration that differs in nothing but its services, marks,
-    /// settings, switches and timeouts, and comes from no file.
-    ///
-    /// # Errors
-    /// As [`apply`](Self::apply).
-    pub fn change(&mut self, wanted: Config) -> Result<Applied, Refused> {
-        let applied = self.publish(&wanted)?;
-        free_elsewhere(self.file.replace(wanted).services);
-        Ok(applied)
-    }
-
-    /// Has the workers decide by `wanted`.
-    fn publish(&mut self, wanted: &Config) -> Result<Applied, Refused> {
-        let held = &self.file.config;
-        let steps = difference::services(&held.services, &wanted.services);
+        let held = self.wanted.config();
+        file.check_reload(held)?;
+        let wanted = match self.kept.is_in_use() {
+            false => Wanted::new(file.config.clone()),
+            true => {
+                let base = self.file.config.changeable();
+                let merged = merge(&base, &file.config, held.changeable());
+                for sentence in merged.overridden {
+                    warn!("reload: {sentence}");
+                }
+                Wanted::with(file.config.clone(), merged.state)?
+            }
+        };
+        let wanted_config = wanted.config();
+        let steps = difference::services(&held.services, &wanted_config.services);
         self.compiler.check_room(&steps)?;
-        let changes = difference::sentences(&steps, held, wanted);
-        if held.log != wanted.log {
-            (self.set_log_level)(wanted.log.level);
+        let changes = difference::sentences(&steps, held, wanted_config);
+        if held.log != wanted_config.log {
+            (self.set_log_level)(wanted_config.log.level);
         }
-        let settings = compile::settings(wanted);
+        let flows_touched = self.flows_touched(&steps);
         let epoch = self.publisher.next_epoch();
         let workers = self.publisher.workers();
-        let mut is_changed = self.compiler.apply(&steps, workers, epoch);
-        is_changed |= self.drains.keep_those_of(&steps, &mut self.compiler);
-        let services = is_changed.then(|| self.compiler.services());
-        if services.is_some() || settings != self.publisher.newest().settings {
-            self.publisher.publish(|snapshot| {
-                snapshot.settings = settings;
-                if let Some(services) = services {
-                    snapshot.services = services;
-                }
-            });
+        let mut is_other = self.compiler.apply(&steps, workers, epoch);
+        is_other |= self.drains.keep_those_of(&steps, &mut self.compiler);
+        self.revision += u64::from(changes.count() > 0);
+        let mut held = std::mem::replace(&mut self.wanted, wanted).into_config();
+        self.file = file;
+        self.publish_services(is_other);
+        if self.kept.is_in_use() {
+            self.kept.rewrite(&self.file.config, self.wanted.config());
         }
-        if changes.count() > 0 {
-            self.revision += 1;
-        }
+        free_elsewhere(std::mem::take(&mut held.services));
+        self.replaced = Some(held);
         let epoch = self.epoch();
-        Ok(Applied { epoch, changes })
+        Ok(Applied {
+            epoch,
+            changes,
+            flows_touched,
+        })
     }
 
     /// The configuration before the one in use, without its services, once after a reload: its
@@ -306,6 +314,7 @@ impl State {
         self.local_watch = watch;
         self.samples.collect(self.publisher.workers(), now);
         self.end_drains(now);
+        self.kept.sync();
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();
         let newest = self.epoch();
@@ -331,7 +340,7 @@ impl State {
 
 /// Frees what is big on a thread that has the time: 200 000 servers take as long to be freed as to
 /// be compared.
-fn free_elsewhere(services: Vec<weir_model::Service>) {
+pub(crate) fn free_elsewhere(services: Vec<weir_model::Service>) {
     if services.len() > SERVICES_FREED_HERE {
         // Where there is no thread to be had they are freed here all the same.
         let freeing = std::thread::Builder::new().name("free".to_owned());

@@ -18,11 +18,15 @@ pub(crate) fn worker(id: u16) -> Handle {
     Handle::detached(WorkerId(id), 2, SERVERS)
 }
 
-/// A configuration with one port and these services.
+/// A configuration with one port and these services, which keeps nothing unless told where.
 pub(crate) fn config_file(services: &str) -> ConfigFile {
+    let control = match services.contains("[control]") {
+        true => "",
+        false => "[control]\nstate_directory = false\n",
+    };
     let text = format!(
         "[limits]\nservers = {SERVERS}\n[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n\
-         twin = false\naddresses = [\"192.0.2.1/24\"]\n{services}"
+         twin = false\naddresses = [\"192.0.2.1/24\"]\n{control}{services}"
     );
     parse(&text, "test.toml").expect("the test's configuration is valid")
 }
@@ -64,8 +68,13 @@ pub(crate) fn services(scheduler: &str, servers: &[(u8, u16)]) -> Vec<Service> {
 
 /// A director with this configuration and these workers, nothing of it real.
 pub(crate) fn state(services: &str, workers: Vec<Handle>) -> State {
+    state_of(config_file(services), workers)
+}
+
+/// As [`state`], of a whole configuration.
+pub(crate) fn state_of(file: ConfigFile, workers: Vec<Handle>) -> State {
     let parts = Parts {
-        file: config_file(services),
+        file,
         workers,
         devices: Box::new(OneDevice),
         twins: vec![(PortId(0), Arc::default())],

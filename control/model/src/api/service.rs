@@ -55,6 +55,13 @@ pub struct ServiceView {
     pub servers: Vec<ServerView>,
 }
 
+/// The answer of `GET /v1/services/…/servers`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Servers {
+    /// The servers, in the order of the configuration; then those that were removed.
+    pub servers: Vec<ServerView>,
+}
+
 /// One real server of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerView {

@@ -1,7 +1,6 @@
 //! Reads `[[service]]` and `[[service.server]]`.
 
-use std::net::IpAddr;
-
+use super::check::{self, Wrong, label};
 use super::{
     Family, Method, PERSISTENCE_TIMEOUT_MAX, PersistenceMask, PortRange, Protocol, SchedulerFlag,
     SchedulerFlags, SchedulerName, Server, Service, ServiceKey, THRESHOLD_MAX, TunnelChecksum,
@@ -10,9 +9,6 @@ use super::{
 use crate::fault::Problem;
 use crate::network::unicast;
 use crate::reader::{Path, Placed, Section};
-
-/// Most local addresses of a service.
-const LOCAL_ADDRESSES_MAX: usize = 64;
 
 impl Service {
     /// Reads a service and all its servers. `None`: what was needed to build it is a noted fault.
@@ -40,12 +36,18 @@ impl Service {
             .into_iter()
             .filter_map(|server| Server::read(server, key))
             .collect();
-        check_duplicates(&s, &servers);
-        check_local(&s, family, &local, &servers);
+        let mut note_at = |place: String, problem| s.fault_at(place, problem);
+        let placed = servers.iter().map(|(path, server)| (path.clone(), server));
+        check::duplicates(placed, &mut note_at);
+        let local: Vec<_> = local.into_iter().map(|l| (l.path, l.value)).collect();
+        let is_given = s.is_given("local_addresses");
+        let values = servers.iter().map(|(_, server)| server);
+        let list = s.key("local_addresses");
+        check::local(family, &list, is_given, &local, values, &mut note_at);
         let path = s.path().clone();
         if let Some(key) = key {
-            check_one_packet(&s, key, one_packet);
-            check_any_port(&s, key, persistence_timeout.is_some());
+            note(&s, check::one_packet(key, one_packet));
+            note(&s, check::any_port(key, persistence_timeout.is_some()));
         }
         s.finish();
         let key = key?;
@@ -58,7 +60,7 @@ impl Service {
             persistence_mask: mask.unwrap_or(PersistenceMask::whole(key.family())),
             persistence_engine,
             name,
-            local_addresses: local.into_iter().map(|placed| placed.value).collect(),
+            local_addresses: local.into_iter().map(|(_, address)| address).collect(),
             local_ports,
             new_flows_per_second_max: new_flows,
             servers: servers.into_iter().map(|(_, server)| server).collect(),
@@ -139,26 +141,6 @@ fn mask(text: &str, family: Option<Family>) -> Result<PersistenceMask, Problem> 
     Ok(mask)
 }
 
-fn check_one_packet(s: &Section<'_>, key: ServiceKey, one_packet: bool) {
-    if one_packet && !matches!(key.protocol(), None | Some(Protocol::Udp)) {
-        let problem = "one_packet is for UDP";
-        let cure = "leave it out, or give protocol = \"udp\"";
-        s.fault("one_packet", Problem::new(problem, cure));
-    }
-}
-
-/// A service for every port would spread one client's connections over servers that know nothing of
-/// each other (ipvsadm refuses it, too).
-fn check_any_port(s: &Section<'_>, key: ServiceKey, is_persistent: bool) {
-    if matches!(key, ServiceKey::Address { port: 0, .. }) && !is_persistent {
-        let cure = "give persistence_timeout, or a port from 1 to 65535";
-        s.fault(
-            "port",
-            Problem::new("port 0, every port, needs persistence", cure),
-        );
-    }
-}
-
 impl Server {
     /// Reads a server of the service `key`, as far as that is known.
     fn read(s: Section<'_>, key: Option<ServiceKey>) -> Option<(Path, Server)> {
@@ -175,25 +157,15 @@ impl Server {
         let tunnel_checksum = s.choice("tunnel_checksum", TunnelChecksum::None);
         let name = s.optional("name", label);
         if let (Some(key), Some(address), Some(method)) = (key, address, method) {
-            check_address(&s, key, address, method);
+            note(&s, check::address(key, address, method));
         }
         if let (Some(key), Some(port), Some(method)) = (key, port, method) {
-            check_port(&s, key.port(), port, method);
+            note(&s, check::port(key.port(), port, method));
         }
-        if let (Some(key), Some(Method::FullNat)) = (key, method)
-            && key.port() == 0
-        {
-            let cure = "give method = \"nat\", or a service for one port";
-            s.fault(
-                "method",
-                Problem::new("fullnat needs a service for one port", cure),
-            );
+        if let (Some(key), Some(method)) = (key, method) {
+            note(&s, check::fullnat_port(key, method));
         }
-        if lower > upper {
-            let problem = format!("{lower} is more than the upper threshold {upper}");
-            let cure = "give at most the upper threshold, or leave it out";
-            s.fault("lower_threshold", Problem::new(problem, cure));
-        }
+        note(&s, check::thresholds(upper, lower));
         if let Some(method) = method {
             check_tunnel(&s, method, tunnel, tunnel_port, tunnel_checksum);
         }
@@ -215,42 +187,6 @@ impl Server {
     }
 }
 
-fn check_address(s: &Section<'_>, key: ServiceKey, address: IpAddr, method: Method) {
-    let (own, wanted) = (Family::of(address), key.family());
-    if own != wanted && method != Method::Tun {
-        let (own, wanted) = (own.title(), wanted.title());
-        let of = match key.address() {
-            Some(vip) => format!("the service's address {vip}"),
-            None => format!("the service {key}"),
-        };
-        let problem = format!("{address} is {own} and {of} is {wanted}");
-        let cure = format!("give an {wanted} address, or method = \"tun\"");
-        s.fault("address", Problem::new(problem, cure));
-    } else if key.address() == Some(address) {
-        let cure =
-            "give the server's own address; with dr and tun it carries the virtual one besides";
-        s.fault(
-            "address",
-            Problem::new(format!("{address} is the service's own address"), cure),
-        );
-    }
-}
-
-fn check_port(s: &Section<'_>, vport: u16, port: u16, method: Method) {
-    // DR and TUN leave the packet as it is, so the port cannot change (spec: LVS A2).
-    if port != vport && !matches!(method, Method::Nat | Method::FullNat) {
-        let problem =
-            format!("{port} is not the service's port {vport}, and {method} cannot map ports");
-        s.fault(
-            "port",
-            Problem::new(
-                problem,
-                format!("give {vport}, or method = \"nat\" or \"fullnat\""),
-            ),
-        );
-    }
-}
-
 fn check_tunnel(
     s: &Section<'_>,
     method: Method,
@@ -258,103 +194,18 @@ fn check_tunnel(
     port: u16,
     checksum: TunnelChecksum,
 ) {
-    if method != Method::Tun {
-        for key in ["tunnel", "tunnel_port", "tunnel_checksum"] {
-            if s.is_given(key) {
-                let problem = format!("is for method tun, and this is {method}");
-                s.fault(key, Problem::new(problem, "leave it out"));
-            }
-        }
-        return;
+    if method == Method::Tun {
+        return note(s, check::tunnel(tunnel, port, checksum));
     }
-    let is_gue = tunnel == TunnelKind::Gue;
-    if is_gue != (port != 0) {
-        let (problem, cure) = match is_gue {
-            true => (
-                "gue needs the UDP port that the server takes it on",
-                "give one from 1 to 65535",
-            ),
-            false => ("is for gue only", "leave it out"),
-        };
-        s.fault("tunnel_port", Problem::new(problem, cure));
-    }
-    let fits = match checksum {
-        TunnelChecksum::None => true,
-        TunnelChecksum::Full => tunnel != TunnelKind::Ipip,
-        TunnelChecksum::Remote => is_gue,
-    };
-    if !fits {
-        let problem = format!("{tunnel} has no checksum {:?}", checksum.name());
-        let cure = "give \"none\"";
-        s.fault("tunnel_checksum", Problem::new(problem, cure));
-    }
-}
-
-fn check_duplicates(s: &Section<'_>, servers: &[(Path, Server)]) {
-    let mut seen = std::collections::HashMap::new();
-    let mut names = std::collections::HashMap::new();
-    for (path, server) in servers {
-        if let Some(first) = seen.insert(server.key(), path) {
-            let problem = format!("{} is the same server as {first}", server.key());
-            s.fault_at(path, Problem::new(problem, "give each server once"));
-        }
-        if let Some(name) = &server.name
-            && let Some(first) = names.insert(name, path)
-        {
-            let problem = format!("{name:?} is also the name of {first}");
-            s.fault_at(
-                path.key("name"),
-                Problem::new(problem, "give it another name"),
-            );
+    for key in ["tunnel", "tunnel_port", "tunnel_checksum"] {
+        if s.is_given(key) {
+            s.fault(key, check::not_a_tunnel(method));
         }
     }
 }
 
-/// The local addresses of a service are there when they are needed, and fit it. That they are
-/// nobody else's is looked at over all services.
-fn check_local(
-    s: &Section<'_>,
-    service: Option<Family>,
-    local: &[Placed<IpAddr>],
-    servers: &[(Path, Server)],
-) {
-    let by_fullnat = |server: &Server| server.method == Method::FullNat;
-    if !s.is_given("local_addresses")
-        && let Some((_, server)) = servers.iter().find(|(_, server)| by_fullnat(server))
-    {
-        let problem = format!("is missing, and server {} has method fullnat", server.key());
-        let cure = "give addresses that stand for clients at the servers, which reply to them";
-        s.fault("local_addresses", Problem::new(problem, cure));
+fn note(s: &Section<'_>, wrong: impl IntoIterator<Item = Wrong>) {
+    for (key, problem) in wrong {
+        s.fault(key, problem);
     }
-    if local.len() > LOCAL_ADDRESSES_MAX {
-        let problem = format!("has {} addresses", local.len());
-        let cure = format!("give at most {LOCAL_ADDRESSES_MAX}");
-        s.fault("local_addresses", Problem::new(problem, cure));
-    }
-    let mut seen = std::collections::HashMap::new();
-    for Placed { path, value } in local {
-        if let Some(first) = seen.insert(value, path) {
-            let problem = format!("{value} is also at {first}");
-            s.fault_at(path, Problem::new(problem, "give each address once"));
-        } else if let Some(service) = service
-            && service != Family::of(*value)
-        {
-            let (own, wanted) = (Family::of(*value).title(), service.title());
-            let problem = format!("{value} is {own} and the service is {wanted}");
-            let cure = format!("give an {wanted} address");
-            s.fault_at(path, Problem::new(problem, cure));
-        }
-    }
-}
-
-/// A name that people give: short, and printable as it is.
-fn label(text: &str) -> Result<String, Problem> {
-    let length = text.chars().count();
-    if !(1..=64).contains(&length) || text.chars().any(char::is_control) {
-        return Err(Problem::new(
-            format!("{text:?} is not a name"),
-            "give 1 to 64 printable characters",
-        ));
-    }
-    Ok(text.to_owned())
 }

@@ -122,7 +122,8 @@ impl SchedulerFlag {
 }
 
 /// The switches of a service's scheduler.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "Vec<String>", try_from = "Vec<String>")]
 pub struct SchedulerFlags {
     bits: u8,
 }
@@ -156,6 +157,36 @@ impl SchedulerFlags {
         on.map(|flag| flag.word(scheduler)).collect()
     }
 }
+
+impl From<SchedulerFlags> for Vec<String> {
+    fn from(flags: SchedulerFlags) -> Self {
+        let words = flags.words(SchedulerName::None).into_iter();
+        words.map(str::to_owned).collect()
+    }
+}
+
+impl TryFrom<Vec<String>> for SchedulerFlags {
+    type Error = NotAFlag;
+
+    fn try_from(words: Vec<String>) -> Result<Self, NotAFlag> {
+        words.iter().try_fold(Self::default(), |flags, word| {
+            let flag = SchedulerFlag::of_word(word, SchedulerName::None);
+            flag.map(|flag| flags.with(flag)).ok_or(NotAFlag)
+        })
+    }
+}
+
+/// The word is no scheduler's flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAFlag;
+
+impl fmt::Display for NotAFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a flag is one of flag-1, flag-2 and flag-3")
+    }
+}
+
+impl std::error::Error for NotAFlag {}
 
 impl fmt::Display for SchedulerFlags {
     /// `flag-1,flag-2`; nothing when none is on.

@@ -1,73 +1,75 @@
-//! Operations on the rules for marks.
+//! Requests about the rules for marks.
 
-use serde_json::Value;
-use weir_model::api::{BodyFault, OperationMethod, Problem};
-use weir_model::{MarkRule, change};
+use weir_model::api::{OperationMethod, Problem};
+use weir_model::{MarkRule, Operation, body};
 
-use super::{Asked, Done, Draft, merge, to_value};
+use super::{Draft, Prepared, merge, read_all, to_value};
 
-impl Draft {
-    pub(super) fn marks(&mut self, asked: &Asked<'_>) -> Result<Done, Problem> {
-        match asked.method {
+impl Draft<'_> {
+    /// The rules as they are by now.
+    fn rules(&self) -> &[MarkRule] {
+        self.marks.as_deref().unwrap_or(&self.config().marks)
+    }
+
+    pub(super) fn set_marks(&mut self, rules: Vec<MarkRule>, base: String) {
+        self.operations.push(Operation::SetMarks(rules.clone()));
+        self.marks = Some(rules);
+        self.places.marks = base;
+    }
+
+    pub(super) fn all_marks(&mut self, request: &Prepared) -> Result<Option<String>, Problem> {
+        match request.method {
             OperationMethod::Post => {
-                let rule = read(asked.body()?, asked)?;
-                self.config.marks.push(rule);
-                self.told_marks = asked.base.to_owned();
-                let path = format!("/v1/marks/{}", self.config.marks.len() - 1);
-                Ok(Done::Created(path))
+                let rule = read(request, request.body()?)?;
+                let mut rules = self.rules().to_vec();
+                rules.push(rule);
+                let path = format!("/v1/marks/{}", rules.len() - 1);
+                self.set_marks(rules, request.base.clone());
+                Ok(Some(path))
             }
             OperationMethod::Put => {
-                let body = asked.body()?;
-                let only_marks =
-                    |body: &Value| body.as_object().map(|o| o.keys().all(|k| k == "marks"));
-                if only_marks(body) != Some(true) {
+                let base = format!("{}/marks", request.base);
+                let Some(list) = request.object(&["marks"])?.get("marks") else {
                     let cure = "give {\"marks\": […]}";
-                    return Err(asked.fault("", "is not an object of marks".to_owned(), cure));
-                }
-                self.config.marks = read_list(&body["marks"], &format!("{}/marks", asked.base))?;
-                Ok(Done::Changed)
+                    return Err(request.fault("/marks", "is missing".to_owned(), cure));
+                };
+                self.set_marks(read_all(list, &base, body::mark)?, base);
+                Ok(None)
             }
             OperationMethod::Patch | OperationMethod::Delete => {
-                Err(asked.not_this("the list of marks"))
+                Err(request.not_this("the list of marks"))
             }
         }
     }
 
-    pub(super) fn mark(&mut self, index: usize, asked: &Asked<'_>) -> Result<Done, Problem> {
-        let Some(held) = self.config.marks.get(index) else {
-            let count = self.config.marks.len();
+    pub(super) fn mark(
+        &mut self,
+        index: usize,
+        request: &Prepared,
+    ) -> Result<Option<String>, Problem> {
+        let mut rules = self.rules().to_vec();
+        let Some(held) = rules.get_mut(index) else {
+            let count = rules.len();
             let detail = format!("there is no rule {index}; there are {count}, counted from 0");
             return Err(Problem::new(404, "There is no such rule", detail));
         };
-        let wanted = match asked.method {
-            OperationMethod::Post => return Err(asked.not_this("a rule")),
+        match request.method {
+            OperationMethod::Post => return Err(request.not_this("a rule")),
             OperationMethod::Delete => {
-                self.config.marks.remove(index);
-                return Ok(Done::Changed);
+                rules.remove(index);
             }
-            OperationMethod::Put => asked.body()?.clone(),
+            OperationMethod::Put => *held = read(request, request.body()?)?,
             OperationMethod::Patch => {
-                let mut held = to_value(held);
-                merge(&mut held, asked.body()?);
-                held
+                let mut merged = to_value(&*held);
+                merge(&mut merged, request.body()?);
+                *held = read(request, &merged)?;
             }
-        };
-        self.config.marks[index] = read(&wanted, asked)?;
-        self.told_marks = asked.base.to_owned();
-        Ok(Done::Changed)
+        }
+        self.set_marks(rules, request.base.clone());
+        Ok(None)
     }
 }
 
-fn read(value: &Value, asked: &Asked<'_>) -> Result<MarkRule, Problem> {
-    change::mark(value).map_err(|faults| asked.faulty(faults))
-}
-
-/// Reads a whole list and tells every fault of it.
-pub(super) fn read_list(value: &Value, base: &str) -> Result<Vec<MarkRule>, Problem> {
-    super::read_all(value, base, |value, base| {
-        change::mark(value).map_err(|faults| {
-            let faults = faults.into_iter();
-            faults.map(|fault| BodyFault::at(base, fault)).collect()
-        })
-    })
+fn read(request: &Prepared, value: &serde_json::Value) -> Result<MarkRule, Problem> {
+    body::mark(value).map_err(|faults| request.faulty(faults))
 }

@@ -1,71 +1,57 @@
-//! Operations on the servers of a service.
+//! Requests about the servers of a service.
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
 use weir_model::api::{BodyFault, OperationMethod, Problem, ServerBody, ServiceBody};
-use weir_model::change::{self, FieldFaults};
-use weir_model::{Server, ServerKey, Service};
+use weir_model::body::{self, FieldFaults};
+use weir_model::{Operation, Server, ServerKey, Service, ServiceKey};
 
-use super::{Asked, Done, Draft, exists, merge, target, to_value};
+use super::{Draft, Prepared, exists, merge, no_service, target, to_value};
 
-impl Draft {
-    pub(super) fn servers(&mut self, word: &str, asked: &Asked<'_>) -> Result<Done, Problem> {
-        let at = self.existing(word)?;
-        if asked.method != OperationMethod::Post {
-            return Err(asked.not_this("the list of servers"));
-        }
-        let server = read(self.at(at), asked.body()?, asked)?;
-        if self.at(at).server(server.key()).is_some() {
-            let key = self.at(at).key;
-            return Err(exists(format!(
-                "service {key} has a server {}",
-                server.key()
-            )));
-        }
-        self.add_server(at, server, asked)
-    }
-
-    fn add_server(
+impl Draft<'_> {
+    pub(super) fn servers(
         &mut self,
-        at: usize,
-        server: Server,
-        asked: &Asked<'_>,
-    ) -> Result<Done, Problem> {
-        let service = self.at(at);
-        is_nobody_elses_name(service, &server, asked)?;
-        let path = target::server_path(service.key, server.key());
-        service.servers.push(server);
-        Ok(Done::Created(path))
+        word: &str,
+        request: &Prepared,
+    ) -> Result<Option<String>, Problem> {
+        let key = self.existing(word)?;
+        if request.method != OperationMethod::Post {
+            return Err(request.not_this("the list of servers"));
+        }
+        let service = self.service(&key).ok_or_else(|| no_service(word))?;
+        let server = read(service, request.body()?, request)?;
+        if service.server(server.key()).is_some() {
+            let server = server.key();
+            return Err(exists(format!("service {key} has a server {server}")));
+        }
+        self.put_server(key, server, request)
     }
 
     pub(super) fn server(
         &mut self,
         service: &str,
         word: &str,
-        asked: &Asked<'_>,
-    ) -> Result<Done, Problem> {
+        request: &Prepared,
+    ) -> Result<Option<String>, Problem> {
         let at = self.existing(service)?;
-        let service = self.at(at);
-        let found = find(service, word);
-        let may_be_new = asked.method == OperationMethod::Put;
-        let key = match found {
-            Some(place) => Some(service.servers[place].key()),
-            None => server_key(word, service.key.port()).filter(|_| may_be_new),
-        };
+        let service = self.service(&at).ok_or_else(|| no_service(service))?;
+        let held = find(service, word).map(|place| &service.servers[place]);
+        let may_be_new = request.method == OperationMethod::Put;
+        let key = held.map(Server::key);
+        let key = key.or_else(|| server_key(word, at.port()).filter(|_| may_be_new));
         let key = key.ok_or_else(|| no_server(service, word))?;
-        let wanted = match asked.method {
-            OperationMethod::Post => return Err(asked.not_this("a server")),
+        let wanted = match request.method {
+            OperationMethod::Post => return Err(request.not_this("a server")),
             OperationMethod::Delete => {
-                let place = found.ok_or_else(|| no_server(service, word))?;
-                service.servers.remove(place);
-                return Ok(Done::Changed);
+                self.operations.push(Operation::RemoveServer(at, key));
+                self.edit(at, |servers| servers.retain(|server| server.key() != key));
+                return Ok(None);
             }
-            OperationMethod::Put => with_key(asked.body()?, key),
+            OperationMethod::Put => with_key(request.body()?, key),
             OperationMethod::Patch => {
-                let place = found.ok_or_else(|| no_server(service, word))?;
-                let mut held = to_value(&ServerBody::from(&service.servers[place]));
-                let body = asked.body()?;
+                let mut held = held.map_or(Value::Null, |held| to_value(ServerBody::from(held)));
+                let body = request.body()?;
                 if let Some(method) = body.get("method")
                     && held.get("method") != Some(method)
                     && let Some(held) = held.as_object_mut()
@@ -79,19 +65,53 @@ impl Draft {
                 held
             }
         };
-        let server = read(service, &wanted, asked)?;
+        let server = read(service, &wanted, request)?;
         if server.key() != key {
             let detail = format!("the path names {key}, and this is {}", server.key());
             let cure = "leave address and port out, or add the other server and remove this one";
-            return Err(asked.fault("", detail, cure));
+            return Err(request.fault("", detail, cure));
         }
-        match found {
-            None => self.add_server(at, server, asked),
-            Some(place) => {
-                is_nobody_elses_name(service, &server, asked)?;
-                service.servers[place] = server;
-                Ok(Done::Changed)
+        self.put_server(at, server, request)
+    }
+
+    /// Adds the server, or puts it in the place of the one with its key.
+    fn put_server(
+        &mut self,
+        at: ServiceKey,
+        server: Server,
+        request: &Prepared,
+    ) -> Result<Option<String>, Problem> {
+        let key = server.key();
+        let Some(service) = self.service(&at) else {
+            return Err(no_service(&at.word()));
+        };
+        let namesake = |other: &&Server| other.key() != key && other.name == server.name;
+        if let Some(name) = &server.name
+            && let Some(other) = service.servers.iter().find(namesake)
+        {
+            let detail = format!("{name:?} is also the name of {}", other.key());
+            return Err(request.fault("/name", detail, "give it another name"));
+        }
+        let is_new = service.server(key).is_none();
+        self.operations.push(match is_new {
+            true => Operation::AddServer(at, server.clone()),
+            false => Operation::EditServer(at, server.clone()),
+        });
+        self.edit(at, |servers| {
+            match servers.iter_mut().find(|held| held.key() == key) {
+                Some(held) => *held = server,
+                None => servers.push(server),
             }
+        });
+        Ok(is_new.then(|| target::server_path(at, key)))
+    }
+
+    fn edit(&mut self, at: ServiceKey, edit: impl FnOnce(&mut Vec<Server>)) {
+        let held = self.held;
+        let touched = self.touched.entry(at);
+        let touched = touched.or_insert_with(|| held.service(&at).cloned());
+        if let Some(service) = touched {
+            edit(&mut service.servers);
         }
     }
 }
@@ -115,42 +135,25 @@ fn server_key(word: &str, port: u16) -> Option<ServerKey> {
 }
 
 /// Reads one server as the only one of its service.
-fn read(service: &Service, body: &Value, asked: &Asked<'_>) -> Result<Server, Problem> {
-    let mut alone = to_value(&ServiceBody::without_servers(service));
+fn read(service: &Service, body: &Value, request: &Prepared) -> Result<Server, Problem> {
+    let mut alone = to_value(ServiceBody::without_servers(service));
     alone["servers"] = json!([body]);
-    let service = change::service(&alone).map_err(|faults| faulty(faults, asked))?;
+    let service = body::service(&alone).map_err(|faults| faulty(faults, request))?;
     let mut servers = service.servers.into_iter();
     servers.next().ok_or_else(|| {
         let detail = "it is no server".to_owned();
-        asked.fault("", detail, "give an object")
+        request.fault("", detail, "give an object")
     })
 }
 
-fn faulty(faults: FieldFaults, asked: &Asked<'_>) -> Problem {
+fn faulty(faults: FieldFaults, request: &Prepared) -> Problem {
     let own = faults.into_iter().map(|mut fault| {
         if let Some(key) = fault.key.strip_prefix("server[0]") {
             fault.key = key.trim_start_matches('.').to_owned();
         }
-        BodyFault::at(asked.base, fault)
+        BodyFault::at(&request.base, fault)
     });
     Problem::invalid_body(own.collect())
-}
-
-fn is_nobody_elses_name(
-    service: &Service,
-    server: &Server,
-    asked: &Asked<'_>,
-) -> Result<(), Problem> {
-    let is_other = |other: &&Server| other.key() != server.key() && other.name == server.name;
-    let other = match server.name {
-        Some(_) => service.servers.iter().find(is_other),
-        None => None,
-    };
-    other.map_or(Ok(()), |other| {
-        let name = server.name.as_deref().unwrap_or_default();
-        let detail = format!("{name:?} is also the name of {}", other.key());
-        Err(asked.fault("/name", detail, "give it another name"))
-    })
 }
 
 fn with_key(body: &Value, key: ServerKey) -> Value {

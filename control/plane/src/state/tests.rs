@@ -109,7 +109,8 @@ fn a_reload_of_a_bad_file_tells_every_fault_and_changes_nothing() {
     let path = dir.path().join("weir.toml");
     let name = path.to_str().expect("a plain path");
     let port = "[limits]\nservers = 8\n[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\n\
-         twin = false\naddresses = [\"192.0.2.1/24\"]\n";
+         twin = false\naddresses = [\"192.0.2.1/24\"]\n\
+         [control]\nstate_directory = false\n";
     let good = port.to_owned() + &service("rr", &[(1, 1)]);
     let mut state = state("", vec![worker(0)]);
     state.file = weir_model::parse(port, name).expect("valid");

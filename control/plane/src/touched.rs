@@ -1,11 +1,8 @@
-//! Changes at run time: what they would do in words, and doing it.
+//! What a change means for live flows, and what is told of the configuration as a whole.
 
-use tracing::info;
-use weir_model::api::Changed;
-use weir_model::{Config, Server, ServerKey, ServiceKey};
+use weir_model::{Server, ServerKey, ServiceKey};
 
-use crate::difference::{self, Edit, ServiceStep};
-use crate::reload::Refused;
+use crate::difference::{Edit, ServiceStep};
 use crate::slots::SlotKey;
 use crate::state::State;
 use crate::totals::FlowCounts;
@@ -19,44 +16,8 @@ impl State {
         format!("{started:x}-{}", self.revision)
     }
 
-    /// Puts `wanted` in the place of the configuration in use, from which it differs in nothing but
-    /// services, marks, settings, switches and timeouts. Logs what changed.
-    ///
-    /// # Errors
-    /// What speaks against it; nothing was changed then.
-    pub fn change_and_tell(&mut self, wanted: Config) -> Result<Changed, Refused> {
-        let flows_touched = self.flows_touched(&wanted);
-        let changes = self.change(wanted)?.changes.into_vec();
-        for change in &changes {
-            info!("change: {change}");
-        }
-        Ok(Changed {
-            dry_run: false,
-            revision: self.revision(),
-            changes,
-            flows_touched,
-        })
-    }
-
-    /// What [`change_and_tell`](Self::change_and_tell) would answer.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn preview(&self, wanted: &Config) -> Result<Changed, Refused> {
-        let held = self.config();
-        let steps = difference::services(&held.services, &wanted.services);
-        self.compiler.check_room(&steps)?;
-        Ok(Changed {
-            dry_run: true,
-            revision: self.revision(),
-            changes: difference::sentences(&steps, held, wanted).into_vec(),
-            flows_touched: self.flows_touched(wanted),
-        })
-    }
-
     /// Live flows of servers that leave or are reached in another way.
-    fn flows_touched(&self, wanted: &Config) -> u64 {
-        let steps = difference::services(&self.config().services, &wanted.services);
+    pub(crate) fn flows_touched(&self, steps: &[ServiceStep<'_>]) -> u64 {
         let of_step = |step: &ServiceStep<'_>| match step {
             ServiceStep::Add(_) => 0,
             ServiceStep::Remove(service) => {
