@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod changes;
+
 /// What `weir` with these arguments shows for `body`.
 fn shown(arguments: &str, body: &Value) -> String {
     let args = Args::try_parse_from(arguments.split(' ')).expect("arguments");
@@ -373,7 +375,8 @@ fn http(status: &str, body: &str) -> String {
 fn run_at(socket: PathBuf, arguments: &str) -> Result<String, String> {
     let mut args = Args::try_parse_from(arguments.split(' ')).expect("arguments");
     args.socket = socket;
-    run(&args).map_err(|error| error.to_string())
+    let outcome = run(&args).map_err(|error| error.to_string())?;
+    Ok(outcome.text)
 }
 
 #[test]

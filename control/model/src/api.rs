@@ -16,7 +16,7 @@ mod worker;
 
 pub use config::{
     Batch, BodyFault, Changed, ConfigBody, DrainBody, DrainState, DrainView, MarksBody, Operation,
-    OperationMethod, ServerBody, ServiceBody, SettingsBody,
+    OperationMethod, PartBody, ServerBody, ServiceBody, SettingsBody,
 };
 pub use flow::{FlowFilter, FlowState, FlowView, Flows, NotAFlowState, ServerFilter};
 pub use network::{
@@ -68,4 +68,61 @@ pub mod path {
     pub const ZERO: &str = "/v1/zero";
     /// The description of all of this, in OpenAPI.
     pub const OPENAPI: &str = "/v1/openapi.json";
+
+    use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+    /// What cannot stand in a segment of a path (RFC 3986 §3.3).
+    const SEGMENT: &AsciiSet = &CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'#')
+        .add(b'%')
+        .add(b'/')
+        .add(b'<')
+        .add(b'>')
+        .add(b'?')
+        .add(b'[')
+        .add(b'\\')
+        .add(b']')
+        .add(b'^')
+        .add(b'`')
+        .add(b'{')
+        .add(b'|')
+        .add(b'}');
+
+    /// The path of the service that `word` names: its key or its name.
+    #[must_use]
+    pub fn service(word: &str) -> String {
+        format!("{SERVICES}/{}", segment(word))
+    }
+
+    /// The path of the list of its servers.
+    #[must_use]
+    pub fn servers(service: &str) -> String {
+        self::service(service) + "/servers"
+    }
+
+    /// The path of the server that `word` names: its address and port, or its name.
+    #[must_use]
+    pub fn server(service: &str, word: &str) -> String {
+        format!("{}/{}", servers(service), segment(word))
+    }
+
+    /// The path of a server's drain.
+    #[must_use]
+    pub fn drain(service: &str, server: &str) -> String {
+        self::server(service, server) + "/drain"
+    }
+
+    /// The path of a rule for marks.
+    #[must_use]
+    pub fn mark(index: usize) -> String {
+        format!("{MARKS}/{index}")
+    }
+
+    /// `text` as one segment of a path, or as a value in a query.
+    #[must_use]
+    pub fn segment(text: &str) -> String {
+        utf8_percent_encode(text, SEGMENT).to_string()
+    }
 }

@@ -44,7 +44,7 @@ mod reader;
 mod validate;
 
 pub use change::{ChangeFault, Changeable, Operation, Planned, Rules, Wanted};
-pub use config::{Config, ConfigFile, parse};
+pub use config::{Config, ConfigFile, Part, parse, parse_part};
 pub use fault::{Fault, Faults, FieldFault};
 pub use ipvs::Ipvs;
 pub use limits::{Limits, Settings, Timeouts};

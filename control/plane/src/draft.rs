@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 use tracing::info;
-use weir_model::api::{BodyFault, Changed, OperationMethod, Problem, ServiceBody};
+use weir_model::api::{BodyFault, Changed, OperationMethod, Problem, ServiceBody, path};
 use weir_model::{Config, Operation, Rules, Service, ServiceKey, Wanted, body};
 
 use crate::change::ChangeRefused;
@@ -179,7 +179,7 @@ impl<'w> Draft<'w> {
         self.places.note(key, request.base);
         self.operations.push(Operation::AddService(service.clone()));
         self.touch(key, Some(service));
-        Ok(Some(target::service_path(key)))
+        Ok(Some(path::service(&key.word())))
     }
 
     fn whole_service(
@@ -218,7 +218,7 @@ impl<'w> Draft<'w> {
         self.places.note(key, request.base);
         self.operations.push(Operation::PutService(service.clone()));
         self.touch(key, Some(service));
-        Ok(found.is_none().then(|| target::service_path(key)))
+        Ok(found.is_none().then(|| path::service(&key.word())))
     }
 }
 

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, Part};
 use crate::fault::FieldFault;
 use crate::ipvs::Ipvs;
 use crate::limits::{Settings, Timeouts};
@@ -151,6 +151,26 @@ pub struct ConfigBody {
     /// `[ipvs]`, `[timeouts]` and `[settings]`.
     #[serde(flatten)]
     pub settings: SettingsBody,
+}
+
+/// Some of what can be changed: what is there replaces what is held, the rest stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PartBody {
+    /// The services, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<ServiceBody>>,
+    /// The rules for marks, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub marks: Option<Vec<MarkRule>>,
+    /// `[ipvs]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipvs: Option<Ipvs>,
+    /// `[timeouts]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+    /// `[settings]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
 }
 
 /// One change, as a request of its own would ask for it.
@@ -359,6 +379,19 @@ impl From<&Config> for ConfigBody {
             services: config.services.iter().map(ServiceBody::from).collect(),
             marks: config.marks.clone(),
             settings: SettingsBody::from(config),
+        }
+    }
+}
+
+impl From<Part> for PartBody {
+    fn from(part: Part) -> Self {
+        let bodies = |services: Vec<Service>| services.iter().map(ServiceBody::from).collect();
+        PartBody {
+            services: part.services.map(bodies),
+            marks: part.marks,
+            ipvs: part.ipvs,
+            timeouts: part.timeouts,
+            settings: part.settings,
         }
     }
 }

@@ -25,8 +25,8 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
     /// With [`Problem::INVALID_BODY`]: every fault of the body.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<BodyFault>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub errors: Box<[BodyFault]>,
 }
 
 impl Problem {
@@ -47,7 +47,7 @@ impl Problem {
             status,
             detail: detail.into(),
             faults: Vec::new(),
-            errors: Vec::new(),
+            errors: [].into(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Problem {
             status: 422,
             detail: "Nothing was changed.".to_owned(),
             faults: Vec::new(),
-            errors,
+            errors: errors.into(),
         }
     }
 
@@ -73,9 +73,13 @@ impl Problem {
             status: 422,
             detail: "Nothing was changed; the director goes on as before.".to_owned(),
             faults: faults.0,
-            errors: Vec::new(),
+            errors: [].into(),
         }
     }
+}
+
+fn is_empty(errors: &[BodyFault]) -> bool {
+    errors.is_empty()
 }
 
 fn about_blank() -> String {
@@ -92,7 +96,7 @@ impl fmt::Display for Problem {
         for fault in &self.faults {
             write!(f, "\n{fault}")?;
         }
-        for error in &self.errors {
+        for error in &*self.errors {
             write!(f, "\n{}: {}", error.pointer, error.detail)?;
             if !error.cure.is_empty() {
                 write!(f, "; {}", error.cure)?;

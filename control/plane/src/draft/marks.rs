@@ -1,6 +1,6 @@
 //! Requests about the rules for marks.
 
-use weir_model::api::{OperationMethod, Problem};
+use weir_model::api::{OperationMethod, Problem, path};
 use weir_model::{MarkRule, Operation, body};
 
 use super::{Draft, Prepared, merge, read_all, to_value};
@@ -23,7 +23,7 @@ impl Draft<'_> {
                 let rule = read(request, request.body()?)?;
                 let mut rules = self.rules().to_vec();
                 rules.push(rule);
-                let path = format!("/v1/marks/{}", rules.len() - 1);
+                let path = path::mark(rules.len() - 1);
                 self.set_marks(rules, request.base.clone());
                 Ok(Some(path))
             }

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
-use weir_model::api::{BodyFault, OperationMethod, Problem, ServerBody, ServiceBody};
+use weir_model::api::{BodyFault, OperationMethod, Problem, ServerBody, ServiceBody, path};
 use weir_model::body::{self, FieldFaults};
 use weir_model::{Operation, Server, ServerKey, Service, ServiceKey};
 
-use super::{Draft, Prepared, exists, merge, no_service, target, to_value};
+use super::{Draft, Prepared, exists, merge, no_service, to_value};
 
 impl Draft<'_> {
     pub(super) fn servers(
@@ -103,7 +103,7 @@ impl Draft<'_> {
                 None => servers.push(server),
             }
         });
-        Ok(is_new.then(|| target::server_path(at, key)))
+        Ok(is_new.then(|| path::server(&at.word(), &key.to_string())))
     }
 
     fn edit(&mut self, at: ServiceKey, edit: impl FnOnce(&mut Vec<Server>)) {

@@ -1,8 +1,7 @@
 //! What a path of the API names.
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use weir_model::ServiceKey;
-use weir_model::api::{Problem, path};
+use percent_encoding::percent_decode_str;
+use weir_model::api::Problem;
 
 /// What an operation changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,25 +23,6 @@ pub enum Target {
     /// All of this.
     Config,
 }
-
-/// What cannot stand in a segment of a path (RFC 3986 §3.3).
-const SEGMENT: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'/')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
 
 impl Target {
     /// What `path` names.
@@ -77,17 +57,4 @@ impl Target {
 fn decode(segment: &str) -> Option<String> {
     let text = percent_decode_str(segment).decode_utf8().ok()?;
     (!text.is_empty()).then(|| text.into_owned())
-}
-
-pub(super) fn service_path(key: ServiceKey) -> String {
-    format!("{}/{}", path::SERVICES, segment(&key.word()))
-}
-
-pub(super) fn server_path(key: ServiceKey, server: weir_model::ServerKey) -> String {
-    let server = server.to_string();
-    format!("{}/servers/{}", service_path(key), segment(&server))
-}
-
-fn segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
 }
