@@ -3,10 +3,13 @@
 //! All tests share one lab, whose lock runs them one after the other, and each has a director of
 //! its own, so each begins with empty tables and schedulers at their start.
 
+mod clusters;
 mod director;
 mod forwarding;
+mod fragments;
 mod fullnat;
 mod network;
+mod persistence;
 mod several_workers;
 mod tunnel;
 

@@ -59,19 +59,6 @@ fn every_truncation_ends_under_a_reason() {
 }
 
 #[test]
-fn a_fragment_for_a_service_ends_under_its_reason() {
-    let net = Net::v4();
-    let mut world = world();
-    let first = net
-        .client_frame()
-        .fragment(0, true)
-        .tcp(4000, 80)
-        .flags(SYN);
-    world.receive(WAN, &[first.payload(&[0; 64]).build()]);
-    world.assert_moved(&[("drop.fragment", 1)]);
-}
-
-#[test]
 fn a_wrong_header_checksum_ends_the_packet() {
     let net = Net::v4();
     let mut world = world();

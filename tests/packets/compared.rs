@@ -14,10 +14,11 @@ use weir_core::io::{BURST_MAX, Frame, PortId, RxChecksum, WorkerId};
 use weir_core::next_hop::InterfaceId;
 use weir_core::schedule::SchedulerName;
 use weir_core::service::{Method, Protocol};
+use weir_core::settings::{Defence, Ipvs};
 use weir_core::testing::MemFrame;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
-use weir_wire::{Addr, Headers, Mac, Parsed};
+use weir_wire::{Addr, Headers, Mac, Parsed, fragment};
 
 use crate::world::{
     Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, each_counter, server_mac,
@@ -63,7 +64,10 @@ fn services() -> Vec<Described> {
         // The same server as that of port 80: flows of both may have the same replies.
         service(Nat, Tcp, 85, Rr, &[(17, 80, 1)]),
         service(Nat, Udp, 85, Rr, &[(18, 53, 0)]),
+        service(Nat, Udp, 86, Rr, &[(19, 53, 1), (28, 53, 1)]),
     ];
+    // The datagrams of port 86 are scheduled one by one.
+    all[12].one_packet = true;
     // Of the datagrams by DR.
     all[3].new_flows_max = 8;
     let v6 = Net::v6();
@@ -90,6 +94,7 @@ const LIMITS: Limits = Limits {
     icmp_per_second: 300,
     parked: 6,
     parked_per_neighbour: 2,
+    fragments: 12,
 };
 
 /// The input, a byte at a time; 0 when it is used up.
@@ -226,6 +231,24 @@ fn difference(short: &Outcome, general: &Outcome, world: &World) -> String {
     told
 }
 
+/// Settings of connections. Which half-open flows `drop_entry` ends depends on where their entries
+/// stand, which is not the same by both ways.
+fn rules(input: &mut Bytes<'_>) -> Ipvs {
+    let defence = |level: u8| Defence::from_level(level & 3);
+    Ipvs {
+        conn_reuse_mode: input.next() & 3,
+        expire_nodest_conn: input.once_in(2),
+        sloppy_tcp: input.once_in(3),
+        nat_icmp_send: input.once_in(2),
+        schedule_icmp: input.once_in(2),
+        secure_tcp: defence(input.next()),
+        drop_packet: defence(input.next()),
+        am_droprate: u32::from(input.next() % 5),
+        amemthresh: u32::from(input.next() & 31),
+        ..Ipvs::default()
+    }
+}
+
 /// Workers of which one set takes the short way where it can.
 pub(crate) struct Compared {
     short: Vec<World>,
@@ -325,7 +348,7 @@ impl Compared {
             }
             None => list.push(who),
         };
-        match input.below(14) {
+        match input.below(16) {
             0 | 1 => match self.removed.iter().position(|s| *s == slot) {
                 Some(at) => {
                     self.removed.swap_remove(at);
@@ -334,6 +357,8 @@ impl Compared {
             },
             2 | 3 => {
                 let weight = u32::from(input.next() % 3);
+                // Only a server without weight has had its time to drain.
+                self.each(|world| world.resets.retain(|s| *s != slot || weight == 0));
                 let all = self.services.iter_mut().flat_map(|s| &mut s.servers);
                 all.filter(|server| server.0 == slot)
                     .for_each(|server| server.2 = weight);
@@ -355,6 +380,21 @@ impl Compared {
             10 => {
                 let timeouts = input.of(&[Timeouts::default(), Timeouts::with(5, 3, 2)]);
                 self.each(|world| world.settings.timeouts = timeouts);
+            }
+            11 | 12 => {
+                let ipvs = rules(input);
+                self.each(|world| world.settings.ipvs = ipvs);
+            }
+            13 => {
+                let all = self.services.iter_mut().flat_map(|s| &mut s.servers);
+                all.filter(|server| server.0 == slot)
+                    .for_each(|server| server.2 = 0);
+                self.each(|world| match world.resets.iter().position(|s| *s == slot) {
+                    Some(at) => {
+                        world.resets.swap_remove(at);
+                    }
+                    None => world.resets.push(slot),
+                });
             }
             _ => {
                 let (which, is_so) = (input.below(4), input.once_in(2));
@@ -392,7 +432,11 @@ impl Compared {
                 port = if port == WAN { LAN } else { WAN };
             }
             let burst = &mut bursts[usize::from(port.0)].1;
-            burst.extend(std::iter::repeat_n(frame, copies));
+            if input.once_in(12) {
+                burst.extend(pieces(&bytes, input));
+            } else {
+                burst.extend(std::iter::repeat_n(frame, copies));
+            }
         }
         for (port, frames) in bursts {
             for frames in frames.chunks(BURST_MAX) {
@@ -643,6 +687,32 @@ fn vary(packet: PacketBuilder, input: &mut Bytes<'_>) -> (PacketBuilder, bool) {
         _ => packet.df().id(u32::from(input.next())),
     };
     (packet, false)
+}
+
+/// The packet in fragments, some of them lost, twice or changed, in any order.
+fn pieces(bytes: &[u8], input: &mut Bytes<'_>) -> Vec<MemFrame> {
+    let Ok(Parsed::Ip(headers)) = weir_wire::parse(bytes, true) else {
+        return vec![MemFrame::new(bytes)];
+    };
+    let mtu = input.of(&[68, 76, 100, 200]);
+    let link = usize::from(headers.l3);
+    let mut frames = Vec::new();
+    for piece in fragment::plan(bytes, &headers, mtu) {
+        let mut frame = bytes[..link].to_vec();
+        frame.resize(link + usize::from(mtu), 0);
+        let id = u32::from(input.next() & 1);
+        let len = fragment::write_fragment(&mut frame[link..], bytes, &headers, &piece, id);
+        frame.truncate(link + len);
+        match input.next() {
+            0xff => continue,
+            0xfe => frames.push(frame.clone()),
+            0xfd => frame.truncate(link + len - input.below(len)),
+            _ => {}
+        }
+        let at = input.below(frames.len() + 1);
+        frames.insert(at, frame);
+    }
+    frames.iter().map(|frame| MemFrame::new(frame)).collect()
 }
 
 /// The packet's bytes, some of them changed now and then.

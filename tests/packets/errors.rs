@@ -54,6 +54,8 @@ fn an_error_about_a_request_reaches_the_client_in_the_name_of_the_service() {
         let told = PacketBuilder::eth(server_mac(9), LAN_MAC)
             .ip(router, net.client)
             .icmp_error(kind, code, 0, &quoted(net.server(3)));
+        world.moved();
+        let bytes = told.build_ip().len() as u64;
         world.receive(LAN, &[told.build()]);
         let expected = PacketBuilder::eth(WAN_MAC, ROUTER_MAC)
             .ip(net.vip, net.client)
@@ -61,6 +63,12 @@ fn an_error_about_a_request_reaches_the_client_in_the_name_of_the_service() {
             .icmp_error(kind, code, 0, &quoted(net.vip))
             .build();
         assert_eq!(world.only_sent(), (WAN, expected));
+        // It counts as a packet of the server's, as in the kernel.
+        world.assert_moved(&[
+            ("forwarded", 1),
+            ("rs3.bytes_out", bytes),
+            ("rs3.packets_out", 1),
+        ]);
     }
 }
 

@@ -291,19 +291,6 @@ fn a_reply_to_a_local_end_of_no_flow_is_linuxs() {
 }
 
 #[test]
-fn a_fragment_to_a_local_address_ends_rather_than_reach_linux() {
-    let net = Net::v4();
-    let mut world = World::new(&[web(&net)]);
-    let piece = PacketBuilder::eth(server_mac(3), LAN_MAC)
-        .ip(net.server(3), net.local(0))
-        .fragment(0, true)
-        .udp(80, 5000)
-        .payload(&[0; 64]);
-    world.receive(LAN, &[piece.build()]);
-    world.assert_moved(&[("drop.fragment", 1)]);
-}
-
-#[test]
 fn a_packet_whose_time_ran_out_is_told_to_whoever_sent_it() {
     for net in Net::both() {
         let mut world = World::new(&[web(&net)]);

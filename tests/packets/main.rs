@@ -2,15 +2,28 @@
 //! DPDK, clock or privilege.
 
 mod answers;
+mod begins;
 mod both_ways;
 mod classify;
 mod compared;
+mod defence;
 mod dr;
+mod drained;
 mod errors;
+mod fragments;
 mod fullnat;
+mod ipsec;
 mod nat;
 mod neighbours;
+mod one_packet;
 mod overflow;
+mod own_server;
+mod persist;
+mod recorded;
+mod recording;
+mod reuse;
+mod schedulers;
+mod sctp;
 mod several_workers;
 mod states;
 mod tun;

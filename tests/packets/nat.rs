@@ -90,6 +90,7 @@ fn a_datagram_without_checksum_gets_one() {
         protocol: Protocol::Udp,
         addr: net.vip,
         port: 53,
+        mark: 0,
     };
     service.servers = vec![(1, 53, 1)];
     let mut world = World::new(&[service]);

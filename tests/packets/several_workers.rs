@@ -26,6 +26,7 @@ pub(crate) fn workers(steering: impl Into<Steering>, services: &[Described]) -> 
         }
         worlds.push(world);
     }
+    World::share_loads(&mut worlds, services);
     worlds
 }
 

@@ -10,18 +10,23 @@ use std::sync::atomic::AtomicU64;
 
 use weir_core::counters::{Counter, DropReason, Overflow, WorkerCounters};
 use weir_core::director::{Director, Limits};
-use weir_core::flow::{Timeouts, Tuple};
+use weir_core::flow::{Flow, Tuple};
 use weir_core::io::{Burst, PortId, WorkerId};
+use weir_core::load::{Connections, Loads, Thresholds};
 use weir_core::local::LocalPool;
+use weir_core::mark::{MarkRule, MarkRules};
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
+use weir_core::persist::{Persistence, Refusal, Templates};
+use weir_core::schedule::SchedulerName;
 use weir_core::schedule::consistent::Consistent;
-use weir_core::schedule::{Scheduler, SchedulerName};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
+    Services, Tunnel,
 };
-use weir_core::snapshot::{Settings, Snapshot};
+use weir_core::settings::{Ipvs, Settings};
+use weir_core::snapshot::Snapshot;
 use weir_core::steer::Steering;
-use weir_core::testing::{MemFrame, MemOutlet};
+use weir_core::testing::{MemFrame, MemOutlet, scheduler};
 use weir_core::time::Tick;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::{Addr, Mac, tcp_flag};
@@ -31,6 +36,9 @@ pub(crate) const LAN: PortId = PortId(1);
 pub(crate) const WAN_MAC: Mac = Mac([2, 0, 0, 0, 1, 1]);
 pub(crate) const LAN_MAC: Mac = Mac([2, 0, 0, 0, 2, 1]);
 pub(crate) const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 1, 0xfe]);
+
+/// Of 10.0.0.253, the way to 172.16.0.0/12.
+pub(crate) const INNER_ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 2, 0xfe]);
 
 pub(crate) fn server_mac(n: u8) -> Mac {
     Mac([2, 0, 0, 0, 3, n])
@@ -43,6 +51,8 @@ pub(crate) struct Net {
     pub(crate) vip: Addr,
     pub(crate) director_lan: Addr,
     pub(crate) is_v4: bool,
+    /// Its servers are 127.0.0.1.
+    pub(crate) is_loopback: bool,
 }
 
 impl Net {
@@ -52,6 +62,7 @@ impl Net {
             vip: addr("192.0.2.100"),
             director_lan: addr("10.0.0.254"),
             is_v4: true,
+            is_loopback: false,
         }
     }
 
@@ -61,6 +72,7 @@ impl Net {
             vip: addr("2001:db8:1::100"),
             director_lan: addr("2001:db8:2::fe"),
             is_v4: false,
+            is_loopback: false,
         }
     }
 
@@ -69,7 +81,9 @@ impl Net {
     }
 
     pub(crate) fn server(&self, n: u8) -> Addr {
-        if self.is_v4 {
+        if self.is_loopback {
+            addr("127.0.0.1")
+        } else if self.is_v4 {
             Addr::from_v4_bytes([10, 0, 0, n])
         } else {
             addr(&format!("2001:db8:2::{n:x}"))
@@ -118,6 +132,9 @@ pub(crate) struct Described {
     pub(crate) key: ServiceKey,
     pub(crate) scheduler: SchedulerName,
     pub(crate) method: Method,
+    pub(crate) tunnel: Tunnel,
+    /// The addresses of its servers.
+    pub(crate) servers_of: Net,
     /// Server number, port and weight, in the order of addition. Number 16 + N is server N again,
     /// as that of another service.
     pub(crate) servers: Vec<(u8, u16, u32)>,
@@ -125,6 +142,10 @@ pub(crate) struct Described {
     pub(crate) local: (u8, u16, u16),
     /// New flows a second, 0 for as many as come.
     pub(crate) new_flows_max: u32,
+    pub(crate) one_packet: bool,
+    pub(crate) persistence: Option<Persistence>,
+    /// Servers that are reached by NAT, whatever the method of the others.
+    pub(crate) by_nat: Vec<u8>,
 }
 
 impl Described {
@@ -135,12 +156,18 @@ impl Described {
                 protocol: Protocol::Tcp,
                 addr: net.vip,
                 port: 80,
+                mark: 0,
             },
             scheduler: SchedulerName::Rr,
             method,
+            tunnel: Tunnel::Ipip,
+            servers_of: *net,
             servers: vec![(1, 80, 1), (2, 80, 1), (3, 80, 1)],
             local: (2, 1024, 65535),
             new_flows_max: 0,
+            one_packet: false,
+            persistence: None,
+            by_nat: Vec::new(),
         }
     }
 }
@@ -150,13 +177,25 @@ pub(crate) struct World {
     pub(crate) out: MemOutlet,
     pub(crate) now: Tick,
     pub(crate) mtu_lan: u16,
+    pub(crate) mtu_wan: u16,
     /// VLAN of the server side, 0 for none.
     pub(crate) vlan_lan: u16,
     /// The servers are on the client side too.
     pub(crate) is_one_arm: bool,
     pub(crate) unknown_neighbours: Vec<Addr>,
+    /// Servers whose flows are ended by resets.
+    pub(crate) resets: Vec<u8>,
+    /// Besides those that every world has.
+    pub(crate) own_addresses: Vec<Addr>,
+    /// IPv4 prefixes of 16 bits to which there is no way.
+    pub(crate) refused: Vec<Addr>,
     pub(crate) settings: Settings,
+    pub(crate) marks: Vec<MarkRule>,
+    pub(crate) templates: Arc<Templates>,
     counters: Arc<WorkerCounters>,
+    loads: Arc<Loads>,
+    /// By server's number; others have none.
+    pub(crate) thresholds: BTreeMap<u8, Thresholds>,
     before: BTreeMap<String, u64>,
     epoch: u64,
     cursors: BTreeMap<ServiceKey, Arc<AtomicU64>>,
@@ -175,6 +214,7 @@ pub(crate) fn limits() -> Limits {
         icmp_per_second: 1000,
         parked: 8,
         parked_per_neighbour: 2,
+        fragments: 64,
     }
 }
 
@@ -201,13 +241,18 @@ impl World {
             out: MemOutlet::default(),
             now: Tick(1000),
             mtu_lan: 1500,
+            mtu_wan: 1500,
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
-            settings: Settings {
-                timeouts: Timeouts::default(),
-                pmtu_disc: true,
-            },
+            resets: Vec::new(),
+            loads: Arc::new(Loads::new([Arc::clone(&counters)])),
+            thresholds: BTreeMap::new(),
+            own_addresses: Vec::new(),
+            refused: Vec::new(),
+            settings: Settings::default(),
+            marks: Vec::new(),
+            templates: Arc::new(Templates::new(1000, limits.servers, [7, 9])),
             counters,
             before: BTreeMap::new(),
             epoch: 0,
@@ -225,11 +270,31 @@ impl World {
         self.director.adopt(Arc::new(snapshot), &mut self.out);
     }
 
-    /// Shares `other`'s scheduler positions, as the workers of one process do.
+    /// Makes these the services.
+    pub(crate) fn publish_services(&mut self, services: Vec<Service>, slots: Vec<Option<Server>>) {
+        self.epoch += 1;
+        let snapshot = self.snapshot_of(Services::new(services, slots));
+        self.director.adopt(Arc::new(snapshot), &mut self.out);
+    }
+
+    /// Shares `other`'s scheduler positions and templates, as the workers of one process do.
     pub(crate) fn share_cursor(&mut self, other: &Self, services: &[Described]) {
         self.cursors.clone_from(&other.cursors);
+        self.templates = Arc::clone(&other.templates);
         self.generation = other.generation - 1;
         self.publish(services, &[]);
+    }
+
+    /// Lets these workers see each other's connections, as those of one process do.
+    pub(crate) fn share_loads(worlds: &mut [Self], services: &[Described]) {
+        let counters = worlds.iter().map(|world| Arc::clone(&world.counters));
+        let loads = Arc::new(Loads::new(counters));
+        for world in worlds {
+            world.loads = Arc::clone(&loads);
+            // The list is the same.
+            world.generation -= 1;
+            world.publish(services, &[]);
+        }
     }
 
     fn snapshot(&mut self, services: &[Described], removed: &[u8]) -> Snapshot {
@@ -242,24 +307,36 @@ impl World {
                 self.service(service, cursor, removed, &mut slots)
             })
             .collect();
+        let mut services = Services::new(list, slots);
+        for slot in &self.resets {
+            services.set_resets(ServerId((*slot).into()), true);
+        }
+        self.snapshot_of(services)
+    }
+
+    fn snapshot_of(&self, services: Services) -> Snapshot {
         Snapshot {
             epoch: self.epoch,
             network_epoch: self.epoch as u32,
-            services: Arc::new(Services::new(list, slots)),
+            services: Arc::new(services),
             network: Arc::new(self.network()),
             settings: self.settings,
+            loads: Arc::clone(&self.loads),
+            marks: Arc::new(MarkRules::new(&self.marks)),
+            templates: Arc::clone(&self.templates),
         }
     }
 
-    fn service(
+    pub(crate) fn service(
         &self,
         described: &Described,
         cursor: Arc<AtomicU64>,
         removed: &[u8],
         slots: &mut [Option<Server>],
     ) -> Service {
-        let is_v4 = described.key.addr.is_v4();
-        let net = if is_v4 { Net::v4() } else { Net::v6() };
+        let net = described.servers_of;
+        let key = described.key;
+        let has_any_port = key.port == 0 || key.port == FTP_PORT;
         let mut candidates = Vec::new();
         let mut ends = Vec::new();
         // IPVS's list: the server added last comes first.
@@ -268,12 +345,18 @@ impl World {
             slots[usize::from(n)] = Some(Server {
                 addr: net.server(if n > 16 { n - 16 } else { n }),
                 port,
-                method: described.method,
+                method: match described.by_nat.contains(&n) {
+                    true => Method::Nat,
+                    false => described.method,
+                },
+                tunnel: described.tunnel,
                 weight,
                 protocol: described.key.protocol,
                 is_available,
                 position: 0,
                 service: ServiceId(0),
+                thresholds: self.thresholds.get(&n).copied().unwrap_or_default(),
+                has_any_port,
             });
             if is_available {
                 candidates.push(Candidate {
@@ -285,14 +368,16 @@ impl World {
         }
         Service {
             key: described.key,
-            scheduler: Scheduler::build(described.scheduler, &candidates),
+            scheduler: scheduler(described.scheduler, &candidates),
             cursor,
             generation: self.generation,
             servers: candidates.into(),
             departed: [].into(),
-            by_client: described.method == Method::Nat,
+            by_client: described.method == Method::Nat || !described.by_nat.is_empty(),
             consistent: Arc::new(Consistent::new(&ends)),
             new_flows_max: described.new_flows_max,
+            one_packet: described.one_packet,
+            persistence: described.persistence,
             local: (described.method == Method::FullNat).then(|| {
                 let (count, first, last) = described.local;
                 let addrs: Vec<Addr> = (0..count).map(|n| net.local(n)).collect();
@@ -321,23 +406,30 @@ impl World {
             len,
             target,
         };
+        let refused = self.refused.iter().map(|prefix| Route {
+            prefix: *prefix,
+            len: 96 + 16,
+            target: Target::Unreachable,
+        });
         let lan = u16::from(!self.is_one_arm);
         let own = ["192.0.2.1", "10.0.0.254", "2001:db8:1::1", "2001:db8:2::fe"].map(addr);
         let locals = Net::both().map(|net| [net.local(0), net.local(1)]);
         let own = own.into_iter().chain(locals.into_iter().flatten());
+        let own = own.chain(self.own_addresses.iter().copied());
         let mut neighbours = vec![
             ((InterfaceId(0), addr("192.0.2.254")), ROUTER_MAC),
             ((InterfaceId(0), addr("2001:db8:1::fe")), ROUTER_MAC),
+            ((InterfaceId(lan), addr("10.0.0.253")), INNER_ROUTER_MAC),
         ];
         for net in Net::both() {
-            for n in 1..=9 {
+            for n in (1..=9).chain(12..=15) {
                 neighbours.push(((InterfaceId(lan), net.server(n)), server_mac(n)));
             }
         }
         neighbours.retain(|((_, who), _)| !self.unknown_neighbours.contains(who));
         Network::new(
             vec![
-                interface(WAN, 0, WAN_MAC, 1500, "192.0.2.1", "2001:db8:1::1"),
+                interface(WAN, 0, WAN_MAC, self.mtu_wan, "192.0.2.1", "2001:db8:1::1"),
                 interface(
                     LAN,
                     self.vlan_lan,
@@ -348,14 +440,15 @@ impl World {
                 ),
             ],
             own,
-            [
+            refused.chain([
                 route("0.0.0.0", 96, out(0, Some("192.0.2.254"))),
                 route("192.0.2.0", 96 + 24, out(0, None)),
                 route("10.0.0.0", 96 + 24, out(lan, None)),
+                route("172.16.0.0", 96 + 12, out(lan, Some("10.0.0.253"))),
                 route("::", 0, out(0, Some("2001:db8:1::fe"))),
                 route("2001:db8:1::", 64, out(0, None)),
                 route("2001:db8:2::", 64, out(lan, None)),
-            ],
+            ]),
             neighbours,
         )
     }
@@ -379,6 +472,21 @@ impl World {
         self.director
             .process(self.now, port, is_handed_off, &mut burst, &mut self.out);
         assert!(burst.is_empty());
+    }
+
+    /// Publishes `services` with these rules for connections, and lets the workers begin to keep
+    /// them.
+    pub(crate) fn set_rules(&mut self, services: &[Described], rules: Ipvs) {
+        self.settings.ipvs = rules;
+        self.publish(services, &[]);
+        self.housekeep();
+    }
+
+    /// The flow of a request with this tuple.
+    pub(crate) fn flow(&self, tuple: &Tuple) -> Option<Flow> {
+        let flows = self.director.flows();
+        let (id, _) = flows.find(tuple, flows.hash(tuple))?;
+        Some(flows.get(id))
     }
 
     /// What was sent since the last call.
@@ -428,9 +536,7 @@ impl World {
 
     /// The number of the server that the flow of this client port went to.
     pub(crate) fn server_of(&self, tuple: &Tuple) -> Option<u32> {
-        let flows = self.director.flows();
-        let (id, _) = flows.find(tuple, flows.hash(tuple))?;
-        Some(flows.get(id).server().0)
+        Some(self.flow(tuple)?.server().0)
     }
 
     pub(crate) fn later(&mut self, seconds: u32) {
@@ -467,6 +573,12 @@ pub(crate) fn each_counter(
             counters.not_kept(cause),
         );
     }
+    for cause in Refusal::ALL {
+        tell(
+            format_args!("no_template.{}", cause.label()),
+            counters.no_template(cause),
+        );
+    }
     let mut add = |name: &str, counter: &Counter| tell(format_args!("{name}"), counter.get());
     add("forwarded", &counters.forwarded);
     add("punted", &counters.punted);
@@ -476,6 +588,7 @@ pub(crate) fn each_counter(
     add("resets_sent", &counters.resets_sent);
     add("answers_suppressed", &counters.answers_suppressed);
     add("fragments_sent", &counters.fragments_sent);
+    add("reassembled", &counters.reassembled);
     add("flows_created", &counters.flows_created);
     add("flows_expired", &counters.flows_expired);
     add("stateless", &counters.stateless);
@@ -487,7 +600,10 @@ pub(crate) fn each_counter(
         add("bytes_in", &server.bytes_in);
         add("packets_out", &server.packets_out);
         add("bytes_out", &server.bytes_out);
-        add("active", &server.active);
-        add("inactive", &server.inactive);
+    }
+    for (n, load) in counters.loads.iter().enumerate() {
+        let Connections { active, inactive } = load.get();
+        tell(format_args!("rs{n}.active"), active.into());
+        tell(format_args!("rs{n}.inactive"), inactive.into());
     }
 }

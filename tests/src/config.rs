@@ -17,6 +17,10 @@ pub struct Config {
     pub services: Vec<Service>,
     /// A worker on every core instead of one on the last.
     pub uses_every_core: bool,
+    /// Addresses (`address/prefix`) of the ports `wan` and `lan` besides those of the lab.
+    pub more_addresses: [Vec<String>; 2],
+    /// What follows the services, as it stands in the file.
+    pub more: String,
 }
 
 /// A service on a VIP.
@@ -32,6 +36,8 @@ pub struct Service {
     pub scheduler: &'static str,
     /// How packets reach the servers.
     pub method: Method,
+    /// What packets go inside of (TUN), and its port for `gue`; none: `ipip`.
+    pub tunnel: Option<(&'static str, Option<u16>)>,
     /// What stands for clients with FullNAT.
     pub local: Vec<IpAddr>,
     /// In the order in which they are added.
@@ -47,6 +53,7 @@ impl Service {
             port: 80,
             scheduler: "rr",
             method,
+            tunnel: None,
             local: match method {
                 Method::FullNat => plan::LOCAL.map(|host| plan::lan(family, host)).into(),
                 _ => Vec::new(),
@@ -68,6 +75,20 @@ impl Service {
     #[must_use]
     pub fn with_local(mut self, local: impl IntoIterator<Item = IpAddr>) -> Self {
         self.local = local.into_iter().collect();
+        self
+    }
+
+    /// The same on another port, over UDP.
+    #[must_use]
+    pub fn udp_on(mut self, port: u16) -> Self {
+        (self.protocol, self.port) = ("udp", port);
+        self
+    }
+
+    /// The same inside of GRE, or inside of GUE to a port.
+    #[must_use]
+    pub fn inside(mut self, tunnel: &'static str, port: Option<u16>) -> Self {
+        self.tunnel = Some((tunnel, port));
         self
     }
 
@@ -120,6 +141,12 @@ impl Service {
                 server.address(family),
                 self.method
             );
+            if let Some((tunnel, port)) = self.tunnel {
+                let _ = writeln!(out, "tunnel = \"{tunnel}\"");
+                if let Some(port) = port {
+                    let _ = writeln!(out, "tunnel_port = {port}\ntunnel_checksum = \"full\"");
+                }
+            }
         }
     }
 }
@@ -129,7 +156,7 @@ impl Config {
     pub fn of(service: Service) -> Self {
         Self {
             services: vec![service],
-            uses_every_core: false,
+            ..Self::default()
         }
     }
 
@@ -137,7 +164,7 @@ impl Config {
     pub fn with(services: impl IntoIterator<Item = Service>) -> Self {
         Self {
             services: services.into_iter().collect(),
-            uses_every_core: false,
+            ..Self::default()
         }
     }
 
@@ -180,9 +207,15 @@ socket = \"{}\"
         let locals = |net: fn(Family, u8) -> IpAddr| {
             families().flat_map(move |family| plan::LOCAL.map(|host| net(family, host)))
         };
-        let on_wan = vips.chain(locals(plan::wan));
+        let [more_wan, more_lan] = &self.more_addresses;
+        let on_wan = vips
+            .chain(locals(plan::wan))
+            .map(single)
+            .chain(more_wan.iter().cloned());
         write_port(&mut out, PORTS[0], plan::wan, plan::DIRECTOR_WAN, on_wan);
-        let on_lan = locals(plan::lan);
+        let on_lan = locals(plan::lan)
+            .map(single)
+            .chain(more_lan.iter().cloned());
         write_port(&mut out, PORTS[1], plan::lan, plan::DIRECTOR_LAN, on_lan);
         for family in Family::ALL {
             let _ = write!(
@@ -195,6 +228,7 @@ socket = \"{}\"
         for service in &self.services {
             service.write(&mut out);
         }
+        out += &self.more;
         out
     }
 }
@@ -217,19 +251,22 @@ pub(crate) fn socket(dir: &Path) -> String {
     dir.join("weir.sock").display().to_string()
 }
 
+/// A network of one address.
+fn single(address: IpAddr) -> String {
+    format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
+}
+
 fn write_port(
     out: &mut String,
     name: &str,
     net: fn(Family, u8) -> IpAddr,
     host: u8,
-    more: impl IntoIterator<Item = IpAddr>,
+    more: impl IntoIterator<Item = String>,
 ) {
-    let single =
-        |address: IpAddr| format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
     let addresses: Vec<String> = Family::ALL
         .map(|family| with_prefix(net(family, host)))
         .into_iter()
-        .chain(more.into_iter().map(single))
+        .chain(more)
         .collect();
     let mac = mac(name);
     let _ = write!(

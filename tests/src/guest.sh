@@ -10,7 +10,7 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/netns /run/modules/lib /run/lab
 # modprobe looks in /lib/modules only; Debian keeps this kernel's elsewhere.
 ln -s /usr/lib/uml/modules /run/modules/lib/modules
-modprobe -d /run/modules -a ipv6 veth bridge ipip ip6_tunnel
+modprobe -d /run/modules -a ipv6 veth bridge ipip ip6_tunnel ip_gre ip6_gre fou fou6
 
 # One namespace per server, all on one bridge with the cable to the host. Batches, because
 # starting a process is slow here.
@@ -36,6 +36,8 @@ addr add $VIP/32 dev tunl0
 link set tunl0 up
 addr add $VIP6/128 dev ip6tnl0 nodad
 link set ip6tnl0 up
+link set gre0 up
+link set ip6gre0 up
 END
 done
 ip -batch - <<END
@@ -51,6 +53,9 @@ for name in $names; do
             net.ipv4.conf.tunl0.rp_filter=0 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 \
             net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
         ip -batch "/run/$1.batch"
+        # What is inside of GUE is taken for IP in IP.
+        ip fou add port 6080 gue
+        ip -6 fou add port 6080 gue
         dnsmasq -C "$2/$1.dnsmasq.conf" &
         exec nginx -e stderr -c "$2/$1.nginx.conf"' sh "$name" "$DIR" &
 done

@@ -132,6 +132,29 @@ impl Lab {
         &self.router
     }
 
+    /// One more host on the servers' network, called `name`, with this address (`address/prefix`) and
+    /// default route, that answers its name in plain HTTP on each of `ports`.
+    ///
+    /// # Errors
+    /// When it does not come up; a name serves once.
+    pub fn add_server(
+        &self,
+        name: &str,
+        address: &str,
+        via: IpAddr,
+        ports: &[u16],
+    ) -> Result<Netns> {
+        let netns = Netns::create(&format!("{}-{name}", self.name))?;
+        plug(&netns, "lan", &self.director, "br-lan", name)?;
+        netns.ip(&format!(
+            "addr add {address} dev lan\nroute add default via {via} dev lan"
+        ))?;
+        nginx::start_on(&netns, name, &self.dir, ports)?;
+        let own = address.split('/').next().unwrap_or_default();
+        nginx::wait_until_answers(&netns, own.parse()?, name)?;
+        Ok(netns)
+    }
+
     /// Starts a web server on the director's own host, which answers `director` on its port 80.
     ///
     /// # Errors

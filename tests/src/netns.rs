@@ -1,13 +1,16 @@
 //! Network namespaces and the commands run in them.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
+use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A named network namespace, as `ip netns` shows it. The reaper removes it, not this handle.
 #[derive(Clone, Debug)]
@@ -48,6 +51,22 @@ impl Netns {
         command.args(["netns", "exec", &self.name]).arg(program);
         command.process_group(0);
         command
+    }
+
+    /// Runs `work` on a thread of its own inside: sockets that it makes belong there.
+    ///
+    /// # Errors
+    /// When the namespace is gone, or what `work` says.
+    pub fn on_a_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> JoinHandle<Result<T>> {
+        let path = format!("/run/netns/{}", self.name);
+        thread::spawn(move || {
+            let netns = File::open(&path).context(path)?;
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            work()
+        })
     }
 
     /// Runs a command line inside, split at blanks, and gives its standard output.

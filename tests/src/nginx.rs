@@ -71,6 +71,7 @@ http {{
         listen 80 backlog=1024;
         listen [::]:80 backlog=1024;
         location / {{ return 200 \"{name}\\n\"; }}
+        location = /client {{ return 200 \"{name} $remote_addr\\n\"; }}
         location = /body {{ alias {body}; }}
         location = /upload {{ proxy_pass http://unix:{temp}/{name}.sock; }}
     }}
@@ -100,6 +101,37 @@ pub(crate) fn start(netns: &Netns, name: &str, dir: &Path) -> Result<()> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
+        .spawn()
+        .context("nginx")?;
+    Ok(())
+}
+
+/// Starts nginx in a namespace, answering `name` in plain HTTP on each of `ports`. The lab's end ends
+/// it.
+pub(crate) fn start_on(netns: &Netns, name: &str, dir: &Path, ports: &[u16]) -> Result<()> {
+    let listen: String = ports.iter().map(|p| format!("listen {p}; ")).collect();
+    let dir = dir.display();
+    let text = format!(
+        "user root; daemon off; master_process off; pid {dir}/{name}.pid;
+error_log {dir}/{name}.error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off; keepalive_timeout 0; default_type text/plain;
+    client_body_temp_path {dir}/{name}.1; proxy_temp_path {dir}/{name}.2;
+    fastcgi_temp_path {dir}/{name}.3; uwsgi_temp_path {dir}/{name}.4;
+    scgi_temp_path {dir}/{name}.5;
+    server {{ {listen} location / {{ return 200 \"{name}\\n\"; }} }}
+}}
+"
+    );
+    let path = format!("{dir}/{name}.nginx.conf");
+    fs::write(&path, text).with_context(|| path.clone())?;
+    netns
+        .command("nginx")
+        .args(["-e", &format!("{dir}/{name}.error.log"), "-c", &path])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .context("nginx")?;
     Ok(())

@@ -10,11 +10,13 @@ use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::Limits;
 use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::WorkerId;
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::load::Thresholds;
+use weir_core::schedule::SchedulerName;
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::steer::Steering;
+use weir_core::testing::scheduler;
 use weir_worker::publish::Publisher;
 use weir_worker::rings::TwinLink;
 use weir_worker::testing::MemIo;
@@ -118,6 +120,7 @@ fn limits() -> Limits {
         icmp_per_second: 0,
         parked: 64,
         parked_per_neighbour: 16,
+        fragments: 256,
     }
 }
 
@@ -173,11 +176,14 @@ impl Running {
                 addr: server(n),
                 port: 80,
                 method: self.method,
+                tunnel: Tunnel::Ipip,
                 weight: *self.known.get(&n)?,
                 protocol: Protocol::Tcp,
                 is_available: servers.iter().any(|(present, _)| *present == n),
                 position: 0,
                 service: ServiceId(0),
+                thresholds: Thresholds::default(),
+                has_any_port: false,
             })
         };
         // IPVS's list: the server added last comes first.
@@ -194,8 +200,9 @@ impl Running {
                 protocol: Protocol::Tcp,
                 addr: vip(),
                 port: 80,
+                mark: 0,
             },
-            scheduler: Scheduler::build(self.scheduler, &candidates),
+            scheduler: scheduler(self.scheduler, &candidates),
             cursor: Arc::clone(&self.cursor),
             generation: self.generation,
             servers: candidates.into(),
@@ -203,6 +210,8 @@ impl Running {
             by_client: self.method == Method::Nat,
             consistent: Arc::default(),
             new_flows_max: 0,
+            one_packet: false,
+            persistence: None,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())
@@ -275,8 +284,9 @@ impl Running {
 
     /// Active and inactive connections of server `n`, as ipvsadm shows them.
     pub(crate) fn connections(&self, n: u8) -> (u64, u64) {
-        let active = self.total(|c| c.servers[usize::from(n)].active.get());
-        let inactive = self.total(|c| c.servers[usize::from(n)].inactive.get());
+        let load = |c: &WorkerCounters| c.loads[usize::from(n)].get();
+        let active = self.total(|c| load(c).active.into());
+        let inactive = self.total(|c| load(c).inactive.into());
         (active, inactive)
     }
 

@@ -19,17 +19,22 @@ fn plan(workers: u16, scheduler: SchedulerName) -> Plan {
     }
 }
 
-/// As the kernel's, for weights 3, 2, 1 in list order.
+/// As the kernel's, for weights 3, 2, 1 in list order and connections that stay.
 fn round(scheduler: SchedulerName) -> &'static [u8] {
     match scheduler {
-        SchedulerName::Rr => &[3, 2, 1],
+        SchedulerName::Rr | SchedulerName::Lc => &[3, 2, 1],
         SchedulerName::Wrr => &[3, 2, 1, 3, 3, 2],
+        SchedulerName::Wlc => &[3, 2, 1, 3, 2, 3],
+        SchedulerName::Sed => &[3, 2, 3, 3, 2, 1],
+        SchedulerName::Fo => &[3],
+        other => panic!("{other} has no round"),
     }
 }
 
 #[test]
 fn flows_one_after_the_other_take_the_kernels_sequence() {
-    for scheduler in [SchedulerName::Rr, SchedulerName::Wrr] {
+    use SchedulerName::{Fo, Lc, Rr, Sed, Wlc, Wrr};
+    for scheduler in [Rr, Wrr, Lc, Wlc, Sed, Fo] {
         for workers in WORKERS {
             let director = plan(workers, scheduler).start();
             let taken: Vec<u8> = (0..amount(120))

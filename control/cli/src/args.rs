@@ -127,7 +127,7 @@ pub(crate) struct FlowArgs {
     /// Only in this state, such as ESTABLISHED or SYN_RECV.
     #[arg(long)]
     state: Option<FlowState>,
-    /// Only of this protocol: tcp or udp.
+    /// Only of this protocol: tcp, udp or sctp.
     #[arg(long, value_parser = protocol)]
     protocol: Option<Protocol>,
     /// At most so many.
@@ -140,7 +140,8 @@ fn protocol(text: &str) -> Result<Protocol, String> {
     match text.to_ascii_lowercase().as_str() {
         "tcp" => Ok(Protocol::Tcp),
         "udp" => Ok(Protocol::Udp),
-        _ => Err("give tcp or udp".to_owned()),
+        "sctp" => Ok(Protocol::Sctp),
+        _ => Err("give tcp, udp or sctp".to_owned()),
     }
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn services(answer: &Services) -> String {
         "Name",
     ]);
     for service in &answer.services {
-        let line = format!("{} {}", service_cell(service), service.scheduler);
+        let mut line = format!("{} {}", service_cell(service), service.scheduler);
+        line += &persistence(service);
         table.line(with_name(line, service.name.as_deref()));
         if let Some(line) = local_line(service) {
             table.line(line);
@@ -137,7 +138,10 @@ pub(crate) fn flows(answer: &Flows) -> String {
     for flow in &answer.flows {
         let seconds = flow.expires_seconds;
         table.row([
-            flow.protocol.name().to_uppercase(),
+            match &flow.template {
+                Some(template) if template.mark.is_some() => "IP".to_owned(),
+                _ => flow.protocol.name().to_uppercase(),
+            },
             format!("{:02}:{:02}", seconds / 60, seconds % 60),
             flow.state.to_string(),
             flow.client.to_string(),
@@ -145,8 +149,15 @@ pub(crate) fn flows(answer: &Flows) -> String {
             or_dash(flow.local.map(|local| local.to_string())),
             flow.server.to_string(),
             forward(flow.method).to_owned(),
-            flow.worker.to_string(),
+            match flow.template {
+                Some(_) => "-".to_owned(),
+                None => flow.worker.to_string(),
+            },
         ]);
+        let template = flow.template.as_ref();
+        if let Some((engine, data)) = template.and_then(|t| t.engine.zip(t.engine_data.as_ref())) {
+            table.line(format!("       {engine} {}", data.escape_debug()));
+        }
     }
     if answer.truncated {
         let count = answer.flows.len();
@@ -434,6 +445,21 @@ fn service_cell(service: &ServiceView) -> String {
         } => format!("FWM  {mark}"),
         ServiceKey::Mark { mark, .. } => format!("FWM  {mark} IPv6"),
     }
+}
+
+/// The words of `ipvsadm -Ln`.
+fn persistence(service: &ServiceView) -> String {
+    let Some(timeout) = service.persistence_timeout else {
+        return String::new();
+    };
+    let mut words = format!(" persistent {timeout}");
+    if let Some(mask) = service.persistence_mask {
+        words += &format!(" mask {mask}");
+    }
+    if let Some(engine) = service.persistence_engine {
+        words += &format!(" pe {engine}");
+    }
+    words
 }
 
 /// What stands for clients at the FullNAT servers, and how much of it the fullest server's flows have.

@@ -18,7 +18,7 @@ pub use config::{
     Batch, BodyFault, Changed, ConfigBody, DrainBody, DrainState, DrainView, MarksBody, Operation,
     OperationMethod, PartBody, ServerBody, ServiceBody, SettingsBody,
 };
-pub use flow::{FlowFilter, FlowState, FlowView, Flows, NotAFlowState, ServerFilter};
+pub use flow::{FlowFilter, FlowState, FlowView, Flows, NotAFlowState, ServerFilter, TemplateOf};
 pub use network::{
     LinkView, NeighbourView, Neighbours, Origin, PortView, Ports, RouteView, Routes,
 };

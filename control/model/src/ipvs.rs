@@ -30,14 +30,14 @@ pub struct Ipvs {
     /// Stricter TCP states: 0 never; 1 and 2 when the flow table is nearly full; 3 always.
     /// Default 0.
     pub secure_tcp: u8,
-    /// Idle and half-open connections give way: as `secure_tcp`. Default 0.
+    /// Half-open connections give way: as `secure_tcp`. Default 0.
     pub drop_entry: u8,
     /// Some packets that would begin a connection are dropped: as `secure_tcp`. Default 0.
     pub drop_packet: u8,
     /// With `drop_packet = 3`: one of how many, at least 1. Default 10.
     pub am_droprate: u32,
-    /// Pages of memory below which the kernel defends itself; taken and without meaning here.
-    /// Default 1024.
+    /// A flow table with room for fewer flows than these is nearly full; the kernel has pages of
+    /// free memory here. Default 1024.
     pub amemthresh: u32,
     /// Rates are estimated. Default `true`.
     pub run_estimation: bool,
@@ -76,7 +76,7 @@ impl Ipvs {
             drop_entry: level("drop_entry"),
             drop_packet: level("drop_packet"),
             am_droprate: s.number("am_droprate", "packets", 10, 1..=u32::MAX),
-            amemthresh: s.number("amemthresh", "pages", 1024, 0..=u32::MAX),
+            amemthresh: s.number("amemthresh", "flows", 1024, 0..=u32::MAX),
             run_estimation: s.bool("run_estimation", true),
             snat_reroute: s.bool("snat_reroute", true),
             ignore_tunneled: s.bool("ignore_tunneled", false),

@@ -39,8 +39,16 @@ pub struct Limits {
     /// Frames of one worker that wait for the same neighbour; 0 to 1 024, default 4. The oldest
     /// gives way to a newer one.
     pub parked_per_neighbour: u32,
+    /// Persistence templates of all workers together, 230 bytes each: one for each client of each
+    /// persistent service; 0 to 16 777 216, default 65 536. A quarter of them can be of calls (SIP).
+    /// More clients are served without being remembered.
+    pub persistence_templates: u32,
+    /// IP fragments of one worker that wait for the others of their packet, each in its packet
+    /// buffer; 0 to 65 534, default 1 024: some 22 datagrams of 64 KiB. The packet that has waited
+    /// longest gives way to a newer one. 0 drops fragments for services.
+    pub fragments_per_worker: u32,
     /// Packet buffers of all ports and workers; up to 67 108 864, default 0: computed from queues,
-    /// workers and parked frames.
+    /// workers, parked frames and fragments.
     pub packet_buffers: u32,
 }
 
@@ -92,6 +100,13 @@ impl Limits {
             icmp_per_second: s.number("icmp_per_second", rate, 1000, 0..=10_000_000),
             parked_frames: s.number("parked_frames", "frames", 256, 0..=65_535),
             parked_per_neighbour: s.number("parked_per_neighbour", "frames", 4, 0..=1024),
+            persistence_templates: s.number(
+                "persistence_templates",
+                "templates",
+                65_536,
+                0..=16_777_216,
+            ),
+            fragments_per_worker: s.number("fragments_per_worker", "fragments", 1024, 0..=65_534),
             packet_buffers: s.number("packet_buffers", "buffers", 0, 0..=67_108_864),
         };
         s.finish();

@@ -51,7 +51,8 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     });
     compare!("limits", &old.limits, &new.limits, Limits {
         flows_per_worker, flows_v6_per_worker, half_open_per_worker, services, servers, punt_packets_per_second, punt_reserved_percent,
-        icmp_per_second, parked_frames, parked_per_neighbour, packet_buffers;
+        icmp_per_second, parked_frames, parked_per_neighbour, fragments_per_worker,
+        persistence_templates, packet_buffers;
     });
     compare!("metrics", &old.metrics, &new.metrics, Metrics { listen; });
     compare!("control", &old.control, &new.control, Control {

@@ -44,7 +44,8 @@ fn steps(times: &mut Times, files: &Files) {
     let nothing = read(&files.nothing);
     let workers = workers();
     let mut publisher = Publisher::new(workers.clone());
-    let mut compiler = Compiler::new(SLOTS);
+    let loads = publisher.newest().loads.clone();
+    let mut compiler = Compiler::new(SLOTS, loads);
     let others = files.others();
     let mut held = nothing.config;
     for (name, wanted) in [("all", &file)]

@@ -1,5 +1,7 @@
 //! Changes at run time: all of them or none, through difference and compiler as a reload.
 
+use std::sync::Arc;
+
 use weir_model::{ChangeFault, Operation, Planned, Rules, Service, ServiceKey, Wanted};
 
 use crate::compile;
@@ -61,12 +63,13 @@ impl State {
         let flows_touched = self.flows_touched(&steps);
         if changes.count() > 0 {
             self.revision += 1;
+            let are_other_marks = planned.marks.is_some();
             let epoch = self.publisher.next_epoch();
             let workers = self.publisher.workers();
             let mut is_other = self.compiler.apply(&steps, workers, epoch);
             is_other |= self.drains.keep_those_of(&steps, &mut self.compiler);
             free_elsewhere(self.wanted.put(planned));
-            self.publish_services(is_other);
+            self.publish_services(is_other, are_other_marks);
             let now = self.wanted.config();
             self.kept.note(operations, &self.file.config, now);
         }
@@ -78,13 +81,18 @@ impl State {
         })
     }
 
-    /// Publishes settings that differ, and services if they do.
-    pub(crate) fn publish_services(&mut self, is_other: bool) {
+    /// Publishes settings that differ, and services and rules for marks if they do.
+    pub(crate) fn publish_services(&mut self, is_other: bool, are_other_marks: bool) {
         let services = is_other.then(|| self.compiler.services());
         let settings = compile::settings(self.config());
-        if services.is_some() || settings != self.publisher.newest().settings {
+        let marks = are_other_marks.then(|| Arc::new(compile::marks(self.config())));
+        let is_changed = services.is_some() || marks.is_some();
+        if is_changed || settings != self.publisher.newest().settings {
             self.publisher.publish(|snapshot| {
                 snapshot.settings = settings;
+                if let Some(marks) = marks {
+                    snapshot.marks = marks;
+                }
                 if let Some(services) = services {
                     snapshot.services = services;
                 }

@@ -5,17 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::{HashMap, HashSet};
+use ipnet::IpNet;
 use weir_core::flow::Timeouts;
+use weir_core::io::PortId;
+use weir_core::load::{Loads, Thresholds};
 use weir_core::local::LocalPool;
+use weir_core::mark::{MarkRule, MarkRules};
+use weir_core::persist::{Engine, Persistence, Templates, mask_of_len, mask_of_v4};
 use weir_core::schedule::consistent::Consistent;
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::schedule::{HashFlags, Member, Recipe, Scheduler, SchedulerName, Weights};
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
+    Services, Tunnel,
 };
-use weir_core::snapshot::Settings;
-use weir_model::ServerKey;
+use weir_core::settings::{Defence, Ipvs, Settings};
+use weir_core::time::seconds;
 use weir_model::api::Rates;
-use weir_wire::Addr;
+use weir_model::{
+    PersistenceEngine, PersistenceMask, SchedulerFlag, ServerKey, TunnelChecksum, TunnelKind,
+};
+use weir_wire::{Addr, Family};
 use weir_worker::Handle;
 
 use crate::difference::{Edit, ServiceStep};
@@ -35,22 +44,29 @@ pub struct Compiler {
     /// What the workers are to have next. What they have is a clone of an earlier state of it,
     /// which shares all that did not change.
     next: Services,
+    /// Which servers are overloaded.
+    loads: Arc<Loads>,
 }
 
 /// A service as the workers have it.
 #[derive(Debug)]
 struct Held {
-    scheduler: weir_model::SchedulerName,
-    /// The scheduler is not the one that the service began with.
-    is_changed_scheduler: bool,
+    recipe: Recipe,
+    /// As the workers have it, once they do.
+    scheduler: Option<Scheduler>,
     cursor: Arc<AtomicU64>,
     generation: u16,
+    /// With `wrr`: the weights after each step of a change that the cursor has yet to take.
+    weights: Vec<Weights>,
     /// It has or had NAT servers. Never false again: flows keep to the owner they were made by.
     by_client: bool,
     /// What stands for clients at its FullNAT servers.
     local: Option<Arc<LocalPool>>,
-    /// As the configuration has it.
+    /// As the configuration has them.
     new_flows_max: u32,
+    /// How its clients are remembered.
+    persistence: Option<Persistence>,
+    one_packet: bool,
     /// In the order of their addition: IPVS's list from its end to its head.
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
@@ -65,17 +81,20 @@ struct Entry {
     key: ServerKey,
     id: ServerId,
     weight: u32,
+    /// The last weight since it was added that was not 0, or 0.
+    last_weight: u32,
 }
 
 impl Compiler {
-    /// Remembers nothing yet; there are `servers_max` slots.
+    /// Remembers nothing yet; there are `servers_max` slots, whose connections `loads` knows.
     #[must_use]
-    pub fn new(servers_max: usize) -> Self {
+    pub fn new(servers_max: usize, loads: Arc<Loads>) -> Self {
         Self {
             slots: Slots::new(servers_max),
             services: HashMap::new(),
             unsettled: HashSet::new(),
             next: Services::default(),
+            loads,
         }
     }
 
@@ -134,10 +153,10 @@ impl Compiler {
     }
 
     fn add(&mut self, service: &weir_model::Service, workers: &[Handle]) -> bool {
-        let mut held = Held::new(service.scheduler);
+        let mut held = Held::new(recipe(service));
         let added = service.servers.iter();
         let added = added.map(|server| self.gain(service.key, server, workers));
-        held.list = added.collect();
+        held.add_servers(added.collect());
         held.see_methods(service);
         held.advance_generation();
         self.next.put(held.compile(service.key));
@@ -147,30 +166,27 @@ impl Compiler {
 
     fn edit(&mut self, edit: &Edit<'_>, workers: &[Handle], epoch: u64) -> bool {
         let key = edit.new.key;
-        let is_other_scheduler = edit.old.scheduler != edit.new.scheduler;
+        let recipe = recipe(edit.new);
         let are_other_servers =
             !(edit.removed.is_empty() && edit.edited.is_empty() && edit.added.is_empty());
-        let is_other_pool = edit.is_other_pool();
-        if !is_other_scheduler && !are_other_servers && !is_other_pool {
+        if !are_other_servers && edit.old.is_same_but_servers(edit.new) {
             return false;
         }
         let held = self.services.remove(&key);
         let mut held = held.expect("a service of the configuration is held");
-        if is_other_scheduler {
-            held.start_afresh(edit.new.scheduler);
-        }
+        held.take_recipe(recipe);
         let keys = edit.removed.iter().map(|server| server.key());
         for id in held.drop_servers(&keys.collect()) {
             self.lose(id, epoch);
         }
         let edited = edit.edited.iter();
         let edited = edited.map(|(_, server)| self.gain(key, server, workers));
-        let is_other_weight = held.set_weights(&edited.collect::<Vec<_>>());
+        held.set_weights(&edited.collect::<Vec<_>>());
         let added = edit.added.iter();
         let added = added.map(|server| self.gain(key, server, workers));
         held.add_servers(added.collect());
         held.see_methods(edit.new);
-        if is_other_weight || !edit.removed.is_empty() || !edit.added.is_empty() {
+        if are_other_servers {
             held.advance_generation();
         }
         if !held.departed.is_empty() {
@@ -178,6 +194,21 @@ impl Compiler {
         }
         self.next.put(held.compile(key));
         self.services.insert(key, held);
+        true
+    }
+
+    /// A server of this service was edited to what it was: nothing differs, but the kernel's `wrr`
+    /// begins its list again at every edit. False when the workers need not know.
+    pub fn touch(&mut self, key: weir_model::ServiceKey) -> bool {
+        let Some(held) = self.services.get_mut(&key) else {
+            return false;
+        };
+        if held.recipe.name != SchedulerName::Wrr {
+            return false;
+        }
+        held.note_weights();
+        held.advance_generation();
+        self.next.put(held.compile(key));
         true
     }
 
@@ -191,21 +222,34 @@ impl Compiler {
         let key = server.key();
         let method = method(server.method);
         let id = self.slots.take(slot_key(service, key), method, workers);
+        let thresholds = Thresholds {
+            upper: server.upper_threshold,
+            lower: server.lower_threshold,
+        };
+        // In a slot that was empty somebody else may have been overloaded.
+        let before = self.next.server(id).map(|server| server.thresholds);
+        if before.is_none_or(|before| before.are_relieved_by(thresholds)) {
+            self.loads.relieve(id);
+        }
         let theirs = Server {
             addr: Addr::from(key.address),
             port: key.port,
             method,
+            tunnel: tunnel(server),
             weight: server.weight,
             protocol: service_key(service).protocol,
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            thresholds,
+            has_any_port: matches!(service.port(), 0 | FTP_PORT),
         };
         self.next.set_server(id, Some(theirs));
         Entry {
             key,
             id,
             weight: server.weight,
+            last_weight: server.weight,
         }
     }
 
@@ -244,7 +288,13 @@ impl Compiler {
     /// Forgets removed servers that no flow remembers; `adopted` is the oldest epoch that a worker
     /// still decides by, `newest` the one published last. True when there were any: what the
     /// workers have is then larger than need be.
-    pub fn reap(&mut self, workers: &[Handle], adopted: u64, newest: u64) -> bool {
+    pub fn reap(
+        &mut self,
+        workers: &[Handle],
+        templates: &Templates,
+        adopted: u64,
+        newest: u64,
+    ) -> bool {
         if adopted < newest {
             // A worker may still put a cursor on a departed server.
             return false;
@@ -262,12 +312,13 @@ impl Compiler {
                 });
             }
         }
-        let freed = self.slots.reap(workers, adopted);
+        let freed = self.slots.reap(workers, templates, adopted);
         for (id, key, carried) in &freed {
             self.next.set_server(*id, None);
             self.next.set_resets(*id, false);
             if let Some(held) = self.services.get_mut(&key.service) {
                 held.retired += *carried;
+                held.forget(*id);
             }
         }
         !freed.is_empty()
@@ -316,15 +367,18 @@ impl Compiler {
 }
 
 impl Held {
-    fn new(scheduler: weir_model::SchedulerName) -> Self {
+    fn new(recipe: Recipe) -> Self {
         Self {
-            scheduler,
-            is_changed_scheduler: false,
+            recipe,
+            scheduler: None,
             cursor: Arc::default(),
             generation: 1,
+            weights: Vec::new(),
             by_client: false,
             local: None,
             new_flows_max: 0,
+            persistence: None,
+            one_packet: false,
             list: Vec::new(),
             departed: Vec::new(),
             retired: Totals::default(),
@@ -332,13 +386,21 @@ impl Held {
         }
     }
 
-    /// Another scheduler starts afresh: the old one's cursor means nothing to it.
-    fn start_afresh(&mut self, scheduler: weir_model::SchedulerName) {
-        self.scheduler = scheduler;
-        self.is_changed_scheduler = true;
-        self.cursor = Arc::default();
-        self.generation = 1;
-        self.departed.clear();
+    /// Another scheduler starts afresh: what the old one remembers means nothing to it. Other flags of
+    /// the same one change what it does from here on.
+    fn take_recipe(&mut self, recipe: Recipe) {
+        let is_other = recipe.name != self.recipe.name;
+        self.recipe = recipe;
+        if is_other {
+            self.scheduler = None;
+            self.generation = 1;
+            self.departed.clear();
+            let cursor = match recipe.name {
+                SchedulerName::Wrr => self.present_weights().restarted(self.generation),
+                _ => 0,
+            };
+            self.cursor = Arc::new(AtomicU64::new(cursor));
+        }
     }
 
     /// What follows from the methods of all its servers. A pool stays the same one until it differs.
@@ -346,6 +408,8 @@ impl Held {
         let mut methods = wanted.servers.iter().map(|server| server.method);
         self.by_client |= methods.any(|method| method == weir_model::Method::Nat);
         self.new_flows_max = wanted.new_flows_per_second_max;
+        self.persistence = persistence(wanted);
+        self.one_packet = wanted.one_packet;
         let pool = local_pool(wanted);
         if self.local != pool {
             self.local = pool;
@@ -355,6 +419,29 @@ impl Held {
     /// Once for all that is published together: the workers see no list in between.
     fn advance_generation(&mut self) {
         self.generation = (self.generation + 1) % GENERATIONS;
+        let (generation, weights) = (self.generation, std::mem::take(&mut self.weights));
+        let carry = |cursor| {
+            let carried = weights.iter();
+            carried.fold(cursor, |cursor, weights| weights.carry(cursor, generation))
+        };
+        if !weights.is_empty() {
+            let order = Ordering::Relaxed;
+            let _ = self
+                .cursor
+                .fetch_update(order, order, |cursor| Some(carry(cursor)));
+        }
+    }
+
+    /// What the kernel does to `wrr` at each change of a server it does to these weights.
+    fn note_weights(&mut self) {
+        if self.recipe.name == SchedulerName::Wrr {
+            self.weights.push(self.present_weights());
+        }
+    }
+
+    fn present_weights(&self) -> Weights {
+        let weights = self.list.iter().rev().map(|entry| entry.weight);
+        Weights::of(&weights.collect::<Vec<_>>())
     }
 
     /// Takes the servers with these keys off the list; returns which they were.
@@ -377,21 +464,24 @@ impl Held {
             stays
         });
         self.list.reverse();
+        self.note_weights();
         dropped
     }
 
-    /// True when a weight is another now.
-    fn set_weights(&mut self, edited: &[Entry]) -> bool {
+    fn set_weights(&mut self, edited: &[Entry]) {
+        if edited.is_empty() {
+            return;
+        }
         let weights: HashMap<_, _> = edited.iter().map(|e| (e.id, e.weight)).collect();
-        let mut is_changed = false;
-        if !weights.is_empty() {
-            for entry in &mut self.list {
-                let weight = weights.get(&entry.id).copied().unwrap_or(entry.weight);
-                is_changed |= weight != entry.weight;
-                entry.weight = weight;
+        for entry in &mut self.list {
+            if let Some(weight) = weights.get(&entry.id) {
+                entry.weight = *weight;
+                if *weight != 0 {
+                    entry.last_weight = *weight;
+                }
             }
         }
-        is_changed
+        self.note_weights();
     }
 
     /// Servers enter at IPVS's head, one after the other, wherever they stand in the file, as
@@ -402,6 +492,14 @@ impl Held {
             // It comes back at another place, where the cursor does not stand.
             self.settle();
         }
+        if self.recipe.name == SchedulerName::Wrr {
+            let mut weights = self.present_weights();
+            let each = added.iter().map(|entry| {
+                weights = weights.with(entry.weight);
+                weights
+            });
+            self.weights.extend(each);
+        }
         self.list.append(&mut added);
     }
 
@@ -410,7 +508,7 @@ impl Held {
     fn settle(&mut self) {
         for (gone, predecessor) in self.departed.drain(..) {
             // The cursor of wrr names a place and its generation, which is not to be touched.
-            if self.scheduler == weir_model::SchedulerName::Rr {
+            if self.recipe.name == SchedulerName::Rr {
                 let of = |id: ServerId| u64::from(id.0) + 1;
                 let _ = self.cursor.compare_exchange(
                     of(gone),
@@ -422,18 +520,31 @@ impl Held {
         }
     }
 
+    /// The slot `id` is to get another server.
+    fn forget(&self, id: ServerId) {
+        if let Some(cache) = self.scheduler.as_ref().and_then(Scheduler::cache) {
+            while !cache.forget(id) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
     /// For the workers. All that they know of a service is put together here.
-    fn compile(&self, key: weir_model::ServiceKey) -> Service {
+    fn compile(&mut self, key: weir_model::ServiceKey) -> Service {
         let candidate = |entry: &Entry| Candidate {
             server: entry.id,
             weight: entry.weight,
         };
         let servers: Box<[Candidate]> = self.list.iter().rev().map(candidate).collect();
-        let scheduler = Scheduler::build(scheduler_name(self.scheduler), &servers);
-        if self.is_changed_scheduler && self.cursor.load(Ordering::Relaxed) == 0 {
-            let start = scheduler.cursor_after_change(self.generation);
-            self.cursor.store(start, Ordering::Relaxed);
-        }
+        let member = |entry: &Entry| Member {
+            addr: Addr::from(entry.key.address),
+            port: entry.key.port,
+            weight: entry.weight,
+            last_weight: entry.last_weight,
+        };
+        let members: Vec<Member> = self.list.iter().rev().map(member).collect();
+        let scheduler = Scheduler::build(&self.recipe, &members, self.scheduler.as_ref());
+        self.scheduler = Some(scheduler.clone());
         Service {
             key: service_key(key),
             scheduler,
@@ -445,6 +556,8 @@ impl Held {
             local: self.local.clone(),
             consistent: Arc::new(self.consistent()),
             new_flows_max: self.new_flows_max,
+            persistence: self.persistence,
+            one_packet: self.one_packet,
         }
     }
 
@@ -484,14 +597,60 @@ pub fn service_key(key: weir_model::ServiceKey) -> ServiceKey {
             protocol: protocol(of),
             addr: Addr::from(address),
             port,
+            mark: 0,
         },
-        // Provisional: the workers know no marks yet.
-        weir_model::ServiceKey::Mark { mark, .. } => ServiceKey {
-            protocol: Protocol::Tcp,
-            addr: Addr::from(std::net::IpAddr::from(mark.to_be_bytes())),
-            port: 0,
-        },
+        weir_model::ServiceKey::Mark { mark, family: of } => ServiceKey::of_mark(mark, family(of)),
     }
+}
+
+/// The workers' word for a family.
+#[must_use]
+pub fn family(family: weir_model::Family) -> Family {
+    match family {
+        weir_model::Family::Ipv4 => Family::V4,
+        weir_model::Family::Ipv6 => Family::V6,
+    }
+}
+
+/// How the clients of a service are remembered.
+fn persistence(service: &weir_model::Service) -> Option<Persistence> {
+    let timeout = service.persistence_timeout?;
+    Some(Persistence {
+        lifetime: seconds(timeout),
+        mask: match service.persistence_mask {
+            PersistenceMask::V4(mask) => mask_of_v4(mask.to_bits()),
+            PersistenceMask::V6(len) => mask_of_len(Family::V6, len),
+        },
+        engine: service.persistence_engine.map(|engine| match engine {
+            PersistenceEngine::Sip => Engine::Sip,
+        }),
+    })
+}
+
+/// Which packets have which mark.
+#[must_use]
+pub fn marks(config: &weir_model::Config) -> MarkRules {
+    let prefix = |net: &IpNet| (Addr::from(net.addr()), net.prefix_len());
+    let ranges = |ports: &[weir_model::PortRange]| {
+        let ports = ports.iter();
+        ports.map(|range| range.first..=range.last).collect()
+    };
+    let port_of = |name: &str| {
+        let at = config.ports.iter().position(|port| port.name == name);
+        // A valid configuration names its own ports; no packet comes in by another.
+        PortId(at.map_or(u16::MAX, |at| at as u16))
+    };
+    let rule = |rule: &weir_model::MarkRule| MarkRule {
+        mark: rule.mark,
+        family: rule.family.map(family),
+        protocol: rule.protocol.map(protocol),
+        source: rule.source.as_ref().map(prefix),
+        destination: rule.destination.as_ref().map(prefix),
+        source_ports: ranges(&rule.source_ports),
+        destination_ports: ranges(&rule.destination_ports),
+        interface: rule.interface.as_deref().map(port_of),
+    };
+    MarkRules::new(&config.marks.iter().map(rule).collect::<Vec<_>>())
 }
 
 /// The workers' word for a protocol.
@@ -499,8 +658,8 @@ pub fn service_key(key: weir_model::ServiceKey) -> ServiceKey {
 pub fn protocol(protocol: weir_model::Protocol) -> Protocol {
     match protocol {
         weir_model::Protocol::Tcp => Protocol::Tcp,
-        // Provisional: the workers know no SCTP yet.
-        weir_model::Protocol::Udp | weir_model::Protocol::Sctp => Protocol::Udp,
+        weir_model::Protocol::Udp => Protocol::Udp,
+        weir_model::Protocol::Sctp => Protocol::Sctp,
     }
 }
 
@@ -515,12 +674,28 @@ pub fn method(method: weir_model::Method) -> Method {
     }
 }
 
+/// What packets to a server go inside of. A packet off a wire has its checksum already, so there is
+/// none to leave to the far end: `remote` is `full` on the wire, as in the kernel.
+#[must_use]
+pub fn tunnel(server: &weir_model::Server) -> Tunnel {
+    let checksum = server.tunnel_checksum != TunnelChecksum::None;
+    match server.tunnel {
+        TunnelKind::Ipip => Tunnel::Ipip,
+        TunnelKind::Gre => Tunnel::Gre { checksum },
+        TunnelKind::Gue => Tunnel::Gue {
+            port: server.tunnel_port,
+            checksum,
+        },
+    }
+}
+
 /// The configuration's word for a protocol.
 #[must_use]
 pub fn model_protocol(protocol: Protocol) -> weir_model::Protocol {
     match protocol {
         Protocol::Tcp => weir_model::Protocol::Tcp,
         Protocol::Udp => weir_model::Protocol::Udp,
+        Protocol::Sctp => weir_model::Protocol::Sctp,
     }
 }
 
@@ -535,11 +710,46 @@ pub fn model_method(method: Method) -> weir_model::Method {
     }
 }
 
+/// What the scheduler of a service is made of.
+fn recipe(service: &weir_model::Service) -> Recipe {
+    let flags = service.scheduler_flags;
+    let (family, has_many_addrs) = match service.key {
+        weir_model::ServiceKey::Address { address, .. } => (Addr::from(address).family(), false),
+        weir_model::ServiceKey::Mark { family, .. } => match family {
+            weir_model::Family::Ipv4 => (Family::V4, true),
+            weir_model::Family::Ipv6 => (Family::V6, true),
+        },
+    };
+    Recipe {
+        name: scheduler_name(service.scheduler),
+        flags: HashFlags {
+            port: flags.has(SchedulerFlag::Two),
+            fallback: flags.has(SchedulerFlag::One),
+        },
+        family,
+        has_many_addrs,
+    }
+}
+
+/// The workers' name of a scheduler.
 fn scheduler_name(name: weir_model::SchedulerName) -> SchedulerName {
     match name {
         weir_model::SchedulerName::Rr => SchedulerName::Rr,
-        // Provisional: the workers know no other yet.
-        _ => SchedulerName::Wrr,
+        weir_model::SchedulerName::Wrr => SchedulerName::Wrr,
+        weir_model::SchedulerName::Lc => SchedulerName::Lc,
+        weir_model::SchedulerName::Wlc => SchedulerName::Wlc,
+        weir_model::SchedulerName::Lblc => SchedulerName::Lblc,
+        weir_model::SchedulerName::Lblcr => SchedulerName::Lblcr,
+        weir_model::SchedulerName::Dh => SchedulerName::Dh,
+        weir_model::SchedulerName::Sh => SchedulerName::Sh,
+        weir_model::SchedulerName::Sed => SchedulerName::Sed,
+        weir_model::SchedulerName::Nq => SchedulerName::Nq,
+        weir_model::SchedulerName::Fo => SchedulerName::Fo,
+        weir_model::SchedulerName::Ovf => SchedulerName::Ovf,
+        weir_model::SchedulerName::Mh => SchedulerName::Mh,
+        weir_model::SchedulerName::Twos => SchedulerName::Twos,
+        weir_model::SchedulerName::Maglev => SchedulerName::Maglev,
+        weir_model::SchedulerName::None => SchedulerName::None,
     }
 }
 
@@ -550,8 +760,31 @@ pub fn settings(config: &weir_model::Config) -> Settings {
     Settings {
         timeouts: Timeouts::with(timeouts.tcp, timeouts.tcp_fin, timeouts.udp),
         pmtu_disc: config.settings.pmtu_disc,
+        ipvs: ipvs(&config.ipvs),
     }
 }
 
+/// What becomes of connections. The kernel's other settings are taken and mean nothing to workers.
+fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
+    Ipvs {
+        conn_reuse_mode: config.conn_reuse_mode,
+        expire_nodest_conn: config.expire_nodest_conn,
+        expire_quiescent_template: config.expire_quiescent_template,
+        sloppy_tcp: config.sloppy_tcp,
+        sloppy_sctp: config.sloppy_sctp,
+        nat_icmp_send: config.nat_icmp_send,
+        schedule_icmp: config.schedule_icmp,
+        secure_tcp: Defence::from_level(config.secure_tcp),
+        drop_entry: Defence::from_level(config.drop_entry),
+        drop_packet: Defence::from_level(config.drop_packet),
+        am_droprate: config.am_droprate,
+        amemthresh: config.amemthresh,
+        lblc_expiration: seconds(config.lblc_expiration),
+        lblcr_expiration: seconds(config.lblcr_expiration),
+    }
+}
+
+#[cfg(test)]
+mod recorded;
 #[cfg(test)]
 mod tests;

@@ -96,7 +96,7 @@ impl State {
         });
         drain.deadline = deadline.map(|deadline| now + deadline);
         if drain.forced.take().is_some() && self.compiler.set_resets(key, false) {
-            self.publish_services(true);
+            self.publish_services(true, false);
         }
         info!("service {}: server {} drains", key.service, key.server);
         self.end_drains(now);
@@ -139,7 +139,7 @@ impl State {
         self.set_weight(key, drain.weight_before)?;
         self.drains.0.remove(&key);
         if self.compiler.set_resets(key, false) {
-            self.publish_services(true);
+            self.publish_services(true, false);
         }
         info!(
             "service {}: server {} drains no longer, weight {}",
@@ -186,7 +186,7 @@ impl State {
             );
         }
         if is_changed {
-            self.publish_services(true);
+            self.publish_services(true, false);
         }
     }
 }

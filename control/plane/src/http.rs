@@ -16,6 +16,7 @@ mod routes;
 pub(crate) mod serve;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -33,6 +34,7 @@ use weir_model::api::{FlowFilter, Problem};
 use crate::door::{Door, Stopping};
 use crate::metrics;
 use crate::state::State;
+use crate::templates;
 
 pub use listen::{ControlSocket, ListenError, MetricsListener};
 pub use remote::{RemoteListener, SecretError, Secured};
@@ -79,8 +81,21 @@ async fn list_flows(
         let most = FlowFilter::LIMIT_MAX;
         return Err(bad_query(format!("limit {limit} is more than {most}")));
     }
-    let workers = door.ask(|state| state.workers().to_vec()).await?;
-    let flows = flows::list(&workers, &filter, limit as usize).await?;
+    let ask = |state: &mut State| {
+        let templates = Arc::clone(state.templates());
+        (
+            state.workers().to_vec(),
+            templates,
+            state.compiler.services(),
+        )
+    };
+    let (workers, templates, services) = door.ask(ask).await?;
+    let limit = limit as usize;
+    let mut flows = flows::list(&workers, &filter, limit).await?;
+    if let Some(worker) = workers.first() {
+        let now = worker.now();
+        templates::list(&templates, &services, now, &filter, limit, &mut flows);
+    }
     Ok(Json(flows).into_response())
 }
 

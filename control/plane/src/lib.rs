@@ -36,6 +36,7 @@ pub mod reload;
 pub mod run;
 pub mod slots;
 pub mod state;
+mod templates;
 #[cfg(test)]
 mod testing;
 pub mod totals;

@@ -70,8 +70,8 @@ impl<'a> LocalUse<'a> {
             let key = (slot.key.service.protocol(), slot.key.server, *pool);
             let sums = flows.entry(key).or_insert_with(|| vec![0; workers.len()]);
             for (sum, worker) in sums.iter_mut().zip(workers) {
-                if let Some(counters) = worker.counters().servers.get(id.0 as usize) {
-                    *sum += counters.active.get() + counters.inactive.get();
+                if let Some(load) = worker.counters().loads.get(id.0 as usize) {
+                    *sum += load.get().total();
                 }
             }
         }
@@ -146,7 +146,8 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{fullnat_service, state, worker};
+    use crate::testing::{active, fullnat_service, state, worker};
+    use weir_core::load::Connections;
     use weir_model::api::ServerView;
 
     fn server(text: &str) -> ServerKey {
@@ -161,9 +162,9 @@ mod tests {
     fn the_share_counts_each_workers_flows_against_its_part_of_the_ports() {
         let workers = [worker(0), worker(1)];
         let state = state(&fullnat_service(80, 20), workers.to_vec());
-        workers[0].counters().servers[0].active.add(3);
-        workers[0].counters().servers[0].inactive.add(1);
-        workers[1].counters().servers[0].active.add(5);
+        workers[0].counters().loads[0].add(active(3));
+        workers[0].counters().loads[0].add(Connections::INACTIVE);
+        workers[1].counters().loads[0].add(active(5));
         let used = state.local_use();
         let key = SlotKey {
             service: state.config().services[0].key,
@@ -180,7 +181,7 @@ mod tests {
         let both = fullnat_service(80, 20) + &fullnat_service(81, 20);
         let state = state(&both, vec![worker.clone()]);
         for slot in [0, 1] {
-            worker.counters().servers[slot].active.add(4);
+            worker.counters().loads[slot].add(active(4));
         }
         for service in &state.services().services {
             assert_eq!(service.servers[0].local_ports_used_ratio, Some(0.4));
@@ -192,9 +193,9 @@ mod tests {
         let worker = worker(0);
         let state = state(&fullnat_service(80, 20), vec![worker.clone()]);
         let (mut watch, now) = (Watch::default(), Instant::now());
-        worker.counters().servers[0].active.add(15);
+        worker.counters().loads[0].add(active(15));
         assert_eq!(watch.look(&state.local_use(), now), None);
-        worker.counters().servers[0].active.add(1);
+        worker.counters().loads[0].add(active(1));
         let line = watch.look(&state.local_use(), now).expect("80 %");
         assert!(line.starts_with("the local ports towards tcp server 10.0.0.1:80 are 80 % used: "));
         let soon = now + Duration::from_secs(59);

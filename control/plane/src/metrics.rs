@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_core::counters::{DropReason, Overflow, WorkerCounters};
+use weir_core::persist::{Refusal, Templates};
 use weir_model::ServiceKey;
 use weir_model::api::{ServerState, ServerView, ServiceView, Services, Stats};
 use weir_wire::Family;
@@ -34,6 +35,7 @@ pub struct Readings {
     epoch: u64,
     services: Services,
     workers: Vec<Handle>,
+    templates: Arc<Templates>,
     /// By worker.
     busy_ratios: Vec<f64>,
     imbalance_ratio: f64,
@@ -64,6 +66,7 @@ impl State {
             local_ratios: self.local_ratios(&services),
             services,
             workers: self.workers().to_vec(),
+            templates: Arc::clone(self.templates()),
             busy_ratios: self.busy.iter().map(|meter| meter.ratio).collect(),
             imbalance_ratio: BusyMeter::imbalance(&self.busy),
             ports: names.zip(self.devices.ports()).collect(),
@@ -137,6 +140,25 @@ impl Readings {
             let counts = self.workers.iter().map(|w| w.counters().not_kept(cause));
             not_kept.set(labels, counts.sum::<u64>() as f64)?;
         }
+        page.gauge(
+            "weir_persistence_templates",
+            "Clients of persistent services that are remembered now.",
+        )?
+        .set(Labels::new(), self.templates.len() as f64)?;
+        page.gauge(
+            "weir_persistence_templates_max",
+            "Clients that can be remembered (limits.persistence_templates).",
+        )?
+        .set(Labels::new(), self.templates.capacity() as f64)?;
+        let mut refused = page.counter(
+            "weir_persistence_templates_refused_total",
+            "New flows of clients that could not be remembered, by cause: full, contended.",
+        )?;
+        for cause in Refusal::ALL {
+            let labels = Labels::new().with("cause", cause.label());
+            let counts = self.workers.iter().map(|w| w.counters().no_template(cause));
+            refused.set(labels, counts.sum::<u64>() as f64)?;
+        }
         let mut drops = page.counter(
             "weir_dropped_packets_total",
             "Packets that were not forwarded, by reason; GET /v1/drops explains each.",
@@ -178,6 +200,11 @@ impl Readings {
             "weir_server_connections_inactive",
             "All other flows: closing TCP, and UDP.",
             |server| server.inactive as f64,
+        )?;
+        gauge(
+            "weir_server_persistent_clients",
+            "Clients that the server is remembered for (persistence templates).",
+            |server| server.persistent as f64,
         )?;
         gauge(
             "weir_server_weight",
@@ -343,6 +370,11 @@ const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
         "weir_worker_fragments_sent_total",
         "IP fragments made of packets bigger than the MTU.",
         |c| c.fragments_sent.get() as f64,
+    ),
+    (
+        "weir_worker_reassembled_packets_total",
+        "Packets put together from IP fragments.",
+        |c| c.reassembled.get() as f64,
     ),
     ("weir_flows_created_total", "Flows made.", |c| {
         c.flows_created.get() as f64

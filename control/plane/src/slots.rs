@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
+use weir_core::persist::Templates;
 use weir_core::service::{Method, ServerId};
 use weir_model::api::Rates;
 use weir_model::{ServerKey, ServiceKey};
@@ -44,7 +45,8 @@ pub struct Slot {
 struct Removal {
     /// The first epoch without the server.
     epoch: u64,
-    /// The last look found no flow. Two looks are needed: see [`FlowCounts::of_slot`].
+    /// The last look found no flow. The second in a row frees the slot, so that a server that is
+    /// replaced at once finds its counters.
     was_unused: bool,
 }
 
@@ -176,16 +178,23 @@ impl Slots {
         }
     }
 
-    /// Frees the slots of removed servers that no worker remembers, some at a time. `adopted` is the
+    /// Frees the slots of removed servers that no flow or template remembers, some at a time. `adopted` is the
     /// oldest epoch that a worker still decides by. Returns which, whose they were, and what they
     /// had carried.
-    pub fn reap(&mut self, workers: &[Handle], adopted: u64) -> Vec<(ServerId, SlotKey, Totals)> {
+    pub fn reap(
+        &mut self,
+        workers: &[Handle],
+        templates: &Templates,
+        adopted: u64,
+    ) -> Vec<(ServerId, SlotKey, Totals)> {
         let mut freed = Vec::new();
         self.removed.retain(|&id| {
             let place = &mut self.slots[id.0 as usize];
             let removal = place.as_mut().and_then(|slot| slot.removal.as_mut());
             let removal = removal.expect("the slot of a removed server knows it");
-            let is_unused = adopted >= removal.epoch && FlowCounts::of_slot(workers, id).is_none();
+            let is_unused = adopted >= removal.epoch
+                && FlowCounts::of_slot(workers, id).is_none()
+                && templates.of_server(id) == 0;
             if !is_unused || !removal.was_unused || freed.len() == REAPED_AT_ONCE {
                 removal.was_unused = is_unused;
                 return true;

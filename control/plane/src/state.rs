@@ -1,12 +1,14 @@
 //! The single owner of what is wanted, what is held and what is published. Everything else asks it
 //! through `door`.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tracing::warn;
 use weir_core::io::PortId;
 use weir_core::next_hop::Network;
+use weir_core::persist::Templates;
 use weir_model::api::{NeighbourView, RouteView};
 use weir_model::{Config, ConfigFile, LogLevel, Wanted};
 use weir_worker::Handle;
@@ -170,15 +172,18 @@ impl State {
     pub fn start(parts: Parts, ways: Ways) -> Result<Self, Refused> {
         let config = &parts.file.config;
         let (kept, wanted) = Kept::read(config.control.state_directory.as_deref(), config);
+        let publisher = Publisher::new(parts.workers);
+        let workers = publisher.workers().len();
+        let loads = Arc::clone(&publisher.newest().loads);
         let mut state = Self {
             wanted,
             kept,
             about: parts.about,
             started: SystemTime::now(),
             started_at: Instant::now(),
-            compiler: Compiler::new(parts.file.config.limits.servers as usize),
-            busy: vec![BusyMeter::default(); parts.workers.len()],
-            publisher: Publisher::new(parts.workers),
+            compiler: Compiler::new(parts.file.config.limits.servers as usize, loads),
+            busy: vec![BusyMeter::default(); workers],
+            publisher,
             devices: parts.devices,
             twins: parts.twins,
             samples: Samples::default(),
@@ -203,12 +208,31 @@ impl State {
             .apply(&steps, state.publisher.workers(), epoch);
         let services = state.compiler.services();
         let settings = compile::settings(state.config());
+        let marks = Arc::new(compile::marks(state.config()));
+        let templates = Arc::new(state.new_templates());
         state.publisher.publish(|snapshot| {
             snapshot.services = services;
             snapshot.settings = settings;
+            snapshot.marks = marks;
+            snapshot.templates = templates;
             snapshot.network = Arc::new(ways.network);
         });
         Ok(state)
+    }
+
+    /// The table of templates, which lives as long as the director.
+    fn new_templates(&self) -> Templates {
+        let limits = &self.config().limits;
+        let (most, servers) = (limits.persistence_templates, limits.servers);
+        // Unpredictable to strangers, who could otherwise crowd one place.
+        let random = || RandomState::new().hash_one(0);
+        Templates::new(most as usize, servers as usize, [random(), random()])
+    }
+
+    /// Which clients have which servers.
+    #[must_use]
+    pub fn templates(&self) -> &Arc<Templates> {
+        &self.publisher.newest().templates
     }
 
     /// The configuration in use.
@@ -259,6 +283,7 @@ impl State {
         let steps = difference::services(&held.services, &wanted_config.services);
         self.compiler.check_room(&steps)?;
         let changes = difference::sentences(&steps, held, wanted_config);
+        let are_other_marks = held.marks != wanted_config.marks;
         if held.log != wanted_config.log {
             (self.set_log_level)(wanted_config.log.level);
         }
@@ -270,7 +295,7 @@ impl State {
         self.revision += u64::from(changes.count() > 0);
         let mut held = std::mem::replace(&mut self.wanted, wanted).into_config();
         self.file = file;
-        self.publish_services(is_other);
+        self.publish_services(is_other, are_other_marks);
         if self.kept.is_in_use() {
             self.kept.rewrite(&self.file.config, self.wanted.config());
         }
@@ -318,10 +343,9 @@ impl State {
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();
         let newest = self.epoch();
-        if self
-            .compiler
-            .reap(self.publisher.workers(), adopted, newest)
-        {
+        let templates = Arc::clone(self.templates());
+        let workers = self.publisher.workers();
+        if self.compiler.reap(workers, &templates, adopted, newest) {
             let services = self.compiler.services();
             self.publisher
                 .publish(|snapshot| snapshot.services = services);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use weir_core::io::{PortId, WorkerId};
+use weir_core::load::Connections;
 use weir_model::api::LinkView;
 use weir_model::{Config, ConfigFile, Mac, Service, parse};
 use weir_worker::Handle;
@@ -15,7 +16,20 @@ pub(crate) const SERVERS: usize = 8;
 
 /// A worker without thread: tests move its counters and let it adopt.
 pub(crate) fn worker(id: u16) -> Handle {
-    Handle::detached(WorkerId(id), 2, SERVERS)
+    worker_of(id, SERVERS)
+}
+
+/// The same with so many slots.
+pub(crate) fn worker_of(id: u16, slots: usize) -> Handle {
+    Handle::detached(WorkerId(id), 2, slots)
+}
+
+/// So many active connections.
+pub(crate) fn active(count: u32) -> Connections {
+    Connections {
+        active: count,
+        inactive: 0,
+    }
 }
 
 /// A configuration with one port and these services, which keeps nothing unless told where.

@@ -3,6 +3,7 @@
 use std::ops::{Add, AddAssign, Sub};
 
 use weir_core::counters::ServerCounters;
+use weir_core::load::Load;
 use weir_core::service::ServerId;
 use weir_model::api::{Rates, Stats};
 use weir_worker::Handle;
@@ -97,14 +98,13 @@ pub struct FlowCounts {
 
 impl FlowCounts {
     /// Of the slot `id`, over all workers.
-    ///
-    /// A worker moves a flow from one count to the other by two writes, so that a reader may see it
-    /// in neither or in both for an instant.
     #[must_use]
     pub fn of_slot(workers: &[Handle], id: ServerId) -> Self {
-        slot_counters(workers, id).fold(Self::default(), |sum, counters| Self {
-            active: sum.active + counters.active.get(),
-            inactive: sum.inactive + counters.inactive.get(),
+        let loads = workers.iter().map(|worker| &worker.counters().loads);
+        let loads = loads.filter_map(|loads| loads.get(id.0 as usize));
+        loads.map(Load::get).fold(Self::default(), |sum, one| Self {
+            active: sum.active + u64::from(one.active),
+            inactive: sum.inactive + u64::from(one.inactive),
         })
     }
 

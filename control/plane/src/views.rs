@@ -166,13 +166,17 @@ impl State {
             service: service.key,
             server: key,
         });
-        let (stats, flows) = match slot {
+        let (stats, flows, persistent) = match slot {
             Some((id, slot)) => {
                 let totals = self.compiler.slots().totals(self.workers(), id);
                 let flows = FlowCounts::of_slot(self.workers(), id);
-                (totals.stats(slot.rates()), flows)
+                (
+                    totals.stats(slot.rates()),
+                    flows,
+                    self.templates().of_server(id),
+                )
             }
-            None => (Stats::default(), FlowCounts::default()),
+            None => (Stats::default(), FlowCounts::default(), 0),
         };
         ServerView {
             address: key.address,
@@ -187,6 +191,7 @@ impl State {
             tunnel_checksum: None,
             active: flows.active,
             inactive: flows.inactive,
+            persistent,
             local_ports_used_ratio: None,
             state: ServerState::Removed,
             stats,

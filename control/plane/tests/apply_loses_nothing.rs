@@ -179,6 +179,7 @@ fn worker(went: Arc<Went>) -> Worker<Clients> {
             icmp_per_second: 1000,
             parked: 16,
             parked_per_neighbour: 4,
+            fragments: 64,
         },
         ports: 1,
         twins: None,

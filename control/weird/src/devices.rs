@@ -46,17 +46,18 @@ pub(crate) fn port_configs(config: &Config) -> Vec<PortConfig> {
     config.ports.iter().map(port_config).collect()
 }
 
-/// Frames beyond those that queues and threads keep: parked, in the rings between workers, and
-/// waiting to leave. `limits.packet_buffers` counts those of the queues too.
+/// Frames beyond those that queues and threads keep: parked, fragments that wait for others, in the
+/// rings between workers, and waiting to leave. `limits.packet_buffers` counts those of the queues too.
 pub(crate) fn spare_frames(config: &Config) -> u32 {
     const HAND_OFF_RING: u32 = weir_worker::HAND_OFF_RING as u32;
     const BURST: u32 = weir_core::io::BURST_MAX as u32;
     let workers = config.workers.cores.len() as u32;
     if config.limits.packet_buffers == 0 {
-        let parked = workers * config.limits.parked_frames;
+        let waiting = config.limits.parked_frames + config.limits.fragments_per_worker;
+        let waiting = workers * waiting;
         let handed_off = workers * (workers - 1) * HAND_OFF_RING;
         let leaving = workers * config.ports.len() as u32 * BURST;
-        return parked + handed_off + leaving;
+        return waiting + handed_off + leaving;
     }
     let descriptors =
         |port: &weir_model::Port| u32::from(port.rx_descriptors) + u32::from(port.tx_descriptors);

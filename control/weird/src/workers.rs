@@ -56,6 +56,7 @@ fn worker(
             icmp_per_second: limits.icmp_per_second,
             parked: limits.parked_frames as usize,
             parked_per_neighbour: limits.parked_per_neighbour as usize,
+            fragments: limits.fragments_per_worker as usize,
         },
         steering: steering.clone(),
         ports: config.ports.len(),

@@ -10,9 +10,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::load::Thresholds;
+use weir_core::schedule::Scheduler;
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_wire::Addr;
 
@@ -86,6 +87,7 @@ fn key(n: u32) -> ServiceKey {
         protocol: Protocol::Tcp,
         addr: Addr::from_v4_bytes([198, 18, third, fourth]),
         port: 80,
+        mark: 0,
     }
 }
 
@@ -96,11 +98,14 @@ fn all(services: u32) -> Services {
             addr: Addr::from_v4_bytes([10, second, third, fourth]),
             port: 80,
             method: Method::Nat,
+            tunnel: Tunnel::Ipip,
             weight: 1,
             protocol: Protocol::Tcp,
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            thresholds: Thresholds::default(),
+            has_any_port: false,
         })
     });
     let services = (0..services).map(|n| {
@@ -111,7 +116,7 @@ fn all(services: u32) -> Services {
         let servers: Vec<_> = (0..10).map(candidate).collect();
         Service {
             key: key(n),
-            scheduler: Scheduler::build(SchedulerName::Wrr, &servers),
+            scheduler: Scheduler::Rr,
             cursor: Arc::default(),
             generation: 1,
             servers: servers.into(),
@@ -119,6 +124,8 @@ fn all(services: u32) -> Services {
             by_client: true,
             consistent: Arc::default(),
             new_flows_max: 0,
+            one_packet: false,
+            persistence: None,
             local: None,
         }
     });

@@ -3,7 +3,9 @@
 use weir_wire::{Headers, Mac, ParseError, Parsed, icmp, protocol};
 
 use crate::counters::DropReason;
+use crate::gather::is_to_be_gathered;
 use crate::io::{Frame, PortId, RxChecksum};
+use crate::ipsec::is_ipsec;
 use crate::note::{Note, PuntClass, Verdict};
 use crate::service::Protocol;
 use crate::snapshot::Snapshot;
@@ -43,7 +45,7 @@ pub(crate) fn classify<F: Frame>(frame: &F, port: PortId, snapshot: &Snapshot) -
         }
         Parsed::Ip(headers) if is_for(to, port, vlan, snapshot) => Note {
             headers: Some(headers),
-            verdict: of_headers(&headers, to, snapshot),
+            verdict: of_headers(&headers, frame.bytes(), to, snapshot),
         },
         _ => undecided(Verdict::Drop(DropReason::OtherMac)),
     }
@@ -58,7 +60,7 @@ fn is_for(to: Mac, port: PortId, vlan: u16, snapshot: &Snapshot) -> bool {
             .is_none_or(|interface| interface.mac == to)
 }
 
-fn of_headers(headers: &Headers, to: Mac, snapshot: &Snapshot) -> Verdict {
+fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> Verdict {
     let services = &snapshot.services;
     if to.is_multicast() || headers.dst.is_multicast() || headers.dst.is_broadcast() {
         return Verdict::Punt(punt_class(headers));
@@ -67,26 +69,36 @@ fn of_headers(headers: &Headers, to: Mac, snapshot: &Snapshot) -> Verdict {
         // Frames leave with one tag at most: a second one would be lost.
         return Verdict::Drop(DropReason::VlanTags);
     }
-    if headers.bits.fragment() {
-        // Reassembly comes with the issue on IPVS's semantics; until then a fragment of a flow
-        // must not pass with the wrong address.
+    if services.is_empty() {
+        // Then IPVS is off, and what it remembers stays untouched.
+        return Verdict::Punt(punt_class(headers));
+    }
+    if is_to_be_gathered(headers, bytes) {
         let may_be_reply =
             services.is_local(headers.dst) || !snapshot.network.is_local(headers.dst);
-        let ours =
-            services.is_virtual(headers.dst) || (services.is_nat_addr(headers.src) && may_be_reply);
-        return if ours {
-            Verdict::Drop(DropReason::Fragment)
+        let is_marked = services.has_marks() && snapshot.network.is_local(headers.dst);
+        let ours = services.is_virtual(headers.dst)
+            || is_marked
+            || (services.is_nat_addr(headers.src) && may_be_reply);
+        return if ours && may_have_flow(headers) {
+            Verdict::Fragment
         } else {
             Verdict::Punt(PuntClass::Ordinary)
         };
     }
-    if Protocol::from_number(headers.protocol).is_some() {
+    if Protocol::from_number(headers.protocol).is_some() || is_ipsec(headers) {
         Verdict::LookUp
     } else if headers.is_icmp() && icmp::is_related_error(headers.family(), headers.icmp_type) {
         Verdict::Related
     } else {
         Verdict::Punt(punt_class(headers))
     }
+}
+
+/// A fragment's protocol is that of its packet, but for IPv6 with options behind the fragment header.
+fn may_have_flow(headers: &Headers) -> bool {
+    Protocol::from_number(headers.protocol).is_some()
+        || (!headers.is_v4() && headers.protocol == protocol::DSTOPTS)
 }
 
 /// How urgently Linux needs this packet.

@@ -4,6 +4,8 @@
 use alloc::boxed::Box;
 
 use crate::io::PortId;
+use crate::load::Load;
+use crate::persist::Refusal;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A number that one worker writes and anyone may read.
@@ -74,17 +76,24 @@ drop_reasons! {
     IpChecksum = "ip_checksum", "The IPv4 header checksum is wrong.";
     SourceRoute = "source_route", "The sender prescribes the route, which is not obeyed.";
     ExtensionChain = "extension_chain", "The IPv6 extension headers are malformed or too many.";
-    TransportHeader = "transport_header", "The TCP or UDP header is malformed.";
+    TransportHeader = "transport_header", "The TCP, UDP or SCTP header is malformed.";
     Martian = "martian", "The source or destination address cannot be on a wire.";
     VlanTags = "vlan_tags", "The frame carries more VLAN tags than are understood.";
     OtherMac = "other_mac", "The frame is for another machine's MAC address.";
-    Fragment = "fragment", "The packet is an IP fragment for a service; fragments are not reassembled.";
+    Fragment = "fragment", "The IP fragment is malformed, or makes a packet that is: empty, not cut at 8 bytes, or with marks of congestion that exclude each other.";
+    FragmentOverlap = "fragment_overlap", "The fragments of a packet overlap or contradict each other; all of them are dropped.";
+    FragmentAgain = "fragment_again", "The fragment was there already.";
+    FragmentTimeout = "fragment_timeout", "The other fragments of the packet did not come in time.";
+    FragmentLimit = "fragment_limit", "More fragments wait than limits.fragments_per_worker, or more of one packet than 128; what has waited longest is given up.";
     TtlExceeded = "ttl_exceeded", "The TTL or hop limit ran out; the sender was told.";
     TooBig = "too_big", "The packet is bigger than the path's MTU and must not be fragmented; the sender was told.";
     NoServer = "no_server", "The service has no usable real server; the client was told.";
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
+    NoCallId = "no_call_id", "The service tells calls apart by SIP's Call-ID, and the packet is no datagram with one.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
     ServerDrained = "server_drained", "The time is over that the flow's real server had to drain: a datagram's flow ends, and a TCP packet is dropped only above limits.icmp_per_second, else both ends get a reset.";
+    ServerWithoutFlow = "server_without_flow", "A NAT server's packet belongs to no flow; the server was told (ipvs.nat_icmp_send).";
+    DropPacket = "drop_packet", "A packet that would have begun a flow was dropped by the defence ipvs.drop_packet.";
     FlowTableFull = "flow_table_full", "A new flow was not kept (weir_flows_not_kept_total tells why), and FullNAT cannot forward without one.";
     LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
@@ -142,10 +151,6 @@ pub struct ServerCounters {
     pub packets_out: Counter,
     /// Bytes to clients, counted from the IP header.
     pub bytes_out: Counter,
-    /// Flows now in a state that counts as active (`lvs-state-tables` of IPVS: established and opening).
-    pub active: Counter,
-    /// Flows now in any other state.
-    pub inactive: Counter,
 }
 
 /// Counters of one port on one worker.
@@ -185,15 +190,17 @@ pub struct WorkerCounters {
     pub resets_sent: Counter,
     /// ICMP errors and TCP resets that were due but over limits.icmp_per_second.
     pub answers_suppressed: Counter,
-    /// IP fragments that Weir made of packets bigger than the MTU.
+    /// IP fragments that Weir made of packets bigger than the MTU, or that came in fragments.
     pub fragments_sent: Counter,
+    /// Packets that Weir put together from fragments.
+    pub reassembled: Counter,
     /// Flows in the table now.
     pub flows: Counter,
     /// Those of IPv6 among them.
     pub flows_v6: Counter,
     /// Flows made since start.
     pub flows_created: Counter,
-    /// Flows that timed out since start.
+    /// Flows that timed out since start, or that a defence or the removal of their server ended.
     pub flows_expired: Counter,
     /// New flows that were not kept, by [`Overflow`].
     not_kept: [Counter; Overflow::ALL.len()],
@@ -201,8 +208,10 @@ pub struct WorkerCounters {
     pub stateless: Counter,
     /// Flows made of connections that began while flows were not kept.
     pub adopted: Counter,
-    /// TCP flows now whose handshake is not complete.
+    /// TCP and SCTP flows now whose handshake is not complete.
     pub half_open: Counter,
+    /// New flows of persistent services that got no template, by [`Refusal`].
+    no_template: [Counter; Refusal::ALL.len()],
     /// Turns of the worker loop.
     pub turns: Counter,
     /// Turns in which there was a packet.
@@ -215,6 +224,8 @@ pub struct WorkerCounters {
     pub ports: Box<[PortCounters]>,
     /// By real-server slot.
     pub servers: Box<[ServerCounters]>,
+    /// By real-server slot: eight to a cache line, because schedulers read those of a whole list.
+    pub loads: Box<[Load]>,
 }
 
 impl WorkerCounters {
@@ -233,6 +244,7 @@ impl WorkerCounters {
             resets_sent: Counter::default(),
             answers_suppressed: Counter::default(),
             fragments_sent: Counter::default(),
+            reassembled: Counter::default(),
             flows: Counter::default(),
             flows_v6: Counter::default(),
             flows_created: Counter::default(),
@@ -241,12 +253,14 @@ impl WorkerCounters {
             stateless: Counter::default(),
             adopted: Counter::default(),
             half_open: Counter::default(),
+            no_template: core::array::from_fn(|_| Counter::default()),
             turns: Counter::default(),
             turns_busy: Counter::default(),
             turn_longest_ns: Counter::default(),
             slept_ns: Counter::default(),
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
             servers: (0..servers).map(|_| ServerCounters::default()).collect(),
+            loads: (0..servers).map(|_| Load::default()).collect(),
         }
     }
 
@@ -279,6 +293,18 @@ impl WorkerCounters {
     #[must_use]
     pub fn not_kept(&self, cause: Overflow) -> u64 {
         self.not_kept[cause as usize].get()
+    }
+
+    /// Counts one new flow without the template that it should have had.
+    #[inline]
+    pub(crate) fn count_no_template(&self, cause: Refusal) {
+        self.no_template[cause as usize].add(1);
+    }
+
+    /// New flows without a template for this cause so far.
+    #[must_use]
+    pub fn no_template(&self, cause: Refusal) -> u64 {
+        self.no_template[cause as usize].get()
     }
 
     /// The counters of `port`, if there is such a port.

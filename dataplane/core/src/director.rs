@@ -14,6 +14,7 @@ use weir_wire::{Addr, Family, plain};
 
 use crate::classify::classify;
 use crate::counters::{DropReason, WorkerCounters};
+use crate::defence::Defences;
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
@@ -22,7 +23,10 @@ use crate::next_hop::park::Park;
 use crate::next_hop::{Hop, NextHop};
 use crate::note::{Note, PuntClass, Verdict};
 use crate::overflow::Overflowing;
+use crate::persist::Sweep;
 use crate::plain::{Found, Target};
+use crate::reassemble::Reassembly;
+use crate::schedule::Random;
 use crate::service::ServerId;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
@@ -36,7 +40,7 @@ pub struct Limits {
     pub flows: usize,
     /// IPv6 flows in the table.
     pub flows_v6: usize,
-    /// TCP flows whose handshake is not complete.
+    /// TCP and SCTP flows whose handshake is not complete.
     pub half_open: usize,
     /// Services.
     pub services: usize,
@@ -52,6 +56,8 @@ pub struct Limits {
     pub parked: usize,
     /// Packets that may wait for one neighbour.
     pub parked_per_neighbour: usize,
+    /// Fragments that may wait for the others of their packet, up to 65,534.
+    pub fragments: usize,
 }
 
 /// Clients whose way out is remembered.
@@ -70,11 +76,20 @@ pub struct Director<F> {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) park: Park<F>,
+    pub(crate) reassembly: Reassembly<F>,
+    /// What packets are put together in; none while one is.
+    pub(crate) whole: Option<Box<[u8]>>,
     pub(crate) errors: Limiter,
     /// Identification of the next outer header that may be fragmented.
     pub(crate) next_ip_id: u16,
+    /// What the next IPv6 packet that is cut is identified by is made of.
+    next_fragment_id: u64,
     punts: Limiter,
     pub(crate) overflow: Overflowing,
+    pub(crate) random: Random,
+    pub(crate) defences: Defences,
+    /// Where the search for flows of removed servers goes on.
+    pub(crate) homeless_at: Option<usize>,
     /// By server.
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
@@ -85,6 +100,9 @@ pub struct Director<F> {
     pub(crate) looked_up: u32,
     /// Plain packets sent in the burst under way.
     pub(crate) passed: u64,
+    /// Where the burst under way was received.
+    pub(crate) received_at: PortId,
+    template_sweep: Sweep,
     server_hops: Vec<ServerHop>,
     client_hops: Box<[ClientHop]>,
     /// None while it is lent to a burst.
@@ -152,10 +170,16 @@ impl<F: Frame> Director<F> {
             snapshot: Arc::new(Snapshot::empty()),
             counters,
             park: Park::new(limits.parked, limits.parked_per_neighbour),
+            reassembly: Reassembly::new(limits.fragments, seed[0] ^ seed[1].rotate_left(32)),
+            whole: Some(crate::gather::buffer()),
             errors: Limiter::new(limits.icmp_per_second, 0),
             next_ip_id: seed[0] as u16,
+            next_fragment_id: seed[1],
             punts: Limiter::new(limits.punt_per_second, limits.punt_reserved_percent),
             overflow: Overflowing::new(limits.half_open, limits.services),
+            random: Random::new(seed[0] ^ seed[1].rotate_left(32)),
+            defences: Defences::new(seed[0] ^ seed[1]),
+            homeless_at: None,
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
@@ -163,6 +187,8 @@ impl<F: Frame> Director<F> {
             has_resets: false,
             looked_up: 0,
             passed: 0,
+            received_at: PortId(0),
+            template_sweep: Sweep::default(),
             stages: Some(Box::new(Stages {
                 found: [Found::GENERAL; BURST_MAX],
                 notes: [Note::NONE; BURST_MAX],
@@ -193,6 +219,7 @@ impl<F: Frame> Director<F> {
             debug_assert!(false, "a burst within a burst");
             return;
         };
+        self.received_at = port;
         let Stages { found, notes } = &mut *stages;
         let (found, notes) = (&mut found[..burst.len()], &mut notes[..burst.len()]);
         let bytes = self.read(port, burst, found, notes);
@@ -226,6 +253,8 @@ impl<F: Frame> Director<F> {
     #[inline(never)]
     fn read(&self, port: PortId, burst: &[F], found: &mut [Found], notes: &mut [Note]) -> usize {
         let interface = self.snapshot.network.interface_of(port, 0);
+        // Without services every packet is Linux's.
+        let interface = interface.filter(|_| !self.snapshot.services.is_empty());
         #[cfg(feature = "testing")]
         let interface = interface.filter(|_| !self.is_general_only);
         let mac = interface.map(|interface| plain::mac(interface.mac));
@@ -298,7 +327,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// Stage 3 of a packet that is not plain, or whose flow is not known.
-    fn pass<O: Outlet<Frame = F>>(
+    pub(crate) fn pass<O: Outlet<Frame = F>>(
         &mut self,
         now: Tick,
         port: PortId,
@@ -308,9 +337,12 @@ impl<F: Frame> Director<F> {
         outlet: &mut O,
     ) {
         if let Some(headers) = &note.headers {
+            if let Verdict::Fragment = note.verdict {
+                return self.gather(now, port, is_handed_off, headers, frame, outlet);
+            }
             note.verdict = match note.verdict {
-                Verdict::LookUp => self.track(now, headers, is_handed_off),
-                Verdict::Related => self.relate(headers, &frame, is_handed_off),
+                Verdict::LookUp => self.track(now, headers, frame.bytes(), is_handed_off),
+                Verdict::Related => self.relate(now, headers, &frame, is_handed_off),
                 decided => decided,
             };
         }
@@ -352,25 +384,30 @@ impl<F: Frame> Director<F> {
                 way.count_stateless(to.server);
                 way.request(frame, to);
             }
+            Verdict::OnePacket(to) => {
+                way.count_one_packet(to.server);
+                way.request(frame, to);
+            }
             Verdict::StatelessReply(from) => {
                 way.director.counters.stateless.add(1);
                 way.reply(frame, from);
             }
             Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
-            Verdict::ErrorToClient(from) => way.error_to_client(frame, from),
+            Verdict::ErrorToClient(from, server) => way.error_to_client(frame, from, server),
             Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
+            Verdict::TellServer => way.tell_server(frame),
             Verdict::Refuse(reason) => way.refuse(frame, reason),
             Verdict::HandOff(owner) => self.hand_off(owner, port, frame, outlet),
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(frame),
             Verdict::Punt(class) => self.punt(now, port, class, frame, outlet),
             Verdict::Drop(reason) => self.end(reason, port, &frame, outlet),
-            Verdict::LookUp | Verdict::Related => {
+            Verdict::LookUp | Verdict::Related | Verdict::Fragment => {
                 debug_assert!(false, "undecided after the last stage: {:?}", note.verdict);
             }
         }
     }
 
-    fn hand_off<O: Outlet<Frame = F>>(
+    pub(crate) fn hand_off<O: Outlet<Frame = F>>(
         &self,
         owner: WorkerId,
         port: PortId,
@@ -434,6 +471,8 @@ impl<F: Frame> Director<F> {
         let before = core::mem::replace(&mut self.snapshot, snapshot);
         self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
         self.has_resets = self.snapshot.services.has_resets();
+        self.defences.look_again();
+        self.look_for_homeless();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {
@@ -453,17 +492,30 @@ impl<F: Frame> Director<F> {
         groups: usize,
         outlet: &mut O,
     ) -> usize {
-        let counters = &self.counters;
+        self.end_homeless(now);
+        self.defend(now);
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
+        let templates = &snapshot.templates;
         let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);
-            crate::track::uncount(counters, &ended.0);
+            crate::track::uncount(counters, snapshot, now, &ended.0);
         });
+        let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
+        let is_gone = |id| {
+            let server = services.server(id);
+            settings.ipvs.expire_nodest_conn && !server.is_some_and(|s| s.is_available)
+        };
+        let part = (self.id.0, self.steering.workers());
+        self.template_sweep
+            .go_on(now, part, groups, templates, is_gone);
         self.overflow.keep_house(now);
         self.counters.flows.set(self.flows.len() as u64);
         self.counters
             .flows_v6
             .set(self.flows.len_of(Family::V6) as u64);
         self.counters.half_open.set(self.flows.half_open() as u64);
+        self.give_up_fragments(now, outlet);
+        let counters = &self.counters;
         self.park.expire(now, |port, frame| {
             counters.count_drop(DropReason::NeighbourTimeout);
             outlet.dropped(DropReason::NeighbourTimeout, port, &frame);
@@ -532,6 +584,15 @@ impl<F: Frame> Director<F> {
             memory.path_mtu_until = now.after(crate::time::seconds(PATH_MTU_SECONDS));
             self.targets[id.0 as usize].forget();
         }
+    }
+
+    /// Identifies the fragments of the next packet of IPv6: not to be guessed (RFC 7739), and not
+    /// the same again for long.
+    pub(crate) fn take_fragment_id(&mut self) -> u32 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.next_fragment_id = self.next_fragment_id.wrapping_add(ODD);
+        let mixed = (self.next_fragment_id ^ self.next_fragment_id >> 30).wrapping_mul(ODD);
+        (mixed >> 32) as u32
     }
 
     /// The way to a client, remembered until the network changes or another client takes its place.

@@ -19,23 +19,33 @@ extern crate std;
 
 mod classify;
 pub mod counters;
+mod defence;
 pub mod director;
 pub mod flow;
 mod forward;
+mod gather;
 pub mod io;
+mod ipsec;
 mod limiter;
+pub mod load;
 pub mod local;
+pub mod mark;
 pub mod next_hop;
 mod note;
 mod open;
 mod overflow;
+mod own;
+pub mod persist;
 mod plain;
+mod reassemble;
+mod reuse;
 pub mod schedule;
 pub mod service;
+pub mod settings;
 pub mod snapshot;
 pub mod steer;
 pub mod sync;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "testing", weir_loom))]
 pub mod testing;
 pub mod time;
 mod track;

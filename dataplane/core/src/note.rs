@@ -1,5 +1,6 @@
 //! What one stage tells the next about a packet.
 
+use weir_wire::tunnel::Tunnel;
 use weir_wire::{Addr, Headers};
 
 use crate::counters::DropReason;
@@ -25,10 +26,12 @@ impl Note {
 /// What is known of a packet's fate. A stage passes over what an earlier one has decided.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Verdict {
-    /// TCP or UDP that a flow may know.
+    /// TCP, UDP, SCTP, AH or ESP that a flow may know.
     LookUp,
     /// An ICMP error that may concern a flow.
     Related,
+    /// A fragment of a packet that may concern a flow.
+    Fragment,
     /// Of a client, to be sent to its real server.
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
@@ -39,18 +42,22 @@ pub(crate) enum Verdict {
     ResetReply(FromServer),
     /// As a request, without a flow.
     StatelessRequest(ToServer),
+    /// As a request that counts as a connection of its own.
+    OnePacket(ToServer),
     /// As a reply, without a flow.
     StatelessReply(FromServer),
     /// An ICMP error about a packet that went to the client: on to the real server.
     ErrorToServer(ToServer),
     /// An ICMP error about a packet that went to the real server: on to the client.
-    ErrorToClient(FromServer),
+    ErrorToClient(FromServer, ServerId),
     /// An ICMP error about a tunnel's outer packet: the client is told in its own terms.
     ErrorInTunnel(ServerId),
     /// For Linux.
     Punt(PuntClass),
     /// For the worker that owns the flow.
     HandOff(WorkerId),
+    /// Of a real server that has lost the flow: it ends here, and the server is told.
+    TellServer,
     /// Refused, and the sender is told.
     Refuse(DropReason),
     /// Ends here.
@@ -64,6 +71,8 @@ pub(crate) struct ToServer {
     pub(crate) method: Method,
     pub(crate) addr: Addr,
     pub(crate) port: u16,
+    /// What packets to it go inside of (TUN).
+    pub(crate) tunnel: Tunnel,
     /// What stands for the client (FullNAT).
     pub(crate) local: Option<(Addr, u16)>,
 }

@@ -1,52 +1,83 @@
 //! A packet without flow: a flow begins with it, or what becomes of it instead.
 
-use weir_wire::{Addr, tcp_flag};
+use weir_wire::Addr;
 
 use crate::counters::{DropReason, Overflow};
 use crate::director::Director;
 use crate::flow::table::Full;
-use crate::flow::{FlowId, NewFlow, Tuple};
+use crate::flow::{FlowId, NewFlow, Signal, Tuple};
 use crate::io::{Frame, WorkerId};
-use crate::note::{PuntClass, Verdict};
-use crate::schedule::Scheduler;
-use crate::service::{Method, Protocol, Server, ServerId, Service};
+use crate::load::Connections;
+use crate::note::{PuntClass, ToServer, Verdict};
+use crate::persist::Chosen;
+use crate::service::{FTP_DATA_PORT, Method, Protocol, Service};
 use crate::time::Tick;
 
-/// A source port that never begins a flow: data connections of active FTP come from it.
-const FTP_DATA: u16 = 20;
-
-/// True for what may begin a flow: a SYN without RST, or any datagram.
-pub(crate) fn starts_flow(tuple: &Tuple, tcp_flags: u8) -> bool {
-    let opens = match tuple.protocol {
-        Protocol::Tcp => tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN,
-        Protocol::Udp => true,
-    };
-    opens && tuple.src_port != FTP_DATA
-}
-
 impl<F: Frame> Director<F> {
-    /// Begins a flow for a packet of `tuple` that no flow of this worker knows; `starts` says
-    /// whether it may. The flow has no state yet: the packet is still to be taken into account.
+    /// True for what may begin a flow: a SYN without RST, an INIT, any datagram, and what the
+    /// sloppy modes allow besides.
+    pub(crate) fn may_start(&self, tuple: &Tuple, signal: Signal) -> bool {
+        let rules = &self.snapshot.settings.ipvs;
+        let opens = match tuple.protocol {
+            Protocol::Tcp => rules.sloppy_tcp || signal.opens(Protocol::Tcp),
+            Protocol::Udp => true,
+            Protocol::Sctp if rules.sloppy_sctp => signal.sctp.is_some(),
+            Protocol::Sctp => signal.opens(Protocol::Sctp),
+        };
+        opens && !signal.aborts(tuple.protocol)
+    }
+
+    /// Begins a flow for a packet of `tuple` that no flow of this worker knows, if it may. The flow
+    /// has no state yet: the packet is still to be taken into account. `payload` is what a datagram
+    /// carries, none when nobody has looked.
     ///
     /// # Errors
-    /// What becomes of the packet when no flow begins.
+    /// What becomes of the packet when no flow begins; [`Verdict::LookUp`] when its payload has to be
+    /// seen first.
     pub(crate) fn open(
         &mut self,
         now: Tick,
         tuple: &Tuple,
-        starts: bool,
+        signal: Signal,
         is_handed_off: bool,
+        payload: Option<&[u8]>,
     ) -> Result<FlowId, Verdict> {
+        if self.is_told(tuple, signal) {
+            return Err(self.of_no_service(now, tuple, signal, is_handed_off, payload));
+        }
+        let starts = self.may_start(tuple, signal);
+        self.open_if(now, tuple, starts, signal, is_handed_off, payload)
+    }
+
+    /// As [`open`](Self::open); `starts` says whether the packet may begin a flow.
+    pub(crate) fn open_if(
+        &mut self,
+        now: Tick,
+        tuple: &Tuple,
+        starts: bool,
+        signal: Signal,
+        is_handed_off: bool,
+        payload: Option<&[u8]>,
+    ) -> Result<FlowId, Verdict> {
+        let starts = starts && tuple.src_port != FTP_DATA_PORT;
         let services = &self.snapshot.services;
-        let Some((service_id, service)) = services.find(tuple.service_key()) else {
-            return Err(self.of_no_service(now, tuple, is_handed_off));
+        let mark = self.snapshot.mark_of(tuple, Some(self.received_at));
+        let Some((service_id, service)) = services.find_for(tuple, mark) else {
+            return Err(self.of_no_service(now, tuple, signal, is_handed_off, payload));
         };
         let owner = self.steering.owner_of_request(tuple, service.by_client);
         if owner != self.id && !is_handed_off {
             return Err(Verdict::HandOff(owner));
         }
         if !starts && !self.overflow.is_on(now) {
-            return Err(Verdict::Refuse(DropReason::NoFlow));
+            return Err(match tuple.protocol {
+                // Linux may know SCTP, and Weir has no answer of its own.
+                Protocol::Sctp => Verdict::Punt(PuntClass::Ordinary),
+                Protocol::Tcp | Protocol::Udp => Verdict::Refuse(DropReason::NoFlow),
+            });
+        }
+        if service.has_engine() && payload.is_none() {
+            return Err(Verdict::LookUp);
         }
         // Linux takes no packet from its own address off a wire either (RFC 1812 §5.3.8). From a
         // local end it could take the way of a reply to that end.
@@ -57,30 +88,51 @@ impl<F: Frame> Director<F> {
             return self.adopt_flow(now, tuple, service_id);
         }
         let new_flows_max = service.new_flows_max;
-        if let Some(cause) = self.has_no_room(now, tuple, service_id, new_flows_max) {
+        let is_one_packet = service.one_packet && tuple.protocol == Protocol::Udp;
+        if self.defences.drops_packet() {
+            return Err(Verdict::Drop(DropReason::DropPacket));
+        }
+        if !is_one_packet
+            && let Some(cause) = self.has_no_room(now, tuple, service_id, new_flows_max)
+        {
             return Err(self.not_kept(now, tuple, service_id, cause));
         }
-        let services = &self.snapshot.services;
-        let service = services.service(service_id);
-        let picked = service.and_then(|service| Scheduler::pick(service, services));
-        let picked = picked.and_then(|id| Some((id, *services.server(id)?)));
-        let Some((id, server)) = picked else {
-            return Err(Verdict::Refuse(DropReason::NoServer));
+        let chosen = self.choose(now, tuple, service_id, payload.unwrap_or_default())?;
+        // FullNAT cannot do without a flow.
+        if is_one_packet && chosen.server.method != Method::FullNat {
+            self.unchoose(now, &chosen);
+            self.pass_once(&chosen);
+            return Err(Verdict::OnePacket(ToServer {
+                server: chosen.id,
+                method: chosen.server.method,
+                addr: chosen.server.addr,
+                port: chosen.port,
+                tunnel: chosen.server.tunnel,
+                local: None,
+            }));
+        }
+        let reply_to = match chosen.server.method {
+            Method::FullNat => self.take_local(tuple, &chosen),
+            _ => Some((tuple.src, tuple.src_port)),
         };
-        let client = (tuple.src, tuple.src_port);
-        let reply_to = match server.method {
-            Method::FullNat => self
-                .take_local(id, &server)
-                .ok_or(Verdict::Drop(DropReason::LocalPortsExhausted))?,
-            _ => client,
+        let Some(reply_to) = reply_to else {
+            self.unchoose(now, &chosen);
+            return Err(Verdict::Drop(DropReason::LocalPortsExhausted));
         };
-        let kept = self.keep(now, tuple, id, &server, reply_to);
+        let kept = self.keep(now, tuple, &chosen, reply_to);
         kept.map_err(|Full| self.not_kept(now, tuple, service_id, Overflow::Table))
     }
 
     /// What becomes of a packet that is for no service: a reply whose flow another worker has, one
     /// without a flow, or Linux's business.
-    fn of_no_service(&self, now: Tick, tuple: &Tuple, is_handed_off: bool) -> Verdict {
+    fn of_no_service(
+        &self,
+        now: Tick,
+        tuple: &Tuple,
+        signal: Signal,
+        is_handed_off: bool,
+        payload: Option<&[u8]>,
+    ) -> Verdict {
         let services = &self.snapshot.services;
         if services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port) {
             let owner = self.owner_of_reply(tuple);
@@ -90,53 +142,93 @@ impl<F: Frame> Director<F> {
             if let Some(from) = self.stateless_reply(now, tuple) {
                 return Verdict::StatelessReply(from);
             }
+            if self.is_told(tuple, signal) {
+                return Verdict::TellServer;
+            }
+            if services.has_engines() && payload.is_none() && tuple.protocol == Protocol::Udp {
+                // The server may begin a call.
+                return Verdict::LookUp;
+            }
         }
         Verdict::Punt(punt_class(tuple))
     }
 
+    /// True for the packet of a NAT server that is told when it belongs to no flow, whatever else
+    /// its destination is. What it sends to the director itself, as to its health checks, is no
+    /// reply that got lost: Linux answers that.
+    fn is_told(&self, tuple: &Tuple, signal: Signal) -> bool {
+        let (services, network) = (&self.snapshot.services, &self.snapshot.network);
+        self.snapshot.settings.ipvs.nat_icmp_send
+            && !signal.aborts(tuple.protocol)
+            && services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port)
+            && !network.is_local(tuple.dst)
+            && !services.is_local(tuple.dst)
+    }
+
     /// A free local end for a new flow to a FullNAT server.
-    fn take_local(&mut self, id: ServerId, server: &Server) -> Option<(Addr, u16)> {
+    fn take_local(&mut self, tuple: &Tuple, chosen: &Chosen) -> Option<(Addr, u16)> {
+        let Chosen { id, server, .. } = *chosen;
         let service: &Service = self.snapshot.services.service(server.service)?;
         let pool = service.local.as_deref()?;
         let is_own = |addr, port| {
             let replies = self
                 .steering
-                .replies(server.protocol, server.addr, server.port, addr);
+                .replies(tuple.protocol, server.addr, chosen.port, addr);
             replies.owner(port) == self.id
         };
         let is_taken = |addr, port| {
-            let reply = reply_of(server, (addr, port));
+            let reply = reply_of(tuple, chosen, (addr, port));
             self.flows.find(&reply, self.flows.hash(&reply)).is_some()
         };
         self.locals.take(id, pool, is_own, is_taken)
     }
 
-    /// Keeps a flow to a server that replies, if replies pass, to `reply_to`.
+    /// A connection of one packet begins and ends: it may fill its server meanwhile.
+    fn pass_once(&self, chosen: &Chosen) {
+        let (id, server) = (chosen.id, &chosen.server);
+        if server.thresholds.upper != 0
+            && let Some(load) = self.counters.loads.get(id.0 as usize)
+        {
+            load.add(Connections::INACTIVE);
+            self.snapshot.loads.bound(id, server);
+            load.sub(Connections::INACTIVE);
+            self.snapshot.loads.unbound(id, Some(server));
+        }
+    }
+
+    /// Keeps a flow to a server that replies, if replies pass, to `reply_to`. One that finds no
+    /// place is no child of its template.
     pub(crate) fn keep(
         &mut self,
         now: Tick,
         tuple: &Tuple,
-        id: ServerId,
-        server: &Server,
+        chosen: &Chosen,
         reply_to: (Addr, u16),
     ) -> Result<FlowId, Full> {
+        let Chosen { id, server, .. } = *chosen;
         let sees_replies = server.method.sees_replies();
         let flow = NewFlow {
             request: *tuple,
-            reply: sees_replies.then(|| reply_of(server, reply_to)),
+            reply: sees_replies.then(|| reply_of(tuple, chosen, reply_to)),
             server: id,
             method: server.method,
             expires: now.after(self.snapshot.settings.timeouts.new),
+            is_controlled: chosen.template.is_some(),
+            template: chosen.template,
         };
         let kept = match server.method {
             // The next new flow asks the table which local ends are taken.
-            Method::FullNat => self.flows.insert(&flow)?,
-            _ => self.flows.insert_unsettled(&flow)?,
+            Method::FullNat => self.flows.insert(&flow),
+            _ => self.flows.insert_unsettled(&flow),
         };
+        let kept = kept.inspect_err(|Full| self.unchoose(now, chosen))?;
         self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {
             counters.connections.add(1);
-            counters.inactive.add(1);
+        }
+        if let Some(load) = self.counters.loads.get(id.0 as usize) {
+            load.add(Connections::INACTIVE);
+            self.snapshot.loads.bound(id, &server);
         }
         Ok(kept)
     }
@@ -144,10 +236,11 @@ impl<F: Frame> Director<F> {
     /// Gives the flows that began in this burst their replies' entries. A flow whose reply finds no
     /// place is forgotten: it goes on as one that was not kept.
     pub(crate) fn settle(&mut self, now: Tick) {
-        let (counters, overflow) = (&self.counters, &mut self.overflow);
+        let (counters, snapshot) = (&self.counters, &self.snapshot);
+        let overflow = &mut self.overflow;
         let lifetime = self.snapshot.settings.timeouts.longest();
         self.flows.settle(|flow| {
-            crate::track::uncount(counters, flow);
+            crate::track::uncount(counters, snapshot, now, flow);
             counters.count_not_kept(Overflow::Table);
             overflow.turn_on(now.after(lifetime));
         });
@@ -175,12 +268,12 @@ fn punt_class(tuple: &Tuple) -> PuntClass {
 }
 
 /// The tuple of a server's packets to `to`.
-fn reply_of(server: &Server, (addr, port): (Addr, u16)) -> Tuple {
+fn reply_of(request: &Tuple, chosen: &Chosen, (addr, port): (Addr, u16)) -> Tuple {
     Tuple {
-        src: server.addr,
+        src: chosen.server.addr,
         dst: addr,
-        src_port: server.port,
+        src_port: chosen.port,
         dst_port: port,
-        protocol: server.protocol,
+        protocol: request.protocol,
     }
 }

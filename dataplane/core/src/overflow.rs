@@ -13,13 +13,16 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use weir_wire::Addr;
+
 use crate::counters::{DropReason, Overflow};
 use crate::director::Director;
 use crate::flow::{FlowId, Tuple};
 use crate::io::Frame;
 use crate::limiter::Limiter;
 use crate::note::{FromServer, ToServer, Verdict};
-use crate::service::{Method, Protocol, Server, ServerId, ServiceId};
+use crate::persist::Chosen;
+use crate::service::{Method, Protocol, ServiceId};
 use crate::time::Tick;
 
 /// What one worker remembers of it.
@@ -98,7 +101,7 @@ impl<F: Frame> Director<F> {
         service: ServiceId,
         new_flows_max: u32,
     ) -> Option<Overflow> {
-        if tuple.protocol == Protocol::Tcp && self.is_flooded() {
+        if tuple.protocol != Protocol::Udp && self.is_flooded() {
             return Some(Overflow::HalfOpen);
         }
         let is_over = self.overflow.is_over_rate(now, service, new_flows_max);
@@ -124,7 +127,10 @@ impl<F: Frame> Director<F> {
 
     /// A packet of a client's connection that is no flow.
     fn stateless(&mut self, now: Tick, tuple: &Tuple, service: ServiceId) -> Verdict {
-        let Some((id, server)) = self.chosen(tuple, service) else {
+        let Some(Chosen {
+            id, server, port, ..
+        }) = self.chosen(now, tuple, service)
+        else {
             return Verdict::Refuse(DropReason::NoServer);
         };
         if server.method == Method::FullNat {
@@ -136,7 +142,8 @@ impl<F: Frame> Director<F> {
             server: id,
             method: server.method,
             addr: server.addr,
-            port: server.port,
+            port,
+            tunnel: server.tunnel,
             local: None,
         })
     }
@@ -149,10 +156,10 @@ impl<F: Frame> Director<F> {
         tuple: &Tuple,
         service: ServiceId,
     ) -> Result<FlowId, Verdict> {
-        if let Some((id, server)) = self.chosen(tuple, service)
-            && server.method != Method::FullNat
+        if let Some(chosen) = self.chosen(now, tuple, service)
+            && chosen.server.method != Method::FullNat
             && !self.is_flooded()
-            && let Ok(kept) = self.keep(now, tuple, id, &server, (tuple.src, tuple.src_port))
+            && let Ok(kept) = self.keep(now, tuple, &chosen, (tuple.src, tuple.src_port))
         {
             self.counters.adopted.add(1);
             return Ok(kept);
@@ -160,24 +167,48 @@ impl<F: Frame> Director<F> {
         Err(self.stateless(now, tuple, service))
     }
 
-    /// The server that the client's address and port lead to.
-    fn chosen(&self, tuple: &Tuple, service: ServiceId) -> Option<(ServerId, Server)> {
+    /// The server that the client's address and port lead to; of a persistent service, the one it
+    /// is known to have or else that of its address.
+    fn chosen(&self, now: Tick, tuple: &Tuple, service: ServiceId) -> Option<Chosen> {
         let services = &self.snapshot.services;
         let service = services.service(service)?;
-        let candidate = service.servers.get(service.consistent.pick(tuple)?)?;
-        Some((candidate.server, *services.server(candidate.server)?))
+        let hashed = |tuple: &Tuple| {
+            let candidate = service.servers.get(service.consistent.pick(tuple)?)?;
+            Some(candidate.server)
+        };
+        let id = match &service.persistence {
+            None => hashed(tuple)?,
+            Some(persistence) => match self.remembered(now, tuple, service) {
+                Some(id) => id,
+                None => hashed(&Tuple {
+                    src: Addr(tuple.src.0 & persistence.mask),
+                    src_port: 0,
+                    ..*tuple
+                })?,
+            },
+        };
+        let server = *services.server(id)?;
+        Some(Chosen {
+            id,
+            server,
+            port: service.dest_port(&server, tuple),
+            template: None,
+        })
     }
 
     /// In whose name a NAT server's packet goes on that belongs to no flow, while there may be such
     /// connections.
     pub(crate) fn stateless_reply(&self, now: Tick, tuple: &Tuple) -> Option<FromServer> {
         let services = &self.snapshot.services;
-        let server = services.nat_server(tuple.protocol, tuple.src, tuple.src_port);
-        let server = server.filter(|s| s.is_available && s.method == Method::Nat)?;
+        let (_, server) = services.nat_server(tuple.protocol, tuple.src, tuple.src_port)?;
         let service = services.service(server.service)?;
-        self.overflow.is_on(now).then_some(FromServer {
+        let is_known = server.is_available && server.method == Method::Nat && service.key.mark == 0;
+        (is_known && self.overflow.is_on(now)).then_some(FromServer {
             virt: service.key.addr,
-            virt_port: service.key.port,
+            virt_port: match service.key.port {
+                0 => tuple.src_port,
+                port => port,
+            },
             client: None,
         })
     }

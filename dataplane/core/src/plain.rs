@@ -8,18 +8,18 @@
 
 use weir_memory::prefetch;
 use weir_wire::plain::{self, Plain};
+use weir_wire::tunnel::Tunnel;
 use weir_wire::{Family, protocol, tcp_flag};
 
 use crate::counters::WorkerCounters;
 use crate::director::Director;
 use crate::flow::entry::{Entry, Entry4, Head, Key4, key_tag};
 use crate::flow::tcp::Seen;
-use crate::flow::{Direction, FlowTable, TcpState, Timeouts};
+use crate::flow::{Direction, FlowTable, Signal, TcpState, Timeouts};
 use crate::forward::least_mtu;
 use crate::io::{Frame, Outlet, PortId, RxChecksum};
 use crate::next_hop::{Hop, PlainHop};
 use crate::note::Verdict;
-use crate::open::starts_flow;
 use crate::service::{Method, Protocol, ServerId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
@@ -75,7 +75,8 @@ pub(crate) struct Target {
     /// The publication it was made of.
     made: u64,
     hop: PlainHop,
-    /// Address and port, as they stand in packets.
+    /// Address and port, as they stand in packets; port 0: the packet keeps its own. NAT's is the
+    /// flow's to know.
     addr: u32,
     port: u16,
     /// The director's address before it, for tunnels; 0 when there is none of the family, or the way
@@ -252,10 +253,12 @@ impl<F: Frame> Director<F> {
         if to_many || plain::is_martian(found.key.addrs) {
             return Err(None);
         }
-        let starts = starts_flow(&tuple, found.tcp_flags);
-        let id = self
-            .open(now, &tuple, starts, is_handed_off)
-            .map_err(Some)?;
+        let signal = Signal::tcp(found.tcp_flags);
+        let opened = self.open(now, &tuple, signal, is_handed_off, None);
+        let id = opened.map_err(|verdict| match verdict {
+            Verdict::LookUp => None,
+            decided => Some(decided),
+        })?;
         let place = id.place();
         if let Some(entry) = self.flows.v4.at(place) {
             self.make_target(now, ServerId(entry.head.server));
@@ -285,6 +288,8 @@ impl<F: Frame> Director<F> {
             target.addr = u32::from_ne_bytes(server.addr.v4_bytes());
             target.port = server.port.to_be();
             let carries = next.mtu >= least_mtu(Family::V4) + plain::OUTER_LEN as u16;
+            // GRE and GUE take the general way.
+            let carries = carries && server.tunnel == Tunnel::Ipip;
             let source = next.source.filter(|source| carries && source.is_v4());
             target.tunnel_source = source.map_or(0, |source| u32::from_ne_bytes(source.v4_bytes()));
             target.ready = epoch;
@@ -346,10 +351,16 @@ impl Way<'_> {
         match flow.method() {
             Method::Dr => plain::pass_on(head, &target.hop.link),
             Method::Nat | Method::FullNat if plain::lacks_checksum(head) => return None,
-            Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, target.port),
+            Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, flow.other_port()),
             Method::FullNat => {
                 let addrs = both_addrs(flow.local, target.addr);
-                let ports = both_ports(flow.local_port(), target.port);
+                let [_, virt_port] = port_halves(flow.ports());
+                let port = if target.port == 0 {
+                    virt_port
+                } else {
+                    target.port
+                };
+                let ports = both_ports(flow.other_port(), port);
                 plain::pass_between(head, &target.hop.link, addrs, ports);
             }
             Method::Tun => {
@@ -435,7 +446,8 @@ impl Way<'_> {
                 state: None,
             });
         }
-        move_on_in_general(flow, direction, self.tcp_flags, timeouts)
+        let is_secure = self.flows.is_secure();
+        move_on_in_general(flow, direction, self.tcp_flags, timeouts, is_secure)
     }
 
     /// Writes it to the flow at `place`, and to the counts of its server when it changes state.
@@ -445,12 +457,26 @@ impl Way<'_> {
         self.flows.v4.keep_until(place, expires);
         if let Some((was, is)) = moved.state {
             self.flows.change_state(place, was, is);
+            if is == TcpState::Established {
+                self.assure(place);
+            }
             count_activity(
                 self.counters,
                 ServerId(server),
                 was.is_active(),
                 is.is_active(),
             );
+        }
+    }
+}
+
+impl Way<'_> {
+    /// Vouches for the template of the flow at `place`, if it has one.
+    #[inline(never)]
+    fn assure(&self, place: u32) {
+        let template = self.flows.template_of_v4(place);
+        if let Some(template) = template {
+            self.snapshot.templates.assure(template);
         }
     }
 }
@@ -470,19 +496,24 @@ fn move_on_in_general(
     direction: Direction,
     tcp_flags: u8,
     timeouts: &Timeouts,
+    is_secure: bool,
 ) -> Option<Moved> {
     if flow.protocol() == Protocol::Udp {
+        if direction == Direction::Reply && flow.awaits_reply() {
+            return None;
+        }
         return Some(Moved {
             lifetime: timeouts.udp,
             state: None,
         });
     }
     let was = flow.tcp_state();
-    let opens = tcp_flags & (tcp_flag::SYN | tcp_flag::RST) == tcp_flag::SYN;
-    if opens && direction == Direction::Request && was.may_be_reused() {
+    let opens = tcp_flags & tcp_flag::SYN != 0 && direction == Direction::Request;
+    if opens && was != TcpState::None {
+        // It may take the flow's place: see `reuse.rs`.
         return None;
     }
-    let is = was.next(Seen::of(direction, flow.method()), tcp_flags);
+    let is = was.next(Seen::of(direction, flow.method()), tcp_flags, is_secure);
     Some(Moved {
         lifetime: timeouts.tcp[is as usize],
         state: (was != is).then_some((was, is)),
@@ -497,16 +528,10 @@ pub(crate) fn count_activity(
     was_active: bool,
     is_active: bool,
 ) {
-    let Some(counters) = counters.servers.get(server.0 as usize) else {
-        return;
-    };
-    if was_active != is_active {
-        let (from, to) = match was_active {
-            true => (&counters.active, &counters.inactive),
-            false => (&counters.inactive, &counters.active),
-        };
-        from.sub(1);
-        to.add(1);
+    if was_active != is_active
+        && let Some(load) = counters.loads.get(server.0 as usize)
+    {
+        load.turn(is_active);
     }
 }
 

@@ -2,9 +2,15 @@
 
 use alloc::sync::Arc;
 
-use crate::flow::Timeouts;
+use crate::flow::Tuple;
+use crate::io::PortId;
+use crate::load::Loads;
+use crate::mark::MarkRules;
 use crate::next_hop::Network;
+use crate::persist::Templates;
 use crate::service::Services;
+
+pub use crate::settings::Settings;
 
 /// What a worker decides by. A new one replaces it whole; the parts that did not change are shared
 /// with the one before.
@@ -21,6 +27,13 @@ pub struct Snapshot {
     pub network: Arc<Network>,
     /// Lifetimes of flows and other settings.
     pub settings: Settings,
+    /// The connections of all servers over all workers; the same one for the process's life.
+    pub loads: Arc<Loads>,
+    /// Which packets belong together by a mark.
+    pub marks: Arc<MarkRules>,
+    /// Which clients have which servers: the same for the life of the director, shared by all its
+    /// workers.
+    pub templates: Arc<Templates>,
 }
 
 impl Snapshot {
@@ -33,25 +46,26 @@ impl Snapshot {
             services: Arc::default(),
             network: Arc::default(),
             settings: Settings::default(),
+            loads: Arc::default(),
+            marks: Arc::default(),
+            templates: Arc::new(Templates::new(0, 0, [0; 2])),
         }
     }
 }
 
-/// Settings that hold for all services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Lifetimes of flows by state.
-    pub timeouts: Timeouts,
-    /// Path-MTU discovery through tunnels: copy DF to the outer header and tell the client when a
-    /// packet is too big (sysctl net.ipv4.vs.pmtu_disc, on by default).
-    pub pmtu_disc: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            timeouts: Timeouts::default(),
-            pmtu_disc: true,
+impl Snapshot {
+    /// The mark of a client's packet, 0 for none; `port` is where it was received, if it was. Only
+    /// what is for the director itself is marked: replies on their way through are not.
+    #[inline]
+    #[must_use]
+    pub fn mark_of(&self, request: &Tuple, port: Option<PortId>) -> u32 {
+        let services = &self.services;
+        if !services.has_marks() || self.marks.is_empty() {
+            return 0;
+        }
+        match self.network.is_local(request.dst) || services.is_virtual(request.dst) {
+            true => self.marks.mark_of(request, port),
+            false => 0,
         }
     }
 }

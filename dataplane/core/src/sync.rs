@@ -2,6 +2,12 @@
 //! those of the model checker loom, which tries the orders in which their effects can be seen.
 
 #[cfg(not(weir_loom))]
-pub use core::sync::atomic::{AtomicU64, Ordering};
+pub use core::{
+    hint::spin_loop,
+    sync::atomic::{AtomicU64, Ordering, fence},
+};
 #[cfg(weir_loom)]
-pub use loom::sync::atomic::{AtomicU64, Ordering};
+pub use loom::{
+    hint::spin_loop,
+    sync::atomic::{AtomicU64, Ordering, fence},
+};

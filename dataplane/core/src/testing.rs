@@ -1,16 +1,92 @@
 //! A world in memory: frames, and an outlet that keeps what the director decided.
 
+use std::sync::Arc;
 use std::vec::Vec;
 
 use crate::counters::DropReason;
+use crate::flow::Tuple;
 use crate::io::{Frame, Outlet, PortId, RxChecksum, WorkerId};
+use crate::load::Loads;
 use crate::next_hop::InterfaceId;
+use crate::schedule::{Arrival, Member, Random, Recipe, Scheduler, SchedulerName};
+use crate::service::{Candidate, ServerId, Service, Services};
+use crate::snapshot::Settings;
+use crate::time::Tick;
 use weir_wire::Addr;
 
 /// Room before a received frame, as DPDK's default.
 const HEADROOM: usize = 128;
 /// Most bytes behind the start of a frame.
 const TAILROOM: usize = 2048;
+
+/// The scheduler of an IPv4 service without flags whose servers have these weights.
+#[must_use]
+pub fn scheduler(name: SchedulerName, servers: &[Candidate]) -> Scheduler {
+    let member = |candidate: &Candidate| Member {
+        addr: Addr::from_v4_bytes(candidate.server.0.to_be_bytes()),
+        port: 80,
+        weight: candidate.weight,
+        last_weight: candidate.weight,
+    };
+    let members: Vec<Member> = servers.iter().map(member).collect();
+    Scheduler::build(&Recipe::plain(name), &members, None)
+}
+
+/// The server of the next flow of a client while no server has connections.
+#[must_use]
+pub fn pick(service: &Service, services: &Services) -> Option<ServerId> {
+    let request = Tuple {
+        src: Addr::from_v4_bytes([198, 51, 100, 1]),
+        dst: service.key.addr,
+        src_port: 1024,
+        dst_port: service.key.port,
+        protocol: service.key.protocol,
+    };
+    Schedules::new(Arc::default()).pick(service, services, &request)
+}
+
+/// Schedules without packets.
+#[derive(Debug)]
+pub struct Schedules {
+    /// The connections of all servers.
+    pub loads: Arc<Loads>,
+    /// As published.
+    pub settings: Settings,
+    /// The time.
+    pub now: Tick,
+    random: Random,
+}
+
+impl Schedules {
+    /// By these connections.
+    #[must_use]
+    pub fn new(loads: Arc<Loads>) -> Self {
+        Self {
+            loads,
+            settings: Settings::default(),
+            now: Tick(1000),
+            random: Random::new(1),
+        }
+    }
+
+    /// The server of a flow that begins.
+    #[must_use]
+    pub fn pick(
+        &self,
+        service: &Service,
+        services: &Services,
+        request: &Tuple,
+    ) -> Option<ServerId> {
+        let arrival = Arrival {
+            request,
+            now: self.now,
+            loads: &self.loads,
+            settings: &self.settings,
+            random: &self.random,
+        };
+        Scheduler::pick(service, services, &arrival)
+    }
+}
 
 /// A frame in memory.
 #[derive(Clone, Debug)]

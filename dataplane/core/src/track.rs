@@ -1,38 +1,55 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
-use weir_wire::{Headers, icmp, parse_embedded, protocol, tcp_flag};
+use weir_wire::tunnel::{self, Tunnel};
+use weir_wire::{Headers, icmp, parse_embedded, tcp_flag};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
-use crate::flow::{Direction, Flow, FlowId, Tuple};
+use crate::flow::{Direction, Flow, FlowId, Signal, Tuple};
 use crate::io::Frame;
+use crate::ipsec::is_ipsec;
+use crate::load::Connections;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
-use crate::open::starts_flow;
 use crate::plain::count_activity;
+use crate::reuse::Known;
 use crate::service::{Method, Protocol};
+use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
-    /// What becomes of a packet of TCP or UDP: it moves its flow on, or begins one.
-    pub(crate) fn track(&mut self, now: Tick, headers: &Headers, is_handed_off: bool) -> Verdict {
+    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP, which is in `bytes`: it moves its flow on, or begins one.
+    pub(crate) fn track(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        bytes: &[u8],
+        is_handed_off: bool,
+    ) -> Verdict {
+        if is_ipsec(headers) {
+            return self.follow(now, headers, is_handed_off);
+        }
         let Some(tuple) = tuple_of(headers) else {
             return Verdict::Punt(PuntClass::Ordinary);
         };
         let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) else {
-            return self.begin(now, headers, &tuple, is_handed_off);
+            return self.begin(now, headers, bytes, &tuple, is_handed_off);
         };
         if self.has_resets && self.snapshot.services.resets(self.flows.get(id).server()) {
-            return self.cut(now, headers, &tuple, id, direction);
+            return self.cut(now, headers, bytes, &tuple, (id, direction));
         }
         if direction == Direction::Request {
-            let flow = self.flows.get(id);
-            let server = self.snapshot.services.server(flow.server());
-            if !server.is_some_and(|server| server.is_available) {
-                return Verdict::Drop(DropReason::ServerRemoved);
-            }
-            if flow.may_be_reused() && starts_flow(&tuple, headers.tcp_flags) {
-                self.forget(now, &tuple);
-                return self.begin(now, headers, &tuple, true);
+            match self.judge(&self.flows.get(id), Signal::of(headers)) {
+                Known::GoesOn => {}
+                Known::Anew => {
+                    let ended = self.take_out(now, &tuple);
+                    let verdict = self.begin(now, headers, bytes, &tuple, true);
+                    // It weighs when the next is scheduled: the kernel ends it a moment later.
+                    if let Some(ended) = ended {
+                        uncount(&self.counters, &self.snapshot, now, &ended);
+                    }
+                    return verdict;
+                }
+                Known::Ends(reason) => return Verdict::Drop(reason),
             }
         }
         self.take(now, headers, id, direction)
@@ -45,15 +62,17 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         headers: &Headers,
+        bytes: &[u8],
         tuple: &Tuple,
-        id: FlowId,
-        direction: Direction,
+        (id, direction): (FlowId, Direction),
     ) -> Verdict {
-        let may_begin = starts_flow(tuple, headers.tcp_flags) && self.flows.get(id).may_be_reused();
-        if !headers.is_tcp() || may_begin {
+        let is_request = direction == Direction::Request;
+        let flow = self.flows.get(id);
+        let opens = is_request && Signal::of(headers).opens(tuple.protocol);
+        if !headers.is_tcp() || (opens && flow.state().may_be_reused(1, flow.method())) {
             self.forget(now, tuple);
             return match direction {
-                Direction::Request => self.begin(now, headers, tuple, true),
+                Direction::Request => self.begin(now, headers, bytes, tuple, true),
                 Direction::Reply => Verdict::Drop(DropReason::ServerDrained),
             };
         }
@@ -71,22 +90,17 @@ impl<F: Frame> Director<F> {
         }
     }
 
-    /// Ends the flow of `tuple`, in either direction.
-    fn forget(&mut self, now: Tick, tuple: &Tuple) {
-        self.settle(now);
-        // That may have pushed the flow to another place.
-        if let Some((id, _)) = self.flows.find(tuple, self.flows.hash(tuple)) {
-            let ended = self.flows.remove(id);
-            uncount(&self.counters, &ended);
-        }
-    }
-
     /// Counts a packet of the flow at `id` and moves its state on.
-    fn take(&mut self, now: Tick, headers: &Headers, id: FlowId, direction: Direction) -> Verdict {
+    pub(crate) fn take(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        id: FlowId,
+        direction: Direction,
+    ) -> Verdict {
         let timeouts = &self.snapshot.settings.timeouts;
-        let moved = self
-            .flows
-            .advance(id, direction, headers.tcp_flags, timeouts, now);
+        let signal = Signal::of(headers);
+        let moved = self.flows.advance(id, direction, signal, timeouts, now);
         let flow = self.flows.get(id);
         count_activity(
             &self.counters,
@@ -94,6 +108,9 @@ impl<F: Frame> Director<F> {
             moved.was_active,
             moved.is_active,
         );
+        if let Some(template) = flow.template().filter(|_| moved.assures) {
+            self.snapshot.templates.assure(template);
+        }
         let bytes = headers.packet_len() as u64;
         if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
             match direction {
@@ -118,18 +135,35 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         headers: &Headers,
+        bytes: &[u8],
         tuple: &Tuple,
         is_handed_off: bool,
     ) -> Verdict {
-        let starts = starts_flow(tuple, headers.tcp_flags);
-        match self.open(now, tuple, starts, is_handed_off) {
+        let payload = payload_of(bytes, headers);
+        match self.open(
+            now,
+            tuple,
+            Signal::of(headers),
+            is_handed_off,
+            Some(payload),
+        ) {
             Ok(id) => self.take(now, headers, id, Direction::Request),
+            Err(verdict @ Verdict::Punt(_)) => match self.open_from_server(now, tuple, payload) {
+                Some(id) => self.take(now, headers, id, Direction::Reply),
+                None => verdict,
+            },
             Err(verdict) => verdict,
         }
     }
 
     /// An ICMP error: the flow that the quoted packet belongs to, if any.
-    pub(crate) fn relate(&self, headers: &Headers, frame: &F, is_handed_off: bool) -> Verdict {
+    pub(crate) fn relate(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        frame: &F,
+        is_handed_off: bool,
+    ) -> Verdict {
         let unrelated = if self.snapshot.services.is_virtual(headers.dst) {
             Verdict::Drop(DropReason::IcmpUnrelated)
         } else {
@@ -149,12 +183,13 @@ impl<F: Frame> Director<F> {
                 protocol: Protocol::from_number(e.protocol)?,
             })
         };
-        if matches!(quoted.protocol, protocol::IPIP | protocol::IPV6) {
-            let inner = parse_embedded(bytes, usize::from(quoted.l4), usize::from(quoted.end));
-            return match inner.as_ref().and_then(quoted_tuple) {
-                Some(tuple) => self.relate_tunnel(&tuple, &quoted, is_handed_off, unrelated),
-                None => unrelated,
-            };
+        // A tunnel's packet is the director's own; others of it are Linux's.
+        if self.snapshot.network.is_local(quoted.src)
+            && let Some((tunnel, at)) = tunnel::in_quoted(bytes, &quoted)
+            && let Some(inner) = parse_embedded(bytes, at, usize::from(quoted.end))
+            && let Some(tuple) = quoted_tuple(&inner)
+        {
+            return self.relate_tunnel(&tuple, &quoted, tunnel, is_handed_off, unrelated);
         }
         let Some(sent) = quoted_tuple(&quoted) else {
             return unrelated;
@@ -167,11 +202,48 @@ impl<F: Frame> Director<F> {
                 None => unrelated,
             },
             Some((id, Direction::Reply)) => {
-                Verdict::ErrorToClient(from_server(&self.flows.get(id)))
+                let flow = self.flows.get(id);
+                Verdict::ErrorToClient(from_server(&flow), flow.server())
             }
             None => self
                 .owner_of_error(&sent, is_handed_off)
+                .or_else(|| self.begin_by_error(now, &tuple, is_handed_off))
                 .unwrap_or(unrelated),
+        }
+    }
+
+    /// An error about a packet of no flow, which the client of `request` would have sent: with
+    /// `schedule_icmp` a flow begins with it, for a few seconds unless more comes.
+    fn begin_by_error(
+        &mut self,
+        now: Tick,
+        request: &Tuple,
+        is_handed_off: bool,
+    ) -> Option<Verdict> {
+        let snapshot = &self.snapshot;
+        if !snapshot.settings.ipvs.schedule_icmp
+            || snapshot
+                .services
+                .find_for(request, snapshot.mark_of(request, Some(self.received_at)))
+                .is_none()
+        {
+            return None;
+        }
+        match self.open_if(
+            now,
+            request,
+            true,
+            Signal::default(),
+            is_handed_off,
+            Some(&[]),
+        ) {
+            Ok(id) => self
+                .to_server(&self.flows.get(id))
+                .map(Verdict::ErrorToServer),
+            Err(Verdict::StatelessRequest(to) | Verdict::OnePacket(to)) => {
+                Some(Verdict::ErrorToServer(to))
+            }
+            Err(_) => None,
         }
     }
 
@@ -180,6 +252,7 @@ impl<F: Frame> Director<F> {
         &self,
         inner: &Tuple,
         outer: &weir_wire::Embedded,
+        tunnel: Tunnel,
         is_handed_off: bool,
         unrelated: Verdict,
     ) -> Verdict {
@@ -187,7 +260,9 @@ impl<F: Frame> Director<F> {
             Some((id, Direction::Request)) => {
                 let flow = self.flows.get(id);
                 let server = self.snapshot.services.server(flow.server());
-                let is_ours = server.is_some_and(|server| server.addr == outer.dst);
+                let is_ours = server.is_some_and(|server| {
+                    server.addr == outer.dst && server.tunnel.is_like(tunnel)
+                });
                 if flow.method() == Method::Tun && is_ours {
                     Verdict::ErrorInTunnel(flow.server())
                 } else {
@@ -206,7 +281,8 @@ impl<F: Frame> Director<F> {
         }
         let services = &self.snapshot.services;
         let request = sent.reversed();
-        if services.find(request.service_key()).is_some() {
+        let mark = self.snapshot.mark_of(&request, None);
+        if services.find_for(&request, mark).is_some() {
             return self.foreign_owner(&request);
         }
         let to_nat_server = services.is_nat_source(sent.protocol, sent.dst, sent.dst_port);
@@ -233,31 +309,42 @@ impl<F: Frame> Director<F> {
             server: flow.server(),
             method: flow.method(),
             addr: server.addr,
-            port: server.port,
+            port: flow.dest_port(server),
+            tunnel: server.tunnel,
             local: flow.local(),
         })
     }
 
     /// The worker that owns the flow of a client's packet, when it is another.
-    fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
-        let (_, service) = self.snapshot.services.find(request.service_key())?;
+    pub(crate) fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
+        let mark = self.snapshot.mark_of(request, None);
+        let (_, service) = self.snapshot.services.find_for(request, mark)?;
         let owner = self.steering.owner_of_request(request, service.by_client);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }
 
-/// Takes a flow that ended out of its server's connection counts.
-pub(crate) fn uncount(counters: &WorkerCounters, flow: &Flow) {
-    if let Some(server) = counters.servers.get(flow.server().0 as usize) {
-        if flow.is_active() {
-            server.active.sub(1);
-        } else {
-            server.inactive.sub(1);
-        }
+/// Takes a flow that ended out of its server's connection counts and its template's children.
+pub(crate) fn uncount(counters: &WorkerCounters, snapshot: &Snapshot, now: Tick, flow: &Flow) {
+    if let Some(template) = flow.template() {
+        snapshot.templates.release(now, template, false);
+    }
+    let id = flow.server();
+    if let Some(load) = counters.loads.get(id.0 as usize) {
+        load.sub(Connections::one(flow.is_active()));
+        snapshot.loads.unbound(id, snapshot.services.server(id));
     }
 }
 
-/// The addresses and ports of TCP or UDP.
+/// What a datagram carries; nothing where it carries no datagram.
+fn payload_of<'f>(frame: &'f [u8], headers: &Headers) -> &'f [u8] {
+    const UDP_LEN: usize = 8;
+    let at = usize::from(headers.l4) + UDP_LEN;
+    let payload = frame.get(at..usize::from(headers.end));
+    payload.filter(|_| headers.is_udp()).unwrap_or_default()
+}
+
+/// The addresses and ports of TCP, UDP or SCTP.
 pub(crate) fn tuple_of(headers: &Headers) -> Option<Tuple> {
     Some(Tuple {
         src: headers.src,

@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use loom::thread;
 use weir_core::counters::Counter;
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::load::Thresholds;
+use weir_core::persist::{Attached, TemplateKey, Templates};
+use weir_core::schedule::SchedulerName;
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::sync::{AtomicU64, Ordering};
+use weir_core::testing::{pick, scheduler};
+use weir_core::time::Tick;
 use weir_wire::Addr;
 
 /// One service with these servers: slot and weight, in list order.
@@ -26,11 +30,14 @@ fn services(
             addr: Addr::from_v4_bytes([10, 0, 0, *slot as u8]),
             port: 80,
             method: Method::Dr,
+            tunnel: Tunnel::Ipip,
             weight: *weight,
             protocol: Protocol::Tcp,
             is_available: true,
             position: 0,
             service: ServiceId(0),
+            thresholds: Thresholds::default(),
+            has_any_port: false,
         });
     }
     let candidates: Vec<Candidate> = servers
@@ -45,8 +52,9 @@ fn services(
             protocol: Protocol::Tcp,
             addr: Addr::from_v4_bytes([192, 0, 2, 100]),
             port: 80,
+            mark: 0,
         },
-        scheduler: Scheduler::build(name, &candidates),
+        scheduler: scheduler(name, &candidates),
         cursor: Arc::clone(cursor),
         generation,
         servers: candidates.into(),
@@ -55,14 +63,16 @@ fn services(
         local: None,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
+        persistence: None,
     };
     Arc::new(Services::new(vec![service], slots))
 }
 
 fn picks(services: &Services, count: usize) -> Vec<u32> {
     let (_, service) = services.iter().next().expect("a service");
-    let pick = || Scheduler::pick(service, services).expect("a usable server");
-    (0..count).map(|_| pick().0).collect()
+    let next = || pick(service, services).expect("a usable server");
+    (0..count).map(|_| next().0).collect()
 }
 
 /// `count` picks by each of `threads` workers at once.
@@ -82,13 +92,13 @@ fn picks_at_once(services: &Arc<Services>, threads: usize, count: usize) -> Vec<
 
 #[test]
 fn workers_together_take_the_sequence_of_one() {
-    for name in SchedulerName::ALL {
+    for name in [SchedulerName::Rr, SchedulerName::Wrr] {
         for (threads, count) in [(2, 3), (3, 1)] {
             loom::model(move || {
                 let servers = [(3, 3), (2, 1), (1, 2)];
-                let shared = services(*name, &Arc::default(), 1, &servers);
+                let shared = services(name, &Arc::default(), 1, &servers);
                 let mut all = picks_at_once(&shared, threads, count);
-                let one = services(*name, &Arc::default(), 1, &servers);
+                let one = services(name, &Arc::default(), 1, &servers);
                 let mut alone = picks(&one, threads * count);
                 all.sort_unstable();
                 alone.sort_unstable();
@@ -146,5 +156,99 @@ fn a_reader_of_a_counter_sees_what_was_written_and_never_less_than_before() {
         assert!(seen.iter().all(|n| n >> 33 == n & 3), "half a number");
         writer.join().expect("no panic");
         assert_eq!(counter.get(), 3 * (1 << 33 | 1));
+    });
+}
+
+#[test]
+fn workers_that_remember_a_destination_at_once_leave_what_is_remembered_whole() {
+    loom::model(|| {
+        let shared = services(SchedulerName::Lblc, &Arc::default(), 1, &[(2, 1), (1, 1)]);
+        let all = picks_at_once(&shared, 2, 1);
+        assert_eq!(all, [2, 2]);
+        let service = shared.iter().next().expect("a service").1;
+        let cache = service.scheduler.cache().expect("it remembers");
+        assert!(cache.forget(ServerId(2)), "nobody has it open");
+        assert_eq!(picks(&shared, 2), [2, 2]);
+    });
+}
+
+const NOW: Tick = Tick(1000);
+const LIFETIME: u32 = 100;
+
+fn template_key() -> TemplateKey<'static> {
+    TemplateKey {
+        client: Addr::from_v4_bytes([198, 51, 100, 7]),
+        virt: Addr::from_v4_bytes([192, 0, 2, 100]),
+        port: 80,
+        protocol: 6,
+        name: None,
+    }
+}
+
+/// A new flow of the client, which the scheduler would give this server.
+fn begin(templates: &Templates, now: Tick, server: u32) -> Attached {
+    let key = template_key();
+    let found = templates
+        .attach(now, &key, |_| true)
+        .expect("it comes in between");
+    let to = (ServerId(server), 80);
+    let make = || templates.create(now, &key, LIFETIME, to, |_| true);
+    found.unwrap_or_else(|| make().expect("it comes in between, and there is room"))
+}
+
+fn children(templates: &Templates, now: Tick) -> Vec<(u32, u32)> {
+    let mut all = Vec::new();
+    for at in 0..templates.buckets() {
+        templates.visit(now, at, |view, _| all.push((view.server.0, view.children)));
+    }
+    all
+}
+
+#[test]
+fn workers_that_meet_a_client_at_once_agree_on_its_server() {
+    loom::model(|| {
+        let templates = Arc::new(Templates::new(1, 4, [1, 2]));
+        let others = Arc::clone(&templates);
+        let other = thread::spawn(move || begin(&others, NOW, 1));
+        let own = begin(&templates, NOW, 2);
+        assert_eq!(other.join().expect("no panic"), own);
+        assert_eq!(children(&templates, NOW), [(own.server.0, 2)]);
+        assert_eq!((templates.len(), templates.of_server(own.server)), (1, 1));
+    });
+}
+
+#[test]
+fn a_template_whose_time_is_up_is_forgotten_or_held_by_a_flow_and_never_both() {
+    loom::model(|| {
+        let templates = Arc::new(Templates::new(1, 4, [1, 2]));
+        let first = begin(&templates, NOW, 1);
+        templates.release(NOW, first.id, false);
+        let over = NOW.after(LIFETIME);
+        let others = Arc::clone(&templates);
+        let sweeper = thread::spawn(move || {
+            (0..others.buckets()).for_each(|at| others.sweep(over, at, |_| false));
+        });
+        // This worker's clock stands a tick behind.
+        let own = begin(&templates, Tick(over.0 - 1), 2);
+        sweeper.join().expect("no panic");
+        assert_eq!(children(&templates, over), [(own.server.0, 1)]);
+        assert_eq!((templates.len(), templates.of_server(own.server)), (1, 1));
+    });
+}
+
+#[test]
+fn flows_that_end_while_another_begins_are_all_counted() {
+    loom::model(|| {
+        let templates = Arc::new(Templates::new(1, 4, [1, 2]));
+        let first = begin(&templates, NOW, 1);
+        let others = Arc::clone(&templates);
+        let other = thread::spawn(move || {
+            others.assure(first.id);
+            others.release(NOW, first.id, true);
+        });
+        let own = begin(&templates, NOW, 2);
+        other.join().expect("no panic");
+        assert_eq!(own.server, ServerId(1), "an answered one stays");
+        assert_eq!(children(&templates, NOW), [(1, 1)]);
     });
 }

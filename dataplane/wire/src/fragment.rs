@@ -1,4 +1,5 @@
-//! Fragments: what identifies them, and cutting IPv4 packets into them (RFC 791 §3.2).
+//! Fragments: what identifies them, cutting packets into them, and putting them together again
+//! (RFC 791 §3.2, RFC 8200 §4.5).
 //!
 //! ```text
 //!               0     4     8                    hlen   hlen+n
@@ -6,20 +7,30 @@
 //! first         | copied    | copied  | n bytes |  more fragments, offset 0
 //! later ones    | copied    | copied if the option says so, else no-operations | n bytes |
 //! n is a multiple of 8, but for the last
+//!
+//! IPv6 packet   | header, hop-by-hop, routing | what may be cut ...............|
+//! each piece    | copied                      | fragment header | n bytes |
 //! ```
+
+mod join;
 
 use crate::addr::Family;
 use crate::bytes::{array, get_u16, put};
 use crate::checksum;
-use crate::headers::Headers;
-use crate::parser::{V4_LEN, fragment_header_at};
+use crate::headers::{Headers, protocol};
+use crate::parser::{V4_LEN, V6_LEN, fragment_header_at};
+
+pub use join::{EcnSeen, write_header};
 
 /// More fragments follow.
 const MORE: u16 = 0x2000;
 /// The bits of the offset, which counts in 8 bytes.
 const OFFSET: u16 = 0x1fff;
+/// Bytes of IPv6's fragment header.
+const V6_FRAGMENT_LEN: usize = 8;
 
-/// What identifies a fragment among those of its packet, besides addresses and protocol.
+/// What identifies a fragment among those of its packet, besides addresses and protocol, and where
+/// its piece stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FragmentInfo {
     /// Identification; 16 bits of it in IPv4.
@@ -28,33 +39,44 @@ pub struct FragmentInfo {
     pub offset: u16,
     /// Whether more follow.
     pub more: bool,
+    /// Where in the frame its payload begins. It ends with the packet.
+    pub at: u16,
 }
 
 /// What the header of a fragment says; none for a whole packet.
 #[must_use]
 pub fn info(frame: &[u8], headers: &Headers) -> Option<FragmentInfo> {
-    if !headers.bits.fragment() {
-        return None;
-    }
+    headers.bits.fragment().then(|| read(frame, headers))?
+}
+
+/// The fragment header of an IPv6 packet that is whole all the same (RFC 6946); none for any other.
+#[must_use]
+pub fn atomic(frame: &[u8], headers: &Headers) -> Option<FragmentInfo> {
+    let may_be = !headers.is_v4() && headers.bits.ip_options() && !headers.bits.fragment();
+    may_be.then(|| read(frame, headers))?
+}
+
+fn read(frame: &[u8], headers: &Headers) -> Option<FragmentInfo> {
     let packet = headers.packet(frame)?;
     match headers.family() {
         Family::V4 => {
             let field = get_u16(packet, 6)?;
-            let (offset, more) = ((field & OFFSET) << 3, field & MORE != 0);
             Some(FragmentInfo {
                 id: u32::from(get_u16(packet, 4)?),
-                offset,
-                more,
+                offset: (field & OFFSET) << 3,
+                more: field & MORE != 0,
+                at: headers.l4,
             })
         }
         Family::V6 => {
-            let [_, _, high, low, id @ ..] = array::<8>(packet, fragment_header_at(packet)?)?;
+            let (at, _) = fragment_header_at(packet)?;
+            let [_, _, high, low, id @ ..] = array::<V6_FRAGMENT_LEN>(packet, at)?;
             let field = u16::from_be_bytes([*high, *low]);
-            let (offset, more) = (field & 0xfff8, field & 1 != 0);
             Some(FragmentInfo {
                 id: u32::from_be_bytes(*id),
-                offset,
-                more,
+                offset: field & 0xfff8,
+                more: field & 1 != 0,
+                at: headers.l3 + (at + V6_FRAGMENT_LEN) as u16,
             })
         }
     }
@@ -83,24 +105,33 @@ pub struct FragmentPlan {
     next: u16,
 }
 
-/// Plans how to cut an IPv4 packet so that every fragment fits `mtu`.
+/// Plans how to cut a packet so that every fragment fits `mtu`.
 ///
-/// A packet that fits gives one piece. No piece for IPv6, which only the source fragments
-/// (RFC 8200 §5), nor when less than 8 bytes would fit behind the header. Whether the packet may be
-/// fragmented is for the caller to ask.
+/// A packet of IPv4 that fits gives one piece. One of IPv6 is taken to be the director's own, since
+/// nobody but its source fragments it (RFC 8200 §5), and whole; it gets a fragment header even if it
+/// is one piece. No piece when less than 8 bytes would fit behind the headers. Whether the packet
+/// may be fragmented is for the caller to ask.
 #[must_use]
-pub fn plan(headers: &Headers, mtu: u16) -> FragmentPlan {
-    let header_len = headers.l4.saturating_sub(headers.l3);
+pub fn plan(frame: &[u8], headers: &Headers, mtu: u16) -> FragmentPlan {
+    let (header_len, payload_at) = match headers.family() {
+        Family::V4 => {
+            let len = headers.l4.saturating_sub(headers.l3);
+            (len, len)
+        }
+        Family::V6 => {
+            let len = unfragmentable(frame, headers).map_or(V6_LEN, |(len, _)| len) as u16;
+            (len + V6_FRAGMENT_LEN as u16, len)
+        }
+    };
     let last_max = mtu.saturating_sub(header_len);
-    let cannot = !headers.is_v4() || last_max < 8;
-    let len = if cannot {
-        0
-    } else {
-        headers.payload_len() as u16
+    let len = match last_max {
+        0..8 => 0,
+        _ => (headers.packet_len() as u16).saturating_sub(payload_at),
     };
     FragmentPlan {
         len,
         piece_max: last_max & !7,
+        // What follows a fragment header is counted in 8 bytes but for the last piece.
         last_max,
         next: 0,
     }
@@ -126,12 +157,23 @@ impl Iterator for FragmentPlan {
 /// Writes one fragment, IP header onward, to the front of `buf`. Gives its length; 0 and nothing
 /// written when it does not fit.
 ///
-/// The packet may itself be a fragment: its offset is added, and it stays the last only if it was.
-pub fn write_fragment(buf: &mut [u8], frame: &[u8], headers: &Headers, piece: &Piece) -> usize {
-    try_write_fragment(buf, frame, headers, piece).unwrap_or(0)
+/// The packet of IPv4 may itself be a fragment: its offset is added, and it stays the last only if
+/// it was. `id` identifies the pieces of a packet of IPv6; IPv4 has its own.
+pub fn write_fragment(
+    buf: &mut [u8],
+    frame: &[u8],
+    headers: &Headers,
+    piece: &Piece,
+    id: u32,
+) -> usize {
+    let written = match headers.family() {
+        Family::V4 => write_v4(buf, frame, headers, piece),
+        Family::V6 => write_v6(buf, frame, headers, piece, id),
+    };
+    written.unwrap_or(0)
 }
 
-fn try_write_fragment(buf: &mut [u8], frame: &[u8], h: &Headers, piece: &Piece) -> Option<usize> {
+fn write_v4(buf: &mut [u8], frame: &[u8], h: &Headers, piece: &Piece) -> Option<usize> {
     let header = frame.get(usize::from(h.l3)..usize::from(h.l4))?;
     let from = usize::from(piece.offset);
     let payload = h.payload(frame)?.get(from..from + usize::from(piece.len))?;
@@ -157,6 +199,46 @@ fn try_write_fragment(buf: &mut [u8], frame: &[u8], h: &Headers, piece: &Piece) 
     let check = checksum::finish(checksum::sum(to_header, 0));
     put(to_header, 10, check.to_be_bytes());
     Some(len)
+}
+
+fn write_v6(buf: &mut [u8], frame: &[u8], h: &Headers, piece: &Piece, id: u32) -> Option<usize> {
+    let packet = h.packet(frame)?;
+    let (header_len, next_at) = unfragmentable(frame, h)?;
+    let (header, payload) = packet.split_at_checked(header_len)?;
+    let from = usize::from(piece.offset);
+    let payload = payload.get(from..from + usize::from(piece.len))?;
+    let len = header_len + V6_FRAGMENT_LEN + payload.len();
+    let buf = buf.get_mut(..len)?;
+    let (to_header, rest) = buf.split_at_mut_checked(header_len)?;
+    let (to_fragment, to_payload) = rest.split_at_mut_checked(V6_FRAGMENT_LEN)?;
+    to_header.copy_from_slice(header);
+    to_payload.copy_from_slice(payload);
+    let next = core::mem::replace(to_header.get_mut(next_at)?, protocol::FRAGMENT);
+    put(to_header, 4, ((len - V6_LEN) as u16).to_be_bytes());
+    let field = (piece.offset & 0xfff8) | u16::from(piece.more);
+    put(to_fragment, 0, [next, 0]);
+    put(to_fragment, 2, field.to_be_bytes());
+    put(to_fragment, 4, id.to_be_bytes());
+    Some(len)
+}
+
+/// Bytes of the part of an IPv6 packet that every fragment has, and where in it the next header is
+/// told that follows it: up to the last hop-by-hop, routing or destination options header before
+/// anything else, of destination options only those before a routing header or without one, as in
+/// Linux.
+fn unfragmentable(frame: &[u8], h: &Headers) -> Option<(usize, usize)> {
+    let packet = h.packet(frame)?;
+    let (mut len, mut next_at, mut is_routed) = (V6_LEN, 6, false);
+    loop {
+        match *packet.get(next_at)? {
+            protocol::HOPOPTS => {}
+            protocol::ROUTING => is_routed = true,
+            protocol::DSTOPTS if !is_routed => {}
+            _ => return Some((len, next_at)),
+        }
+        next_at = len;
+        len += usize::from(*packet.get(len + 1)?) * 8 + 8;
+    }
 }
 
 /// Overwrites by no-operations the options that only the first fragment carries: those without

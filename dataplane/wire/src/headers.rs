@@ -1,6 +1,7 @@
 //! What the director needs to know of a packet, and the field's numbers.
 
 use crate::addr::{Addr, Family};
+use crate::sctp::SctpEvent;
 
 /// EtherTypes.
 pub mod ether_type {
@@ -97,6 +98,8 @@ pub struct Headers {
     pub protocol: u8,
     /// Flags of TCP as in [`tcp_flag`]; 0 otherwise.
     pub tcp_flags: u8,
+    /// What the chunks of SCTP tell; none otherwise, or when there is no chunk.
+    pub sctp: Option<SctpEvent>,
     /// TTL or hop limit.
     pub ttl: u8,
     /// Type of service or traffic class: DSCP and ECN.

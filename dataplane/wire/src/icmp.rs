@@ -41,6 +41,13 @@ pub enum ErrorKind {
         /// Bytes of the longest IP packet that would.
         mtu: u32,
     },
+    /// What another has told, told on.
+    Told {
+        /// Its type.
+        icmp_type: u8,
+        /// Its code.
+        code: u8,
+    },
 }
 
 impl ErrorKind {
@@ -57,6 +64,7 @@ impl ErrorKind {
             (Self::NetUnreachable, Family::V6) => (1, 0, 0),
             (Self::TooBig { mtu }, Family::V4) => (3, 4, clip(mtu)),
             (Self::TooBig { mtu }, Family::V6) => (2, 0, mtu),
+            (Self::Told { icmp_type, code }, _) => (icmp_type, code, 0),
         }
     }
 }

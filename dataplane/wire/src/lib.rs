@@ -29,6 +29,7 @@ pub mod plain;
 pub mod fragment;
 pub mod icmp;
 pub mod rewrite;
+pub mod sctp;
 pub mod tcp;
 pub mod tunnel;
 

@@ -32,6 +32,7 @@ use crate::checksum;
 use crate::headers::{
     Embedded, HeaderBits, Headers, Other, ParseError, Parsed, ether_type, protocol,
 };
+use crate::sctp::SctpEvent;
 
 /// Most extension headers followed. More is an attack on the parser's time (RFC 8504 §5.3).
 const EXTENSIONS_MAX: usize = 8;
@@ -183,6 +184,7 @@ fn parse_v4(frame: &[u8], link: &Link, verify_checksum: bool) -> Result<Headers,
         vlan: link.vlan,
         protocol: ip[9],
         tcp_flags: transport.tcp_flags,
+        sctp: transport.sctp,
         ttl: ip[8],
         tos: ip[1],
         icmp_type: transport.icmp_type,
@@ -271,6 +273,7 @@ fn parse_v6(frame: &[u8], link: &Link) -> Result<Headers, ParseError> {
         vlan: link.vlan,
         protocol: extensions.protocol,
         tcp_flags: transport.tcp_flags,
+        sctp: transport.sctp,
         ttl: ip[7],
         tos: ip[0] << 4 | ip[1] >> 4,
         icmp_type: transport.icmp_type,
@@ -306,8 +309,9 @@ struct Extensions {
     /// Where it follows, from the first byte of the IPv6 header.
     end: usize,
     bits: HeaderBits,
-    /// Where the fragment header stands, from the first byte of the IPv6 header.
-    fragment_at: Option<usize>,
+    /// Where the fragment header stands, and where the one before tells of it, from the first byte
+    /// of the IPv6 header.
+    fragment_at: Option<(usize, usize)>,
 }
 
 impl Extensions {
@@ -333,6 +337,7 @@ impl Extensions {
 #[cold]
 fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
     let mut chain = Extensions::none(first);
+    let mut told_at = 6;
     for count in 0.. {
         let is_extension = matches!(
             chain.protocol,
@@ -357,7 +362,7 @@ fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
             protocol::AH => len = usize::from(header[1]) * 4 + 8,
             protocol::FRAGMENT => {
                 len = 8;
-                if chain.fragment_at.replace(chain.end).is_some() {
+                if chain.fragment_at.replace((chain.end, told_at)).is_some() {
                     return Err(ParseError::ExtensionChain);
                 }
                 let field = u16::from_be_bytes([header[2], header[3]]);
@@ -371,13 +376,15 @@ fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
         }
         chain.bits = chain.bits.with(HeaderBits::IP_OPTIONS);
         chain.protocol = header[0];
+        told_at = chain.end;
         chain.end += len;
     }
     Ok(chain)
 }
 
-/// Where the IPv6 fragment header of a parsed packet stands, from the packet's first byte.
-pub(crate) fn fragment_header_at(packet: &[u8]) -> Option<usize> {
+/// Where the IPv6 fragment header of a parsed packet stands, and where the header before tells of it,
+/// from the packet's first byte.
+pub(crate) fn fragment_header_at(packet: &[u8]) -> Option<(usize, usize)> {
     walk_extensions(packet, *packet.get(6)?).ok()?.fragment_at
 }
 
@@ -387,6 +394,7 @@ struct Transport {
     src_port: u16,
     dst_port: u16,
     tcp_flags: u8,
+    sctp: Option<SctpEvent>,
     icmp_type: u8,
     icmp_code: u8,
 }
@@ -418,16 +426,15 @@ fn read_transport(
     payload: &[u8],
 ) -> Result<Transport, ParseError> {
     let mut transport = Transport::default();
-    if bits.later_fragment() {
+    // Of a fragment it is not known how much of the header it brings: the whole will be judged.
+    if bits.fragment() {
         return Ok(transport);
     }
     let ports = match protocol {
         protocol::TCP => {
-            // Also a first fragment has the whole header: RFC 1858 §3 tells what comes otherwise.
             let tcp: &[u8; 20] = payload.first_chunk().ok_or(ParseError::Truncated)?;
             let header_len = usize::from(tcp[12] >> 4) * 4;
-            let cut = header_len > payload.len() && !bits.fragment();
-            if header_len < 20 || cut {
+            if header_len < 20 || header_len > payload.len() {
                 return Err(ParseError::BadTransport);
             }
             transport.tcp_flags = tcp[13];
@@ -436,13 +443,14 @@ fn read_transport(
         protocol::UDP => {
             let udp: &[u8; 8] = payload.first_chunk().ok_or(ParseError::Truncated)?;
             let len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
-            if len < 8 || (len > payload.len() && !bits.fragment()) {
+            if len < 8 || len > payload.len() {
                 return Err(ParseError::BadTransport);
             }
             udp.first_chunk::<4>()
         }
         protocol::SCTP => {
             let sctp: &[u8; 12] = payload.first_chunk().ok_or(ParseError::Truncated)?;
+            transport.sctp = SctpEvent::of_packet(payload);
             sctp.first_chunk::<4>()
         }
         protocol if protocol == icmp => {

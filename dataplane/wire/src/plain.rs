@@ -422,7 +422,9 @@ mod tests {
             general.extend_from_slice(&frame);
             let mut plain = general.clone();
             rewrite::decrement_ttl(&mut general[OUTER_LEN..], &h);
-            let outer = tunnel::Outer { src: v4(from), dst: v4(to), copy_df, id };
+            let outer = tunnel::Outer {
+                tunnel: tunnel::Tunnel::Ipip, src: v4(from), dst: v4(to), copy_df, id,
+            };
             tunnel::write_outer(&mut general[14..], &h, &outer);
             general[..14].copy_from_slice(&LINK);
             pass_on(plain[OUTER_LEN..].first_chunk_mut().expect("a header"), &LINK);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::Director;
-use weir_core::flow::{Flow, TcpState, Tuple};
+use weir_core::flow::{Flow, Tuple};
 use weir_core::io::{Frame, PortId, WorkerId};
 use weir_core::next_hop::InterfaceId;
 use weir_core::service::{Protocol, ServerId, ServiceKey, Services};
@@ -13,6 +13,7 @@ use weir_core::snapshot::Snapshot;
 use weir_core::time::Tick;
 use weir_wire::{Addr, Family};
 
+use crate::clock::{Clock, tick};
 use crate::sync::{ArrayQueue, AtomicBool, AtomicU64, Ordering};
 
 /// Bytes kept of a dropped packet.
@@ -38,7 +39,7 @@ pub struct FlowRecord {
     pub local: Option<(Addr, u16)>,
     /// The forwarding method.
     pub method: weir_core::service::Method,
-    /// The TCP state's name as ipvsadm prints it, or `UDP`.
+    /// The state's name as ipvsadm prints it.
     pub state: &'static str,
     /// Until the flow ends if no packet comes.
     pub seconds_left: u32,
@@ -52,10 +53,10 @@ impl FlowRecord {
             request: *flow.request(),
             server: flow.server(),
             dest: server.addr,
-            dest_port: server.port,
+            dest_port: flow.dest_port(server),
             local: flow.local(),
             method: flow.method(),
-            state: flow.tcp_state().map_or("UDP", TcpState::name),
+            state: flow.state().name(),
             seconds_left: flow.seconds_left(now),
         })
     }
@@ -160,6 +161,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<WorkerCounters>,
     /// Of IPv4 and IPv6.
     pub(crate) flows_max: [usize; 2],
+    clock: Clock,
     /// The newest snapshot not yet taken; a newer one replaces it.
     newest: ArrayQueue<Arc<Snapshot>>,
     published: AtomicU64,
@@ -176,6 +178,7 @@ impl Handle {
         core: Option<usize>,
         counters: Arc<WorkerCounters>,
         flows_max: [usize; 2],
+        clock: Clock,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -183,6 +186,7 @@ impl Handle {
                 core,
                 counters,
                 flows_max,
+                clock,
                 newest: ArrayQueue::new(1),
                 published: AtomicU64::new(0),
                 adopted: AtomicU64::new(0),
@@ -203,6 +207,7 @@ impl Handle {
             None,
             Arc::new(WorkerCounters::new(ports, servers)),
             [768, 256],
+            Clock::start(),
         )
     }
 
@@ -219,6 +224,12 @@ impl Handle {
     #[must_use]
     pub fn id(&self) -> WorkerId {
         self.shared.id
+    }
+
+    /// The present moment as the worker reckons it.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        tick(self.shared.clock.elapsed())
     }
 
     /// The core it is pinned to, if any.

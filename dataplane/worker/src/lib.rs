@@ -18,6 +18,8 @@ pub mod testing;
 pub mod worker;
 
 pub use clock::Clock;
+#[cfg(any(test, feature = "testing"))]
+pub use clock::Hand;
 pub use hand_off::{HAND_OFF_RING, Peers, mesh};
 pub use handle::Handle;
 pub use idle::Idle;

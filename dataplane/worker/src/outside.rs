@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_core::counters::{DropReason, WorkerCounters};
-use weir_core::io::{BURST_MAX, Burst, Frame, Outlet, PacketIo, PortId, WorkerId};
+use weir_core::io::{Burst, Frame, Outlet, PacketIo, PortId, WorkerId};
 use weir_core::next_hop::InterfaceId;
 use weir_core::time::{TICKS_PER_SECOND, Tick};
 use weir_wire::Addr;
@@ -78,26 +78,19 @@ impl<IO: PacketIo> Outside<IO> {
         self.leaving.len()
     }
 
-    /// Sends what Linux put in its ring, a burst at most. Returns how many packets there were.
-    pub(crate) fn send_from_linux(&mut self) -> usize {
-        let Some(ring) = self.twins.as_ref().map(|link| Arc::clone(&link.from_linux)) else {
-            return 0;
-        };
-        let mut count = 0;
-        while count < BURST_MAX
-            && let Some(packet) = ring.receive()
-        {
-            count += 1;
-            match self.copied(packet.bytes()) {
-                Some(frame) => {
-                    self.counters.from_linux.add(1);
-                    self.transmit(packet.port, frame);
-                }
-                None => self.counters.count_drop(DropReason::NoBuffer),
-            }
-            ring.give_back(packet);
+    /// Takes a packet that Linux put in its ring, and the port that it leaves by; no frame when
+    /// there was no buffer for it.
+    pub(crate) fn next_from_linux(&mut self) -> Option<(PortId, Option<IO::Frame>)> {
+        let ring = Arc::clone(&self.twins.as_ref()?.from_linux);
+        let packet = ring.receive()?;
+        let port = packet.port;
+        let frame = self.copied(packet.bytes());
+        match frame {
+            Some(_) => self.counters.from_linux.add(1),
+            None => self.counters.count_drop(DropReason::NoBuffer),
         }
-        count
+        ring.give_back(packet);
+        Some((port, frame))
     }
 
     fn copied(&mut self, bytes: &[u8]) -> Option<IO::Frame> {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::Handle;
+use weir_core::load::Loads;
 use weir_core::snapshot::Snapshot;
 
 /// The workers, and what they were given.
@@ -20,9 +21,15 @@ impl Publisher {
     /// For workers that have nothing yet.
     #[must_use]
     pub fn new(workers: Vec<Handle>) -> Self {
+        let counters = workers.iter().map(|w| Arc::clone(&w.shared.counters));
+        let loads = Arc::new(Loads::new(counters));
+        let newest = Snapshot {
+            loads,
+            ..Snapshot::empty()
+        };
         Self {
             workers,
-            newest: Arc::new(Snapshot::empty()),
+            newest: Arc::new(newest),
             replaced: VecDeque::new(),
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use weir_core::counters::{DropReason, WorkerCounters};
 use weir_core::director::{Director, Limits};
 use weir_core::flow::FlowTable;
-use weir_core::io::{Burst, Frame, PacketIo, PortId, WorkerId};
+use weir_core::io::{BURST_MAX, Burst, Frame, PacketIo, PortId, WorkerId};
 use weir_core::steer::Steering;
 use weir_core::time::{TICKS_PER_SECOND, Tick};
 
@@ -115,6 +115,7 @@ impl<IO: PacketIo> Worker<IO> {
             config.core,
             Arc::clone(&counters),
             [config.limits.flows, config.limits.flows_v6],
+            config.clock,
         );
         // Unpredictable to strangers, who could otherwise fill one bucket.
         let random = || RandomState::new().hash_one(0);
@@ -155,6 +156,13 @@ impl<IO: PacketIo> Worker<IO> {
         self.director.flows()
     }
 
+    /// What it decides by, to be looked at between turns.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<weir_core::snapshot::Snapshot> {
+        self.director.snapshot()
+    }
+
     /// Turns until control says stop.
     pub fn run(mut self) {
         while !self.handle.shared.should_stop() {
@@ -184,7 +192,7 @@ impl<IO: PacketIo> Worker<IO> {
         for peer in 0..self.from_peers.len() {
             packets += self.take_over(peer);
         }
-        packets += self.outside.send_from_linux();
+        packets += self.send_from_linux();
         self.keep_house(ticks);
         self.outside.flush();
         let counters = &self.outside.counters;
@@ -235,6 +243,22 @@ impl<IO: PacketIo> Worker<IO> {
             &mut self.burst,
             &mut self.outside,
         );
+    }
+
+    /// Sends what Linux put in its ring, a burst at most. Returns how many packets there were.
+    fn send_from_linux(&mut self) -> usize {
+        let mut count = 0;
+        while count < BURST_MAX
+            && let Some((port, frame)) = self.outside.next_from_linux()
+        {
+            count += 1;
+            if let Some(frame) = frame {
+                let outside = &mut self.outside;
+                self.director
+                    .send_from_linux(self.now, port, frame, outside);
+            }
+        }
+        count
     }
 
     /// What `peer` handed over, a burst at most and of one port.

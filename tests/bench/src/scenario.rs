@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use weir_core::director::Limits;
 use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::PortId;
+use weir_core::load::Thresholds;
 use weir_core::local::LocalPool;
 use weir_core::next_hop::{Interface, InterfaceId, Network, Route, Target};
-use weir_core::schedule::{Scheduler, SchedulerName};
+use weir_core::schedule::Scheduler;
 use weir_core::service::{
-    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services,
+    Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
 };
 use weir_core::snapshot::{Settings, Snapshot};
 use weir_core::time::TICKS_PER_SECOND;
@@ -123,6 +124,7 @@ pub(crate) fn limits(flows: usize) -> Limits {
         icmp_per_second: 1000,
         parked: 64,
         parked_per_neighbour: 8,
+        fragments: 256,
     }
 }
 
@@ -136,8 +138,9 @@ pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
         network: Arc::new(network()),
         settings: Settings {
             timeouts,
-            pmtu_disc: true,
+            ..Settings::default()
         },
+        ..Snapshot::empty()
     })
 }
 
@@ -158,11 +161,14 @@ fn server(n: u8, method: Method) -> Server {
         addr: addr(server_ip(n)),
         port: SERVICE_PORT,
         method,
+        tunnel: Tunnel::Ipip,
         weight: 1,
         protocol: Protocol::Tcp,
         is_available: true,
         position: 0,
         service: ServiceId(0),
+        thresholds: Thresholds::default(),
+        has_any_port: false,
     }
 }
 
@@ -178,8 +184,9 @@ fn service(method: Method) -> Service {
             protocol: Protocol::Tcp,
             addr: addr(VIP),
             port: SERVICE_PORT,
+            mark: 0,
         },
-        scheduler: Scheduler::build(SchedulerName::Rr, &candidates),
+        scheduler: Scheduler::Rr,
         cursor: Arc::default(),
         generation: 1,
         servers: candidates.into(),
@@ -187,6 +194,8 @@ fn service(method: Method) -> Service {
         by_client: true,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
+        persistence: None,
         local: (method == Method::FullNat).then(local_pool),
     }
 }

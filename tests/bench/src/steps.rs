@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use weir_core::flow::{FlowTable, NewFlow, Tuple};
-use weir_core::schedule::Scheduler;
+use weir_core::schedule::{Arrival, Scheduler};
 use weir_core::service::{Method, Protocol, ServerId};
 use weir_core::snapshot::Snapshot;
 use weir_core::time::Tick;
@@ -95,6 +95,8 @@ fn insert(flows: u32, meter: &mut Meter) -> Result<(FlowTable, f64)> {
                     server: ServerId(0),
                     method: Method::Dr,
                     expires: Tick(9),
+                    is_controlled: false,
+                    template: None,
                 };
                 is_full |= table.find(&key, table.hash(&key)).is_some();
                 is_full |= table.insert(&flow).is_err();
@@ -124,9 +126,17 @@ fn lookup(flows: u32, meter: &mut Meter, ns: u64) -> Result<f64> {
 fn schedule(snapshot: &Arc<Snapshot>, meter: &mut Meter, ns: u64) -> f64 {
     let services = &snapshot.services;
     let list: Vec<_> = services.iter().map(|(_, service)| service).collect();
+    let request = tuple(0);
+    let arrival = Arrival {
+        request: &request,
+        now: Tick(0),
+        loads: &snapshot.loads,
+        settings: &snapshot.settings,
+        random: &weir_core::schedule::Random::new(1),
+    };
     meter.slices_for(ns, || {
         for service in list.iter().cycle().take(BATCH as usize) {
-            black_box(Scheduler::pick(service, services));
+            black_box(Scheduler::pick(service, services, &arrival));
         }
         Some(BATCH)
     });

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::service::{Method, Protocol};
+use crate::service::{Method, PersistenceEngine, Protocol};
 
 /// The answer of `GET /v1/flows`, in no order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,8 +39,29 @@ pub struct FlowView {
     pub expires_seconds: u32,
     /// How its packets reach the server.
     pub method: Method,
-    /// The worker that owns it.
+    /// The worker that owns it; 0 for a template, which is everybody's.
     pub worker: u16,
+    /// It is no flow but what remembers a client's server (a persistence template): its client's
+    /// port is 0, and its other ports are where they do not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateOf>,
+}
+
+/// What a persistence template has besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateOf {
+    /// Flows that live under it.
+    pub flows: u32,
+    /// It is for all packets of this mark, whatever `protocol` says; `virtual` shows it as an address,
+    /// as ipvsadm does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+    /// What else than the address tells clients apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<PersistenceEngine>,
+    /// What that has found, such as SIP's Call-ID; what is not UTF-8 is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_data: Option<String>,
 }
 
 /// Which flows are wanted: the query of `GET /v1/flows`. What is absent does not restrict.
@@ -105,6 +126,32 @@ pub enum FlowState {
     SynAck,
     /// UDP, which has one state.
     Udp,
+    /// A persistence template of which a flow has been answered.
+    Assured,
+    /// SCTP: the client's first INIT was seen.
+    Init1,
+    /// SCTP: another INIT was seen.
+    Init,
+    /// SCTP: the server's INIT ACK was seen.
+    CookieSent,
+    /// SCTP: the client has sent the cookie back.
+    CookieReplied,
+    /// SCTP: the server's INIT was seen, or INIT ACK from the client.
+    CookieWait,
+    /// SCTP: the client has granted what the server asked for.
+    Cookie,
+    /// SCTP: the server has sent the cookie back.
+    CookieEchoed,
+    /// SCTP: the server wants to end it.
+    ShutdownSent,
+    /// SCTP: the client wants to end it.
+    ShutdownReceived,
+    /// SCTP: the server wants to end it, too.
+    ShutdownAckSent,
+    /// SCTP: aborted before it stood.
+    Rejected,
+    /// SCTP: ended.
+    Closed,
 }
 
 /// The text names no state.
@@ -155,6 +202,19 @@ impl FlowState {
         FlowState::Listen,
         FlowState::SynAck,
         FlowState::Udp,
+        FlowState::Assured,
+        FlowState::Init1,
+        FlowState::Init,
+        FlowState::CookieSent,
+        FlowState::CookieReplied,
+        FlowState::CookieWait,
+        FlowState::Cookie,
+        FlowState::CookieEchoed,
+        FlowState::ShutdownSent,
+        FlowState::ShutdownReceived,
+        FlowState::ShutdownAckSent,
+        FlowState::Rejected,
+        FlowState::Closed,
     ];
 
     /// The name that `ipvsadm` prints.
@@ -173,6 +233,19 @@ impl FlowState {
             FlowState::Listen => "LISTEN",
             FlowState::SynAck => "SYNACK",
             FlowState::Udp => "UDP",
+            FlowState::Assured => "ASSURED",
+            FlowState::Init1 => "INIT1",
+            FlowState::Init => "INIT",
+            FlowState::CookieSent => "C-SENT",
+            FlowState::CookieReplied => "C-REPLIED",
+            FlowState::CookieWait => "C-WAIT",
+            FlowState::Cookie => "COOKIE",
+            FlowState::CookieEchoed => "C-ECHOED",
+            FlowState::ShutdownSent => "S-SENT",
+            FlowState::ShutdownReceived => "S-RECEIVED",
+            FlowState::ShutdownAckSent => "S-ACK-SENT",
+            FlowState::Rejected => "REJECTED",
+            FlowState::Closed => "CLOSED",
         }
     }
 }
@@ -188,9 +261,10 @@ impl FromStr for FlowState {
 
     /// In any case, with `-` as good as `_`.
     fn from_str(text: &str) -> Result<Self, NotAFlowState> {
-        let name = text.to_ascii_uppercase().replace('-', "_");
+        let plain = |name: &str| name.to_ascii_uppercase().replace('-', "_");
+        let name = plain(text);
         let mut states = FlowState::ALL.iter();
-        let known = states.find(|state| state.name() == name);
+        let known = states.find(|state| plain(state.name()) == name);
         known.copied().ok_or_else(|| NotAFlowState(text.to_owned()))
     }
 }

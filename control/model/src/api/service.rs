@@ -95,6 +95,9 @@ pub struct ServerView {
     pub active: u64,
     /// All its other flows: closing TCP, and UDP.
     pub inactive: u64,
+    /// Clients that it is remembered for (persistence templates).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub persistent: u64,
     /// The share of the local ports it may be reached from that flows have, from 0 to 1, of the
     /// worker where it is highest; FullNAT only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +106,11 @@ pub struct ServerView {
     pub state: ServerState,
     /// What it carried.
     pub stats: Stats,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Whether a server gets new flows.

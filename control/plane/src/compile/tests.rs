@@ -1,10 +1,15 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use weir_core::schedule::Scheduler;
-use weir_core::service::{ServerId, Services};
+use weir_core::load::{Connections, Load};
+use weir_core::persist::Templates;
+use weir_core::service::{Protocol, ServerId, Services};
+use weir_core::settings::{Defence, Ipvs};
+use weir_core::testing;
+use weir_core::time::seconds;
 use weir_model::Service;
 use weir_worker::Handle;
+use weir_worker::publish::Publisher;
 
 use super::Compiler;
 use crate::difference;
@@ -18,16 +23,20 @@ struct World {
     epoch: u64,
     wanted: Vec<Service>,
     now: Arc<Services>,
+    templates: Templates,
 }
 
 impl World {
     fn new(scheduler: &str, servers: &[(u8, u16)]) -> Self {
+        let workers = [worker(0)];
+        let publisher = Publisher::new(workers.to_vec());
         let mut world = Self {
-            compiler: Compiler::new(SERVERS),
-            workers: [worker(0)],
+            compiler: Compiler::new(SERVERS, Arc::clone(&publisher.newest().loads)),
+            workers,
             epoch: 0,
             wanted: Vec::new(),
             now: Arc::default(),
+            templates: Templates::new(8, SERVERS, [1, 2]),
         };
         world.reload(scheduler, servers);
         world
@@ -52,7 +61,9 @@ impl World {
 
     fn reap(&mut self) -> bool {
         let epoch = self.epoch;
-        let has_freed = self.compiler.reap(&self.workers, epoch, epoch);
+        let has_freed = self
+            .compiler
+            .reap(&self.workers, &self.templates, epoch, epoch);
         if has_freed {
             self.now = self.compiler.services();
         }
@@ -62,10 +73,14 @@ impl World {
     /// The last bytes of the addresses of the next servers.
     fn pick(&self, n: usize) -> Vec<u8> {
         let service = self.service();
-        let picks = (0..n).map(|_| Scheduler::pick(service, &self.now));
+        let picks = (0..n).map(|_| testing::pick(service, &self.now));
         picks
             .map(|id| self.number(id.expect("one is usable")))
             .collect()
+    }
+
+    fn load(&self, id: ServerId) -> &Load {
+        &self.workers[0].counters().loads[id.0 as usize]
     }
 
     fn number(&self, id: ServerId) -> u8 {
@@ -173,12 +188,12 @@ fn another_scheduler_starts_afresh_and_the_same_goes_on() {
 fn a_removed_server_keeps_its_slot_until_no_flow_remembers_it() {
     let mut world = World::new("rr", &[(1, 1), (2, 1)]);
     let id = world.id(2);
-    world.count(id).active.set(1);
+    world.load(id).add(Connections::ACTIVE);
     world.reload("rr", &[(1, 1)]);
     assert!(!world.now.server(id).expect("it lingers").is_available);
     assert!(!world.reap() && !world.reap());
-    world.count(id).active.set(0);
-    assert!(!world.reap(), "one look may fall between two writes");
+    world.load(id).sub(Connections::ACTIVE);
+    assert!(!world.reap(), "it may come back at once");
     assert!(world.reap());
     world.reload("rr", &[(1, 1)]);
     assert_eq!(world.now.server(id), None);
@@ -190,7 +205,11 @@ fn nothing_is_freed_while_a_worker_decides_by_an_older_epoch() {
     world.reload("rr", &[(1, 1)]);
     for _ in 0..3 {
         let old = world.epoch - 1;
-        assert!(!world.compiler.reap(&world.workers, old, world.epoch));
+        assert!(
+            !world
+                .compiler
+                .reap(&world.workers, &world.templates, old, world.epoch)
+        );
     }
 }
 
@@ -199,7 +218,7 @@ fn a_server_that_comes_back_finds_its_flows_and_counters() {
     let mut world = World::new("rr", &[(1, 1), (2, 1)]);
     let id = world.id(2);
     world.count(id).connections.add(5);
-    world.count(id).inactive.set(1);
+    world.load(id).add(Connections::INACTIVE);
     world.reload("rr", &[(1, 1)]);
     world.reload("rr", &[(1, 1), (2, 1)]);
     assert_eq!(world.id(2), id);
@@ -336,7 +355,7 @@ proptest! {
                 world.reap();
             }
             for _ in 0..picks {
-                let picked = Scheduler::pick(world.service(), &world.now);
+                let picked = testing::pick(world.service(), &world.now);
                 prop_assert_eq!(picked.map(|id| world.number(id)), kernel.pick());
             }
         }
@@ -389,4 +408,69 @@ fn a_slot_is_listed_for_fullnat_while_its_server_is_reached_by_it() {
     assert_eq!(listed(Some(FullNat)), (1, 1));
     assert_eq!(listed(None), (1, 0));
     assert_eq!(listed(Some(Dr)), (0, 0));
+}
+
+/// Its flows remember the slot.
+#[test]
+fn a_service_that_is_deleted_and_made_again_has_the_servers_its_flows_remember() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    let before = (world.id(1), world.id(2));
+    world.load(before.0).add(Connections::INACTIVE);
+    world.want(Vec::new());
+    world.reap();
+    let removed = world.now.server(before.0).expect("a flow remembers it");
+    assert!(!removed.is_available && world.now.has_removed());
+    world.reload("rr", &[(1, 1), (2, 1)]);
+    assert_eq!(world.id(1), before.0);
+    let again = world.now.server(before.0).expect("its slot is filled");
+    assert!(again.is_available && !world.now.has_removed());
+}
+
+#[test]
+fn a_service_of_sctp_and_one_by_the_packet_are_what_they_are_for_the_workers() {
+    let text = "[[service]]\nprotocol = \"sctp\"\naddress = \"192.0.2.100\"\nport = 80\n\
+                [[service]]\nprotocol = \"udp\"\naddress = \"192.0.2.100\"\nport = 53\n\
+                one_packet = true\n";
+    let mut world = World::new("rr", &[]);
+    world.want(crate::testing::config(text).services);
+    let mut seen: Vec<_> = world
+        .now
+        .iter()
+        .map(|(_, service)| (service.key.protocol, service.one_packet))
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [(Protocol::Udp, true), (Protocol::Sctp, false)]);
+    // An edit of the kind alone reaches the workers.
+    let ordinary = text.replace("true", "false");
+    world.want(crate::testing::config(&ordinary).services);
+    assert!(world.now.iter().all(|(_, service)| !service.one_packet));
+}
+
+#[test]
+fn every_switch_reaches_the_workers() {
+    let defaults = super::settings(&crate::testing::config(""));
+    assert_eq!(defaults.ipvs, Ipvs::default());
+    let text = "[ipvs]\nconn_reuse_mode = 3\nexpire_nodest_conn = true\n\
+                expire_quiescent_template = true\nsloppy_tcp = true\n\
+                sloppy_sctp = true\nnat_icmp_send = true\nschedule_icmp = true\nsecure_tcp = 1\n\
+                drop_entry = 2\ndrop_packet = 3\nam_droprate = 7\namemthresh = 9\n\
+                lblc_expiration = 5\nlblcr_expiration = 6\n";
+    let settings = super::settings(&crate::testing::config(text));
+    let expected = Ipvs {
+        conn_reuse_mode: 3,
+        expire_nodest_conn: true,
+        expire_quiescent_template: true,
+        sloppy_tcp: true,
+        sloppy_sctp: true,
+        nat_icmp_send: true,
+        schedule_icmp: true,
+        secure_tcp: Defence::Auto,
+        drop_entry: Defence::Auto,
+        drop_packet: Defence::Always,
+        am_droprate: 7,
+        amemthresh: 9,
+        lblc_expiration: seconds(5),
+        lblcr_expiration: seconds(6),
+    };
+    assert_eq!(settings.ipvs, expected);
 }

@@ -90,13 +90,14 @@ fn worker_filters(filter: &FlowFilter) -> Vec<handle::FlowFilter> {
     };
     let protocols = match base.protocol {
         Some(protocol) => vec![protocol],
-        None => vec![Protocol::Tcp, Protocol::Udp],
+        None => vec![Protocol::Tcp, Protocol::Udp, Protocol::Sctp],
     };
     let of = |protocol| handle::FlowFilter {
         service: Some(ServiceKey {
             protocol,
             addr: Addr::from(service.ip()),
             port: service.port(),
+            mark: 0,
         }),
         ..base
     };
@@ -115,5 +116,6 @@ fn view(record: &FlowRecord, worker: u16) -> FlowView {
         expires_seconds: record.seconds_left,
         method: model_method(record.method),
         worker,
+        template: None,
     }
 }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use weir_core::counters::DropReason;
 
 use crate::state::State;
-use crate::testing::{fullnat_service, service, state, worker};
+use crate::testing::{active, fullnat_service, service, state, worker};
 
 fn page(state: &State) -> String {
     let mut page = String::new();
@@ -106,7 +106,7 @@ fn the_busiest_of_two_workers_is_told_against_the_mean() {
 fn the_use_of_local_ports_is_told_for_each_worker() {
     let workers = [worker(0), worker(1)];
     let state = state(&fullnat_service(80, 10), workers.to_vec());
-    workers[1].counters().servers[0].active.add(4);
+    workers[1].counters().loads[0].add(active(4));
     let text = page(&state);
     for (worker, ratio) in [(0, "0"), (1, "0.8")] {
         let end = format!("method=\"fullnat\",worker=\"{worker}\"}} {ratio}");

@@ -1,5 +1,6 @@
 use std::time::Instant;
 
+use weir_core::load::Connections;
 use weir_core::service::ServerId;
 use weir_model::api::ServerState;
 
@@ -82,7 +83,8 @@ fn a_removed_server_is_listed_until_its_last_flow_ends() {
     let mut state = state(&service("rr", &[(1, 1), (2, 1)]), vec![worker.clone()]);
     worker.adopt_newest();
     let of_two = &worker.counters().servers[ServerId(1).0 as usize];
-    of_two.active.set(1);
+    let load = &worker.counters().loads[ServerId(1).0 as usize];
+    load.add(Connections::ACTIVE);
     of_two.connections.add(4);
     state
         .apply(config_file(&service("rr", &[(1, 0)])))
@@ -94,7 +96,7 @@ fn a_removed_server_is_listed_until_its_last_flow_ends() {
     assert_eq!(states, [ServerState::Draining, ServerState::Removed]);
     assert_eq!((view.servers[1].active, view.stats.connections), (1, 4));
 
-    of_two.active.set(0);
+    load.sub(Connections::ACTIVE);
     state.keep_house(Instant::now());
     state.keep_house(Instant::now());
     let view = state.services().services.remove(0);

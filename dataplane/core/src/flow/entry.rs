@@ -11,18 +11,21 @@
 //!         +---------------+---------------+---------------+---------------+-----+
 //! tag     0               32     48   52   56     64
 //!         +---------------+------+----+----+------+    what a packet is compared
-//!         | ports         |lport |stat|away| bits |    with: ports and some of bits
+//!         | ports         |oport |stat|away| bits |    with: ports and some of bits
 //!         +---------------+------+----+----+------+
 //! ```
 //!
-//! A one-way flow (DR, TUN) is one entry. Where replies pass the director (NAT, FullNAT) a second
+//! `oport` is a port on the server's side: FullNAT's local one, NAT's real server's. `local` is
+//! FullNAT's local address of IPv4; of a flow by another method, and of FullNAT's reply, it is the
+//! flow's persistence template. A one-way flow (DR, TUN) is one entry. Where replies pass the director (NAT, FullNAT) a second
 //! one, keyed by the reply's tuple, leads to the first, which alone has state and lifetime.
 //! Addresses and ports are kept as the packet has them, so that a plain packet is compared
 //! without any conversion.
 
 use weir_wire::Addr;
 
-use super::{TcpState, Tuple};
+use super::{State, TcpState, Tuple};
+use crate::persist::TemplateId;
 use crate::service::{Method, Protocol};
 use crate::time::Tick;
 
@@ -33,7 +36,7 @@ pub(super) const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Head {
-    /// Ports (as the packet has them), FullNAT's local port (likewise), TCP state, the count of
+    /// Ports (as the packet has them), a port on the server's side (likewise), state, the count of
     /// entries away (see [`Head::away`]), and bits.
     tag: u64,
     /// When the flow ends if no packet comes; of requests only.
@@ -42,12 +45,13 @@ pub(crate) struct Head {
     pub(crate) server: u32,
     /// The place of the other direction's entry, [`NONE`] if there is none.
     pub(crate) link: u32,
-    /// FullNAT: the local address of IPv4, as the packet has it.
+    /// FullNAT: the local address of IPv4, as the packet has it. Otherwise the persistence template:
+    /// see [`Head::template`].
     pub(crate) local: u32,
 }
 
 const PORTS: u64 = 0xffff_ffff;
-const LOCAL_PORT_SHIFT: u32 = 32;
+const OTHER_PORT_SHIFT: u32 = 32;
 const STATE_SHIFT: u32 = 48;
 const STATE: u64 = 0xf << STATE_SHIFT;
 const AWAY_SHIFT: u32 = 52;
@@ -58,6 +62,7 @@ const PROTOCOL_SHIFT: u32 = 58;
 const PROTOCOL: u64 = 0b11 << PROTOCOL_SHIFT;
 const METHOD_SHIFT: u32 = 60;
 const METHOD: u64 = 0b11 << METHOD_SHIFT;
+const CONTROLLED: u64 = 1 << 62;
 
 /// Counted no further: see [`Head::away`].
 pub(super) const AWAY_MAX: u8 = 15;
@@ -115,21 +120,39 @@ impl Head {
         self.tag as u32
     }
 
-    /// FullNAT's local port, as the packet has it.
+    /// As packets have it: with FullNAT the local port, with NAT the real server's.
     #[inline(always)]
-    pub(crate) const fn local_port(&self) -> u16 {
-        (self.tag >> LOCAL_PORT_SHIFT) as u16
+    pub(crate) const fn other_port(&self) -> u16 {
+        (self.tag >> OTHER_PORT_SHIFT) as u16
     }
 
-    const fn set_local_port(&mut self, port: u16) {
-        self.tag = self.tag & !(0xffff << LOCAL_PORT_SHIFT) | (port as u64) << LOCAL_PORT_SHIFT;
+    /// Notes it, as the packet has it.
+    pub(super) const fn set_other_port(&mut self, port: u16) {
+        self.tag = self.tag & !(0xffff << OTHER_PORT_SHIFT) | (port as u64) << OTHER_PORT_SHIFT;
+    }
+
+    /// The persistence template that this entry notes: a request's unless the method is FullNAT, a
+    /// reply's if it is.
+    #[inline]
+    pub(crate) const fn template(&self) -> Option<TemplateId> {
+        let has_other = matches!(self.method(), Method::FullNat) != self.is_reply();
+        match self.local {
+            0 => None,
+            _ if has_other => None,
+            at => Some(TemplateId(at - 1)),
+        }
+    }
+
+    pub(super) const fn set_template(&mut self, template: TemplateId) {
+        self.local = template.0 + 1;
     }
 
     #[inline(always)]
     pub(crate) const fn protocol(&self) -> Protocol {
         match (self.tag & PROTOCOL) >> PROTOCOL_SHIFT {
             0 => Protocol::Tcp,
-            _ => Protocol::Udp,
+            1 => Protocol::Udp,
+            _ => Protocol::Sctp,
         }
     }
 
@@ -143,9 +166,31 @@ impl Head {
         }
     }
 
+    /// The number of the state among those of the protocol.
+    #[inline(always)]
+    const fn state_index(&self) -> u8 {
+        (self.tag >> STATE_SHIFT) as u8 & 0xf
+    }
+
+    #[inline(always)]
+    pub(crate) const fn state(&self) -> State {
+        State::of(self.protocol(), self.state_index())
+    }
+
+    /// Of a TCP flow.
     #[inline(always)]
     pub(crate) const fn tcp_state(&self) -> TcpState {
-        TcpState::from_index((self.tag >> STATE_SHIFT) as u8 & 0xf)
+        TcpState::from_index(self.state_index())
+    }
+
+    /// See [`Flow::is_controlled`](super::Flow::is_controlled).
+    #[inline(always)]
+    pub(crate) const fn is_controlled(&self) -> bool {
+        self.tag & CONTROLLED != 0
+    }
+
+    pub(super) const fn set_controlled(&mut self) {
+        self.tag |= CONTROLLED;
     }
 
     /// True for established TCP.
@@ -156,9 +201,20 @@ impl Head {
         self.tag & (STATE | PROTOCOL) == OF_TCP
     }
 
+    /// True for a UDP flow under a template that no server's packet of it has vouched for.
+    #[inline(always)]
+    pub(crate) const fn awaits_reply(&self) -> bool {
+        // The state of UDP is no TCP state.
+        self.tag & STATE != 0
+    }
+
+    pub(super) const fn set_awaits_reply(&mut self, awaits: bool) {
+        self.tag = self.tag & !STATE | (awaits as u64) << STATE_SHIFT;
+    }
+
     #[inline]
-    pub(crate) const fn set_tcp_state(&mut self, state: TcpState) {
-        self.tag = self.tag & !STATE | (state as u64) << STATE_SHIFT;
+    pub(crate) const fn set_state(&mut self, state: State) {
+        self.tag = self.tag & !STATE | (state.index() as u64) << STATE_SHIFT;
     }
 
     /// Of the first entry of a line: how many entries have their home in the line and found no
@@ -303,7 +359,7 @@ impl Entry for Entry4 {
 
     fn set_local(&mut self, addr: Addr, port: u16) {
         self.head.local = u32::from_ne_bytes(addr.v4_bytes());
-        self.head.set_local_port(port.to_be());
+        self.head.set_other_port(port.to_be());
     }
 
     #[inline(always)]
@@ -395,7 +451,7 @@ impl Entry for Entry6 {
 
     fn set_local(&mut self, _: Addr, port: u16) {
         // The address stands in the reply's key.
-        self.head.set_local_port(port.to_be());
+        self.head.set_other_port(port.to_be());
     }
 
     #[inline]

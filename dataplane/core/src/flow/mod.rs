@@ -2,17 +2,22 @@
 
 pub(crate) mod entry;
 pub(crate) mod family;
+pub mod sctp;
+mod state;
 pub mod table;
 pub mod tcp;
 mod timeout;
 
+pub use sctp::SctpState;
+pub use state::{Signal, State};
 pub use table::{Direction, Expired, FlowId, FlowTable, NewFlow};
 pub use tcp::TcpState;
 pub use timeout::Timeouts;
 
 use weir_wire::Addr;
 
-use crate::service::{Method, Protocol, ServerId, ServiceKey};
+use crate::persist::TemplateId;
+use crate::service::{Method, Protocol, Server, ServerId, ServiceKey};
 use crate::time::Tick;
 
 /// What a packet shows of its flow: addresses and ports as they stand in it.
@@ -50,6 +55,7 @@ impl Tuple {
             protocol: self.protocol,
             addr: self.dst,
             port: self.dst_port,
+            mark: 0,
         }
     }
 }
@@ -60,9 +66,13 @@ pub struct Flow {
     request: Tuple,
     server: ServerId,
     method: Method,
-    state: TcpState,
+    state: State,
+    is_controlled: bool,
     expires: Tick,
     local: Option<(Addr, u16)>,
+    /// NAT: the real server's port.
+    nat_port: u16,
+    template: Option<TemplateId>,
 }
 
 impl Flow {
@@ -93,24 +103,52 @@ impl Flow {
         self.local
     }
 
-    /// The TCP state; none for UDP.
+    /// The real server's port that its packets go to, when `server` is its server. It is not always
+    /// the one configured: a server of every port or of a mark is reached at the client's.
     #[inline]
     #[must_use]
-    pub const fn tcp_state(&self) -> Option<TcpState> {
-        match self.request.protocol {
-            Protocol::Tcp => Some(self.state),
-            Protocol::Udp => None,
+    pub const fn dest_port(&self, server: &Server) -> u16 {
+        match self.method {
+            Method::Nat => self.nat_port,
+            Method::FullNat if server.port != 0 => server.port,
+            // These leave the packet's port as it is.
+            Method::FullNat | Method::Dr | Method::Tun => self.request.dst_port,
         }
     }
 
-    /// True while the flow counts as active: opening or established TCP. UDP never does.
+    /// The persistence template that chose its server.
+    #[inline]
+    #[must_use]
+    pub const fn template(&self) -> Option<TemplateId> {
+        self.template
+    }
+
+    /// Where it stands.
+    #[inline]
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// True when another connection brought it about, as FTP's control connection its data
+    /// connections: what opens a connection does not start it anew on another server.
+    #[inline]
+    #[must_use]
+    pub const fn is_controlled(&self) -> bool {
+        self.is_controlled
+    }
+
+    /// True while the flow counts as active: see [`State::is_active`].
     #[inline]
     #[must_use]
     pub const fn is_active(&self) -> bool {
-        match self.tcp_state() {
-            Some(state) => state.is_active(),
-            None => false,
-        }
+        self.state.is_active()
+    }
+
+    /// Ticks until it ends.
+    #[must_use]
+    pub const fn ticks_left(&self, now: Tick) -> u32 {
+        self.expires.since(now)
     }
 
     /// Seconds until it ends, rounded up.
@@ -119,16 +157,5 @@ impl Flow {
         self.expires
             .since(now)
             .div_ceil(crate::time::TICKS_PER_SECOND)
-    }
-
-    /// True when a new SYN may start the flow anew on another server: the connection it remembers
-    /// has ended (IPVS: `conn_reuse_mode` 1).
-    #[inline]
-    #[must_use]
-    pub const fn may_be_reused(&self) -> bool {
-        match self.tcp_state() {
-            Some(state) => state.may_be_reused(),
-            None => false,
-        }
     }
 }

@@ -6,10 +6,10 @@
 use weir_memory::Pages;
 use weir_wire::{Addr, Family as IpFamily};
 
-use super::entry::{Entry, Entry4, Entry6, NONE};
+use super::entry::{Entry, Entry4, Entry6, Head, NONE};
 use super::family::{Awaited, Family};
-use super::{Flow, TcpState, Timeouts, Tuple, tcp};
-use crate::flow::tcp::STATE_COUNT;
+use super::{Flow, Signal, State, TcpState, Timeouts, Tuple, tcp};
+use crate::persist::TemplateId;
 use crate::service::{Method, Protocol, ServerId};
 use crate::time::Tick;
 
@@ -60,6 +60,10 @@ pub struct NewFlow {
     pub method: Method,
     /// When it ends if no packet comes.
     pub expires: Tick,
+    /// See [`Flow::is_controlled`].
+    pub is_controlled: bool,
+    /// The persistence template that chose the server.
+    pub template: Option<TemplateId>,
 }
 
 /// What a packet did to its flow.
@@ -69,6 +73,8 @@ pub struct Advanced {
     pub was_active: bool,
     /// It does now.
     pub is_active: bool,
+    /// It vouches for the flow's template, if it has one: both sides have been heard.
+    pub assures: bool,
 }
 
 /// All flows of one worker.
@@ -78,8 +84,10 @@ pub struct FlowTable {
     pub(crate) v6: Family<Entry6>,
     of_v4: Count,
     of_v6: Count,
-    /// TCP flows by state.
-    states: [u32; STATE_COUNT],
+    /// Flows whose handshake is not complete.
+    half_open: usize,
+    /// TCP's states follow the table of the defence `secure_tcp`.
+    is_secure: bool,
     /// The group that the sweep looks at next: IPv4's, then IPv6's.
     sweep_at: usize,
 }
@@ -118,7 +126,8 @@ impl FlowTable {
             v6: Family::new(flows_v6, seed),
             of_v4: count(flows_v4),
             of_v6: count(flows_v6),
-            states: [0; STATE_COUNT],
+            half_open: 0,
+            is_secure: false,
             sweep_at: 0,
         }
     }
@@ -165,12 +174,28 @@ impl FlowTable {
         self.v4.pages()
     }
 
-    /// TCP flows whose handshake is not complete.
+    /// Flows whose handshake is not complete.
     #[inline]
     #[must_use]
     pub fn half_open(&self) -> usize {
-        let of = |state| self.states[state as usize] as usize;
-        of(TcpState::SynRecv) + of(TcpState::SynSent)
+        self.half_open
+    }
+
+    /// Whether TCP's states follow the table of the defence `secure_tcp` from now on.
+    pub fn set_secure(&mut self, is_secure: bool) {
+        self.is_secure = is_secure;
+    }
+
+    /// True while they do.
+    #[inline]
+    pub(crate) fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    #[inline]
+    fn count_half_open(&mut self, was: State, is: State) {
+        self.half_open += usize::from(is.is_half_open());
+        self.half_open -= usize::from(was.is_half_open());
     }
 
     /// The hash by which [`find`](Self::find) looks.
@@ -218,29 +243,33 @@ impl FlowTable {
         &mut self,
         id: FlowId,
         direction: Direction,
-        tcp_flags: u8,
+        signal: Signal,
         timeouts: &Timeouts,
         now: Tick,
     ) -> Advanced {
-        in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
+        let is_secure = self.is_secure;
+        let (was, is) = in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
             let head = entries.get_mut(id.place).head_mut();
-            let (was, is) = match head.protocol() {
-                Protocol::Udp => {
-                    entries.keep_until(id.place, now.after(timeouts.udp));
-                    return Advanced { was_active: false, is_active: false };
+            let was = head.state();
+            if was == State::Udp {
+                let assures = direction == Direction::Reply && head.awaits_reply();
+                if assures {
+                    head.set_awaits_reply(false);
                 }
-                Protocol::Tcp => {
-                    let was = head.tcp_state();
-                    let seen = tcp::Seen::of(direction, head.method());
-                    (was, was.next(seen, tcp_flags))
-                }
-            };
-            head.set_tcp_state(is);
-            entries.keep_until(id.place, now.after(timeouts.tcp[is as usize]));
-            self.states[was as usize] -= 1;
-            self.states[is as usize] += 1;
-            Advanced { was_active: was.is_active(), is_active: is.is_active() }
-        })
+                entries.keep_until(id.place, now.after(timeouts.of(was)));
+                return Advanced { was_active: false, is_active: false, assures };
+            }
+            let is = was.next(tcp::Seen::of(direction, head.method()), signal, is_secure);
+            head.set_state(is);
+            entries.keep_until(id.place, now.after(timeouts.of(is)));
+            (was, is)
+        });
+        self.count_half_open(was, is);
+        Advanced {
+            was_active: was.is_active(),
+            is_active: is.is_active(),
+            assures: was != is && is.is_established(),
+        }
     }
 
     /// Takes a flow in. The caller has looked before: no flow with this request tuple is there.
@@ -279,9 +308,6 @@ impl FlowTable {
             IpFamily::V6 => v6(&mut self.v6, flow)?,
         };
         self.count(family).len += 1;
-        if flow.request.protocol == Protocol::Tcp {
-            self.states[TcpState::None as usize] += 1;
-        }
         Ok(FlowId { place, family })
     }
 
@@ -314,9 +340,7 @@ impl FlowTable {
 
     fn forget(&mut self, family: IpFamily, flow: &Flow) {
         self.count(family).len -= 1;
-        if let Some(state) = flow.tcp_state() {
-            self.states[state as usize] -= 1;
-        }
+        self.half_open -= usize::from(flow.state().is_half_open());
     }
 
     fn count(&mut self, family: IpFamily) -> &mut Count {
@@ -328,9 +352,14 @@ impl FlowTable {
 
     /// Moves the state of the IPv4 flow at `place` from `was` to `is`.
     pub(crate) fn change_state(&mut self, place: u32, was: TcpState, is: TcpState) {
-        self.v4.get_mut(place).head.set_tcp_state(is);
-        self.states[was as usize] -= 1;
-        self.states[is as usize] += 1;
+        let (was, is) = (State::Tcp(was), State::Tcp(is));
+        self.v4.get_mut(place).head.set_state(is);
+        self.count_half_open(was, is);
+    }
+
+    /// The template of the IPv4 flow at `place`.
+    pub(crate) fn template_of_v4(&self, place: u32) -> Option<TemplateId> {
+        template_of(&self.v4, self.v4.get(place).head())
     }
 
     /// Looks at up to `groups` groups of places, and removes what has ended by `now`, telling each.
@@ -372,9 +401,7 @@ impl FlowTable {
             }
         };
         count.len -= gone.flows;
-        for (count, gone) in self.states.iter_mut().zip(gone.states) {
-            *count -= gone;
-        }
+        self.half_open -= gone.half_open;
     }
 
     /// The groups of a whole round of the sweep.
@@ -383,11 +410,40 @@ impl FlowTable {
         self.v4.groups() + self.v6.groups()
     }
 
+    /// All places of both families.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.v4.places() + self.v6.places()
+    }
+
+    /// Takes out the flows in the places from `from` on, at most `count` places, of which `ends` is
+    /// true; returns the place to go on from, none when the end was reached. All flows are settled.
+    pub(crate) fn prune(
+        &mut self,
+        from: usize,
+        count: usize,
+        mut ends: impl FnMut(&Flow) -> bool,
+    ) -> Option<usize> {
+        let of_v4 = self.v4.places();
+        let end = self.places();
+        let to = from.saturating_add(count).min(end);
+        for at in from..to {
+            let (family, flow, place) = match at.checked_sub(of_v4) {
+                None => (IpFamily::V4, live_flow(&self.v4, at as u32), at as u32),
+                Some(at) => (IpFamily::V6, live_flow(&self.v6, at as u32), at as u32),
+            };
+            if flow.is_some_and(|flow| ends(&flow)) {
+                self.remove(FlowId { place, family });
+            }
+        }
+        (to < end).then_some(to)
+    }
+
     /// The flows in the places from `from` on, at most `count` places, and the place to go on
     /// from; none when the end was reached.
     pub fn visit(&self, from: usize, count: usize, mut see: impl FnMut(&Flow)) -> Option<usize> {
         let of_v4 = self.v4.places();
-        let end = of_v4 + self.v6.places();
+        let end = self.places();
         let to = from.saturating_add(count).min(end);
         for at in from..to {
             let flow = match at.checked_sub(of_v4) {
@@ -409,7 +465,7 @@ pub const READS_A_SWEEP: usize = 8;
 #[derive(Default)]
 struct Gone {
     flows: usize,
-    states: [u32; STATE_COUNT],
+    half_open: usize,
 }
 
 impl Gone {
@@ -421,9 +477,7 @@ impl Gone {
     ) {
         let flow = remove_from(entries, place);
         self.flows += 1;
-        if let Some(state) = flow.tcp_state() {
-            self.states[state as usize] += 1;
-        }
+        self.half_open += usize::from(flow.state().is_half_open());
         ended(Expired(flow));
     }
 }
@@ -442,10 +496,15 @@ fn find_in<E: Entry>(entries: &Family<E>, key: &E::Key, hash: u64) -> Option<(u3
 
 fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
     let (request, place) = insert_request(entries, flow)?;
-    match flow.reply {
-        Some(reply) => attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full),
-        None => Ok(place),
+    let Some(reply) = flow.reply else {
+        return Ok(place);
+    };
+    let place = attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full)?;
+    if let (Method::FullNat, Some(template)) = (flow.method, flow.template) {
+        let link = entries.get(place).head().link;
+        entries.get_mut(link).head_mut().set_template(template);
     }
+    Ok(place)
 }
 
 fn insert_unsettled_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
@@ -486,10 +545,22 @@ fn insert_request<E: Entry>(
     let request = E::key(&flow.request);
     let mut entry = E::new(request, flow.method, false, flow.server.0);
     entry.head_mut().expires = flow.expires;
-    if let Some(reply) = flow.reply
-        && (reply.dst, reply.dst_port) != (flow.request.src, flow.request.src_port)
-    {
-        entry.set_local(reply.dst, reply.dst_port);
+    if flow.is_controlled {
+        entry.head_mut().set_controlled();
+    }
+    match (flow.method, &flow.reply) {
+        (Method::FullNat, Some(reply)) => entry.set_local(reply.dst, reply.dst_port),
+        (Method::Nat, Some(reply)) => entry.head_mut().set_other_port(reply.src_port.to_be()),
+        _ => {}
+    }
+    if let Some(template) = flow.template {
+        let head = entry.head_mut();
+        if flow.method != Method::FullNat {
+            head.set_template(template);
+        }
+        if flow.request.protocol == Protocol::Udp {
+            head.set_awaits_reply(true);
+        }
     }
     Ok((request, entries.insert(entry)?))
 }
@@ -551,9 +622,21 @@ fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
         request: entry.tuple(),
         server: ServerId(head.server),
         method: head.method(),
-        state: head.tcp_state(),
+        state: head.state(),
+        is_controlled: head.is_controlled(),
         expires: head.expires,
         local: has_local.then(|| local_end(entries, head.link)),
+        nat_port: u16::from_be(head.other_port()),
+        template: template_of(entries, head),
+    }
+}
+
+/// The template of the request with this head.
+fn template_of<E: Entry>(entries: &Family<E>, head: &Head) -> Option<TemplateId> {
+    match head.method() {
+        Method::FullNat if head.link == NONE => None,
+        Method::FullNat => entries.get(head.link).head().template(),
+        _ => head.template(),
     }
 }
 

@@ -105,7 +105,7 @@ impl TcpState {
     }
 
     /// True when a new SYN may start the flow anew on another server: the connection has ended
-    /// (IPVS: `conn_reuse_mode` 1).
+    /// (IPVS: any `conn_reuse_mode` but 0).
     #[inline]
     #[must_use]
     pub const fn may_be_reused(self) -> bool {
@@ -117,6 +117,13 @@ impl TcpState {
     #[must_use]
     pub const fn is_active(self) -> bool {
         matches!(self, Es | Ss | Sr | Sa)
+    }
+
+    /// True while the handshake is not complete.
+    #[inline]
+    #[must_use]
+    pub const fn is_half_open(self) -> bool {
+        matches!(self, Sr | Ss | Sa)
     }
 
     pub(super) const fn default_timeout_seconds(self) -> u32 {
@@ -131,10 +138,11 @@ impl TcpState {
     }
 
     /// The state after a segment with these flags. RST counts before SYN, SYN before FIN, FIN
-    /// before ACK; a segment with none of them closes.
+    /// before ACK; a segment with none of them closes. `is_secure` is for the defence `secure_tcp`,
+    /// under which a SYN and its ACK from the client alone establish nothing.
     #[inline]
     #[must_use]
-    pub const fn next(self, seen: Seen, flags: u8) -> Self {
+    pub const fn next(self, seen: Seen, flags: u8, is_secure: bool) -> Self {
         let event = if flags & tcp_flag::RST != 0 {
             3
         } else if flags & tcp_flag::SYN != 0 {
@@ -146,14 +154,18 @@ impl TcpState {
         } else {
             return Cl;
         };
-        NEXT[seen as usize][event][self as usize]
+        let table = if is_secure { &SECURE } else { &NEXT };
+        table[seen as usize][event][self as usize]
     }
 }
+
+/// By direction, event and state.
+type Table = [[[TcpState; STATE_COUNT]; 4]; 3];
 
 /// The next state by direction, event (SYN, FIN, ACK, RST) and state, in the order of their
 /// numbers. The rows are those that probing a kernel gives for every state it can be brought to.
 #[rustfmt::skip]
-const NEXT: [[[TcpState; STATE_COUNT]; 4]; 3] = [
+const NEXT: Table = [
     // Request:    No  Es  Ss  Sr  Fw  Tw  Cl  Cw  La  Li  Sa
     [
         /* SYN */ [Sr, Es, Es, Sr, Sr, Sr, Sr, Sr, Sr, Sr, Sr],
@@ -171,6 +183,32 @@ const NEXT: [[[TcpState; STATE_COUNT]; 4]; 3] = [
     // RequestOnly: No Es  Ss  Sr  Fw  Tw  Cl  Cw  La  Li  Sa
     [
         /* SYN */ [Sr, Es, Es, Sr, Sr, Sr, Sr, Sr, Sr, Sr, Sr],
+        /* FIN */ [Cl, Fw, Ss, Tw, Fw, Tw, Cl, Cw, La, Li, Tw],
+        /* ACK */ [Es, Es, Ss, Es, Fw, Tw, Cl, Cw, Cl, Li, Es],
+        /* RST */ [Cl, Cl, Cl, Sr, Cl, Cl, Cl, Cl, La, Li, Cl],
+    ],
+];
+
+/// As [`NEXT`], under the defence `secure_tcp`.
+#[rustfmt::skip]
+const SECURE: Table = [
+    // Request:    No  Es  Ss  Sr  Fw  Tw  Cl  Cw  La  Li  Sa
+    [
+        /* SYN */ [Sr, Es, Es, Sr, Sr, Sr, Sr, Sr, Sr, Sr, Sa],
+        /* FIN */ [Cl, Cw, Ss, Tw, Tw, Tw, Cl, Cw, La, Li, Sa],
+        /* ACK */ [Es, Es, Ss, Sr, Fw, Tw, Cl, Cw, Cl, Li, Sa],
+        /* RST */ [Cl, Cl, Cl, Sr, Cl, Cl, Cl, Cl, La, Li, Cl],
+    ],
+    // Reply:      No  Es  Ss  Sr  Fw  Tw  Cl  Cw  La  Li  Sa
+    [
+        /* SYN */ [Ss, Es, Ss, Sa, Ss, Ss, Ss, Ss, Ss, Li, Sa],
+        /* FIN */ [Tw, Fw, Ss, Tw, Fw, Tw, Cl, Tw, La, Li, Tw],
+        /* ACK */ [Es, Es, Ss, Es, Fw, Tw, Cl, Cw, La, Es, Es],
+        /* RST */ [Cl, Cl, Ss, Cl, Cl, Tw, Cl, Cl, Cl, Cl, Cl],
+    ],
+    // RequestOnly: No Es  Ss  Sr  Fw  Tw  Cl  Cw  La  Li  Sa
+    [
+        /* SYN */ [Sa, Es, Es, Sr, Sa, Sa, Sa, Sa, Sa, Sa, Sa],
         /* FIN */ [Cl, Fw, Ss, Tw, Fw, Tw, Cl, Cw, La, Li, Tw],
         /* ACK */ [Es, Es, Ss, Es, Fw, Tw, Cl, Cw, Cl, Li, Es],
         /* RST */ [Cl, Cl, Cl, Sr, Cl, Cl, Cl, Cl, La, Li, Cl],

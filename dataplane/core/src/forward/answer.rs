@@ -2,7 +2,8 @@
 
 use weir_wire::{Addr, Mac, icmp, rewrite, tcp};
 
-use super::{Way, write_link};
+use super::send::write_link;
+use super::{Packet, Way};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::{Hop, NextHop};
@@ -11,8 +12,14 @@ use crate::note::{FromServer, PuntClass, ToServer};
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Ends a packet and tells its sender why, in the name of `src`, as far as RFC 1122 §3.2.2,
     /// RFC 4443 §2.4 and the limit allow.
-    pub(super) fn error(&mut self, frame: F, reason: DropReason, kind: icmp::ErrorKind, src: Addr) {
-        if icmp::may_answer(&self.headers, frame.bytes()) && self.may_speak() {
+    pub(super) fn error<P: Packet<F>>(
+        &mut self,
+        frame: P,
+        reason: DropReason,
+        kind: icmp::ErrorKind,
+        src: Addr,
+    ) {
+        if icmp::may_answer(&self.headers, frame.received().bytes()) && self.may_speak() {
             self.send_error(&frame, kind, src);
         }
         self.end(&frame, reason);
@@ -21,7 +28,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Ends a packet that no flow may take: a TCP segment without flow gets a reset, everything
     /// else a port unreachable (RFC 9293 §3.10.7.1, RFC 1122 §4.1.3.1). The kernel too sends port
     /// unreachable, not a reset, when a service has no real server.
-    pub(crate) fn refuse(&mut self, frame: F, reason: DropReason) {
+    pub(crate) fn refuse<P: Packet<F>>(&mut self, frame: P, reason: DropReason) {
         let h = self.headers;
         if h.is_tcp() && reason != DropReason::NoServer {
             self.reset(&frame);
@@ -30,14 +37,25 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         self.error(frame, reason, icmp::ErrorKind::PortUnreachable, h.dst);
     }
 
+    /// Ends the packet of a real server that belongs to no flow, and tells the server so in the name
+    /// of the director on its side (`nat_icmp_send`).
+    pub(crate) fn tell_server<P: Packet<F>>(&mut self, mut frame: P) {
+        // On its way it would have been here.
+        rewrite::decrement_ttl(frame.bytes_mut(), &self.headers);
+        let own = self.own_address();
+        let kind = icmp::ErrorKind::PortUnreachable;
+        self.error(frame, DropReason::ServerWithoutFlow, kind, own);
+    }
+
     /// Gives the packet to Linux; where there is none behind the port, answers for the director's
     /// own addresses as Linux would.
-    pub(crate) fn punt_or_refuse(&mut self, frame: F) {
-        let class = PuntClass::Ordinary;
-        let given = self
-            .director
-            .try_punt(self.now, self.port, class, &frame, self.outlet);
-        let Err(reason) = given else { return };
+    pub(crate) fn punt_or_refuse<P: Packet<F>>(&mut self, frame: P) {
+        if self.is_from_linux(&frame) {
+            return self.pass_on(frame);
+        }
+        let Err(reason) = self.give(&frame, PuntClass::Ordinary) else {
+            return;
+        };
         let snapshot = &self.director.snapshot;
         let is_own = snapshot.network.is_local(self.headers.dst)
             || snapshot.services.is_virtual(self.headers.dst)
@@ -58,14 +76,14 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         allowed
     }
 
-    pub(super) fn send_error(&mut self, frame: &F, kind: icmp::ErrorKind, src: Addr) {
+    pub(super) fn send_error<P: Packet<F>>(&mut self, frame: &P, kind: icmp::ErrorKind, src: Addr) {
         let h = self.headers;
         let end = usize::from(h.end).min(frame.bytes().len());
         let Some(original) = frame.bytes().get(usize::from(h.l3)..end) else {
             return;
         };
         let len = icmp::error_len(h.family(), original.len());
-        let sent = self.answer(frame, h.src, len, |packet| {
+        let sent = self.answer(frame.received(), h.src, len, |packet| {
             icmp::write_error(packet, kind, src, h.src, original, h.tos)
         });
         if sent {
@@ -74,14 +92,14 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     }
 
     /// Sends resets to both ends of a flow, each with the numbers of this packet from the client.
-    pub(crate) fn reset_request(&mut self, frame: F, to: ToServer) {
+    pub(crate) fn reset_request<P: Packet<F>>(&mut self, frame: P, to: ToServer) {
         if let Some(frame) = self.reset_sender(frame) {
             self.request(frame, to);
         }
     }
 
     /// As [`reset_request`](Self::reset_request), of a packet from the server.
-    pub(crate) fn reset_reply(&mut self, frame: F, from: FromServer) {
+    pub(crate) fn reset_reply<P: Packet<F>>(&mut self, frame: P, from: FromServer) {
         if let Some(frame) = self.reset_sender(frame) {
             self.reply(frame, from);
         }
@@ -89,7 +107,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// Answers the packet with a reset and makes it one itself. None: it ended, because there were
     /// too many; the next packet of its flow gets another chance.
-    fn reset_sender(&mut self, mut frame: F) -> Option<F> {
+    fn reset_sender<P: Packet<F>>(&mut self, mut frame: P) -> Option<P> {
         if self.may_speak() {
             self.send_reset(&frame);
             if let Some(headers) = tcp::become_reset(frame.bytes_mut(), &self.headers) {
@@ -101,17 +119,17 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         None
     }
 
-    fn reset(&mut self, frame: &F) {
+    fn reset<P: Packet<F>>(&mut self, frame: &P) {
         let is_reset = self.headers.tcp_flags & weir_wire::tcp_flag::RST != 0;
         if !is_reset && self.may_speak() {
             self.send_reset(frame);
         }
     }
 
-    fn send_reset(&mut self, frame: &F) {
+    fn send_reset<P: Packet<F>>(&mut self, frame: &P) {
         let h = self.headers;
         let len = tcp::reset_len(h.family());
-        let sent = self.answer(frame, h.src, len, |packet| {
+        let sent = self.answer(frame.received(), h.src, len, |packet| {
             tcp::write_reset(packet, frame.bytes(), &h).unwrap_or(0)
         });
         if sent {

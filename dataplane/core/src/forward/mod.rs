@@ -4,18 +4,21 @@
 //! [`Headers`] hold; [`Way::send`] puts the new Ethernet header on last.
 
 mod answer;
+mod packet;
 mod related;
+mod send;
 mod tunnel;
 
+pub(crate) use packet::{Packet, Whole};
 pub(crate) use tunnel::least_mtu;
 
-use weir_wire::{Addr, Family, Headers, Mac, ether_type, fragment, icmp, rewrite};
+use weir_wire::{Addr, Family, Headers, icmp, rewrite};
 
 use crate::counters::DropReason;
 use crate::director::Director;
 use crate::io::{Frame, Outlet, PortId};
-use crate::next_hop::{Hop, NextHop};
-use crate::note::{FromServer, PuntClass, ToServer};
+use crate::next_hop::Hop;
+use crate::note::{FromServer, ToServer};
 use crate::service::Method;
 use crate::time::Tick;
 
@@ -31,47 +34,43 @@ pub(crate) struct Way<'a, F, O> {
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// From a client to its real server.
-    pub(crate) fn request(&mut self, mut frame: F, to: ToServer) {
+    pub(crate) fn request<P: Packet<F>>(&mut self, mut packet: P, to: ToServer) {
         let h = self.headers;
-        if h.ttl <= 1 {
-            let kind = icmp::ErrorKind::TimeExceeded;
-            return self.error(frame, DropReason::TtlExceeded, kind, h.dst);
-        }
         let hop = self.director.hop_to_server(self.now, to.server, to.addr);
         let next = match hop {
             Hop::Ready(next) | Hop::Unresolved { hop: next, .. } => next,
-            Hop::Local => return self.punt(frame, PuntClass::Ordinary),
+            Hop::Local => {
+                trim(&mut packet, &h);
+                rewrite_request(packet.bytes_mut(), &h, to);
+                return self.deliver(packet);
+            }
             Hop::Unreachable => {
                 let kind = icmp::ErrorKind::HostUnreachable;
-                return self.error(frame, DropReason::Unreachable, kind, h.dst);
+                return self.error(packet, DropReason::Unreachable, kind, h.dst);
             }
         };
-        trim(&mut frame, &h);
-        rewrite::decrement_ttl(frame.bytes_mut(), &h);
-        if to.method == Method::Tun {
-            return self.wrap(frame, to, hop, next);
+        if h.ttl <= 1 {
+            let kind = icmp::ErrorKind::TimeExceeded;
+            return self.error(packet, DropReason::TtlExceeded, kind, h.dst);
         }
-        if h.packet_len() > usize::from(next.mtu) && !may_fragment(&h) {
+        trim(&mut packet, &h);
+        rewrite::decrement_ttl(packet.bytes_mut(), &h);
+        if to.method == Method::Tun {
+            return self.wrap(packet, to, hop, next);
+        }
+        if self.is_too_big(&packet, next.mtu) {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(next.mtu),
             };
-            return self.error(frame, DropReason::TooBig, kind, h.dst);
+            return self.error(packet, DropReason::TooBig, kind, h.dst);
         }
-        match (to.method, to.local) {
-            (Method::Nat, _) => {
-                rewrite::set_destination(frame.bytes_mut(), &h, to.addr, to.port);
-            }
-            (Method::FullNat, Some(local)) => {
-                rewrite::set_ends(frame.bytes_mut(), &h, local, (to.addr, to.port));
-            }
-            _ => {}
-        }
+        rewrite_request(packet.bytes_mut(), &h, to);
         self.director.counters.forwarded.add(1);
-        self.send(frame, usize::from(h.l3), h.family(), hop, next);
+        self.send(packet, usize::from(h.l3), h.family(), hop, next);
     }
 
     /// From a real server to its client, in the name of the service.
-    pub(crate) fn reply(&mut self, mut frame: F, from: FromServer) {
+    pub(crate) fn reply<P: Packet<F>>(&mut self, mut frame: P, from: FromServer) {
         let h = self.headers;
         let own = self.own_address();
         if h.ttl <= 1 {
@@ -87,7 +86,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 return self.error(frame, DropReason::Unreachable, kind, own);
             }
         };
-        if h.packet_len() > usize::from(next.mtu) && !may_fragment(&h) {
+        if self.is_too_big(&frame, next.mtu) {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(next.mtu),
             };
@@ -116,97 +115,34 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         own.unwrap_or(self.headers.dst)
     }
 
-    /// Sends an IP packet that begins at `l3` of the frame, in fragments when it is too big; the
-    /// caller has seen to it that it may be fragmented then.
-    fn send(&mut self, mut frame: F, l3: usize, family: Family, hop: Hop, next: NextHop) {
-        if frame.bytes().len() - l3 > usize::from(next.mtu) {
-            return self.send_fragments(&frame, l3, hop, next);
-        }
-        let wanted = rewrite::ethernet_len(next.vlan);
-        if wanted > l3 {
-            if !frame.push_front(wanted - l3) {
-                return self.end(&frame, DropReason::NoBuffer);
-            }
-        } else {
-            frame.pull_front(l3 - wanted);
-        }
-        write_link(frame.bytes_mut(), &next, family);
-        self.leave(frame, hop, next);
-    }
-
-    fn leave(&mut self, frame: F, hop: Hop, next: NextHop) {
-        let Hop::Unresolved {
-            interface,
-            neighbour,
-            ..
-        } = hop
-        else {
-            return self.outlet.transmit(next.port, frame);
-        };
-        let park = &mut self.director.park;
-        let added = park.add(self.now, interface, neighbour, next.port, frame);
-        if added.should_ask {
-            self.outlet.solicit(interface, neighbour);
-        }
-        if let Some((_, frame)) = added.displaced {
-            self.end(&frame, DropReason::NeighbourQueueFull);
+    /// True for a packet that does not fit `mtu` and may not be cut. Of one of IPv6 that came in
+    /// fragments these count, since it leaves in such again.
+    fn is_too_big<P: Packet<F>>(&self, packet: &P, mtu: u16) -> bool {
+        let h = &self.headers;
+        match packet.came_in() {
+            0 => h.packet_len() > usize::from(mtu) && !may_fragment(h),
+            longest if !h.is_v4() => longest > mtu,
+            _ => h.packet_len() > usize::from(mtu) && h.bits.dont_fragment(),
         }
     }
+}
 
-    fn send_fragments(&mut self, frame: &F, l3: usize, hop: Hop, next: NextHop) {
-        let bytes = frame.bytes();
-        let Ok(headers) = weir_wire::parse_ip(bytes, l3, false) else {
-            return self.end(frame, DropReason::IpHeader);
-        };
-        let link = rewrite::ethernet_len(next.vlan);
-        for piece in fragment::plan(&headers, next.mtu) {
-            let room = link + usize::from(next.mtu);
-            let Some(mut fresh) = self.outlet.fresh().filter(|f| f.bytes().is_empty()) else {
-                return self.end(frame, DropReason::NoBuffer);
-            };
-            if !fresh.push_back(room) {
-                return self.end(frame, DropReason::NoBuffer);
-            }
-            let Some(packet) = fresh.bytes_mut().get_mut(link..) else {
-                return self.end(frame, DropReason::NoBuffer);
-            };
-            let len = fragment::write_fragment(packet, bytes, &headers, &piece);
-            write_link(fresh.bytes_mut(), &next, Family::V4);
-            fresh.truncate(link + len);
-            self.director.counters.fragments_sent.add(1);
-            self.leave(fresh, hop, next);
+/// Puts the server in the place of the service, where the method does.
+fn rewrite_request(bytes: &mut [u8], h: &Headers, to: ToServer) {
+    match (to.method, to.local) {
+        (Method::Nat, _) => rewrite::set_destination(bytes, h, to.addr, to.port),
+        (Method::FullNat, Some(local)) => {
+            rewrite::set_ends(bytes, h, local, (to.addr, to.port));
         }
-    }
-
-    /// Gives the packet to Linux.
-    pub(crate) fn punt(&mut self, frame: F, class: PuntClass) {
-        let given = self
-            .director
-            .try_punt(self.now, self.port, class, &frame, self.outlet);
-        if let Err(reason) = given {
-            self.end(&frame, reason);
-        }
-    }
-
-    pub(crate) fn end(&mut self, frame: &F, reason: DropReason) {
-        self.director.end(reason, self.port, frame, self.outlet);
+        _ => {}
     }
 }
 
 /// Cuts off what follows the IP packet in its frame.
-fn trim<F: Frame>(frame: &mut F, headers: &Headers) {
+fn trim<P: Frame>(frame: &mut P, headers: &Headers) {
     frame.truncate(usize::from(headers.end));
 }
 
 fn may_fragment(headers: &Headers) -> bool {
     headers.is_v4() && !headers.bits.dont_fragment()
-}
-
-fn write_link(bytes: &mut [u8], next: &NextHop, family: Family) {
-    let kind = match family {
-        Family::V4 => ether_type::IPV4,
-        Family::V6 => ether_type::IPV6,
-    };
-    let (dst, src): (Mac, Mac) = (next.dst, next.src);
-    rewrite::write_ethernet(bytes, dst, src, next.vlan, kind);
 }

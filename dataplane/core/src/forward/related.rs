@@ -1,8 +1,9 @@
 //! ICMP errors about packets of a flow: passed on in the terms of whom they reach.
 
-use weir_wire::{Addr, Embedded, Family, icmp, parse_embedded, rewrite, tunnel};
+use weir_wire::tunnel::{self, Tunnel};
+use weir_wire::{Addr, Embedded, Family, Headers, icmp, parse_embedded, rewrite};
 
-use super::{Way, trim};
+use super::{Way, least_mtu, trim};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::Hop;
@@ -52,7 +53,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// About a packet that went to the real server, by it or a router on the way: the client has
     /// to know, in the name of the service.
-    pub(crate) fn error_to_client(&mut self, mut frame: F, from: FromServer) {
+    pub(crate) fn error_to_client(&mut self, mut frame: F, from: FromServer, server: ServerId) {
         let h = self.headers;
         if !icmp::checksum_ok(frame.bytes(), &h) {
             return self.end(&frame, DropReason::IcmpUnrelated);
@@ -75,6 +76,10 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             rewrite::set_embedded_source(bytes, &quoted, client, port);
         }
         rewrite::refill_icmp_checksum(bytes, &h);
+        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(self.headers.packet_len() as u64);
+        }
         self.director.counters.forwarded.add(1);
         self.send(frame, usize::from(h.l3), h.family(), hop, next);
     }
@@ -84,33 +89,53 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     pub(crate) fn error_in_tunnel(&mut self, frame: F, server: ServerId) {
         let h = self.headers;
         let outer = self.quoted(&frame);
-        let inner = outer
-            .and_then(|o| parse_embedded(frame.bytes(), usize::from(o.l4), usize::from(o.end)));
-        let (Some(outer), Some(inner)) = (outer, inner) else {
+        let inside = outer.and_then(|outer| {
+            let (tunnel, at) = tunnel::in_quoted(frame.bytes(), &outer)?;
+            let inner = parse_embedded(frame.bytes(), at, usize::from(outer.end))?;
+            Some((outer, tunnel, inner))
+        });
+        let Some((outer, tunnel, inner)) = inside else {
             return self.end(&frame, DropReason::IcmpUnrelated);
         };
         if !icmp::checksum_ok(frame.bytes(), &h) {
             return self.end(&frame, DropReason::IcmpUnrelated);
         }
         let kind = match icmp::too_big_mtu(frame.bytes(), &h) {
-            Some(told) => icmp::ErrorKind::TooBig {
-                mtu: self.smaller_path(server, &outer, told),
+            Some(told) => {
+                let least = u32::from(least_mtu(inner.family()));
+                let mtu = self.smaller_path(server, &outer, tunnel, told).max(least);
+                if may_be_cut(frame.bytes(), &inner) {
+                    // The director cuts the next one itself: nothing for the client to do.
+                    return self.end(&frame, DropReason::IcmpUnrelated);
+                }
+                icmp::ErrorKind::TooBig { mtu }
+            }
+            // As it was told, where both families have the same words.
+            None if h.family() == inner.family() => icmp::ErrorKind::Told {
+                icmp_type: h.icmp_type,
+                code: h.icmp_code,
             },
-            None if h.is_v4() && h.icmp_type == 11 => icmp::ErrorKind::TimeExceeded,
+            None if is_time_exceeded(&h) => icmp::ErrorKind::TimeExceeded,
             None => icmp::ErrorKind::HostUnreachable,
         };
         self.tell_client(frame, &inner, kind);
     }
 
     /// Takes the MTU that a router told for the path to `server`; returns what is left inside.
-    fn smaller_path(&mut self, server: ServerId, outer: &Embedded, told: u32) -> u32 {
+    fn smaller_path(
+        &mut self,
+        server: ServerId,
+        outer: &Embedded,
+        tunnel: Tunnel,
+        told: u32,
+    ) -> u32 {
         let least = match outer.family() {
             Family::V4 => PATH_MTU_MIN_V4,
             Family::V6 => PATH_MTU_MIN_V6,
         };
         let mtu = told.clamp(least, u32::from(u16::MAX));
         self.director.learn_path_mtu(self.now, server, mtu as u16);
-        mtu - tunnel::outer_len(outer.family()) as u32
+        mtu - tunnel.overhead(outer.family()) as u32
     }
 
     fn tell_client(&mut self, frame: F, inner: &Embedded, kind: icmp::ErrorKind) {
@@ -143,11 +168,33 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         self.count(server);
     }
 
+    /// A packet that is a connection of its own (one-packet scheduling).
+    pub(crate) fn count_one_packet(&mut self, server: ServerId) {
+        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
+            counters.connections.add(1);
+        }
+        self.count(server);
+    }
+
     /// A relayed error counts as a packet of its server, as in the kernel.
     fn count(&self, server: ServerId) {
         if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
             counters.packets_in.add(1);
             counters.bytes_in.add(self.headers.packet_len() as u64);
         }
+    }
+}
+
+/// True for a quoted packet of IPv4 without DF.
+fn may_be_cut(bytes: &[u8], quoted: &Embedded) -> bool {
+    const DONT_FRAGMENT: u8 = 0x40;
+    let flags = bytes.get(usize::from(quoted.l3) + 6).copied();
+    quoted.family() == Family::V4 && flags.is_some_and(|flags| flags & DONT_FRAGMENT == 0)
+}
+
+fn is_time_exceeded(headers: &Headers) -> bool {
+    match headers.family() {
+        Family::V4 => headers.icmp_type == 11,
+        Family::V6 => headers.icmp_type == 3,
     }
 }

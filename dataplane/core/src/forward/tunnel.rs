@@ -1,8 +1,8 @@
-//! TUN: the packet goes to its real server inside another IP header.
+//! TUN: the packet goes to its real server inside another: IP in IP, GRE or GUE.
 
 use weir_wire::{Family, icmp, tunnel};
 
-use super::{Way, may_fragment};
+use super::{Packet, Way};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::{Hop, NextHop};
@@ -18,22 +18,32 @@ pub(crate) const fn least_mtu(family: Family) -> u16 {
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Wraps a packet whose TTL is decremented and sends it to its real server.
-    pub(super) fn wrap(&mut self, mut frame: F, to: ToServer, hop: Hop, next: NextHop) {
+    pub(super) fn wrap<P: Packet<F>>(
+        &mut self,
+        mut frame: P,
+        to: ToServer,
+        hop: Hop,
+        next: NextHop,
+    ) {
         let h = self.headers;
         let Some(source) = next.source.filter(|s| s.family() == to.addr.family()) else {
             let kind = icmp::ErrorKind::HostUnreachable;
             return self.error(frame, DropReason::Unreachable, kind, h.dst);
         };
-        let outer_len = tunnel::outer_len(to.addr.family());
+        let outer_len = to.tunnel.overhead(to.addr.family());
         let inner_mtu = next.mtu.saturating_sub(outer_len as u16);
-        if inner_mtu < least_mtu(h.family()) {
+        let least = least_mtu(h.family());
+        // Where it is a router's word that makes the path so narrow, the outer packet is cut
+        // (RFC 2473 §7.1).
+        if inner_mtu < least && !self.director.has_path_mtu(self.now, to.server) {
             let kind = icmp::ErrorKind::HostUnreachable;
             return self.error(frame, DropReason::Unreachable, kind, h.dst);
         }
+        let inner_mtu = inner_mtu.max(least);
         let path_mtu_discovery = self.director.snapshot.settings.pmtu_disc;
-        let is_too_big = h.packet_len() > usize::from(inner_mtu);
-        let must_tell = !h.is_v4() || (path_mtu_discovery && !may_fragment(&h));
-        if is_too_big && must_tell {
+        let must_tell = !h.is_v4() || path_mtu_discovery;
+        let is_too_long = h.packet_len() + outer_len > usize::from(u16::MAX);
+        if (must_tell && self.is_too_big(&frame, inner_mtu)) || is_too_long {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(inner_mtu),
             };
@@ -50,6 +60,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             return self.end(&frame, DropReason::NoBuffer);
         }
         let outer = tunnel::Outer {
+            tunnel: to.tunnel,
             src: source,
             dst: to.addr,
             copy_df: path_mtu_discovery,

@@ -265,7 +265,7 @@ impl Network {
     /// The way to `dst`: longest prefix first, one hash look-up for each length in use.
     #[must_use]
     pub fn resolve(&self, dst: Addr) -> Hop {
-        if self.is_local(dst) {
+        if self.is_local(dst) || dst.is_loopback() {
             return Hop::Local;
         }
         // The default route of IPv6, `::/0`, must not catch IPv4: its space is `::ffff:0:0/96`.

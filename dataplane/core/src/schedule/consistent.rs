@@ -15,6 +15,8 @@ use crate::flow::Tuple;
 
 /// Places for each server: a server's share is right to within some percent.
 const PLACES_A_SERVER: usize = 16;
+/// The same for a share that is right to within one percent.
+const PLACES_EVEN: usize = 128;
 const PLACES_MIN: usize = 64;
 /// With more servers than a sixteenth of this each has fewer places.
 const PLACES_MAX: usize = 1 << 18;
@@ -32,11 +34,22 @@ impl Consistent {
     /// For servers of these addresses, ports and weights, in the order of the service's list.
     #[must_use]
     pub fn new(servers: &[(Addr, u16, u32)]) -> Self {
+        Self::sized(servers, PLACES_A_SERVER)
+    }
+
+    /// The same with so many places that with equal weights the shares differ by less than a percent,
+    /// up to 2048 servers.
+    #[must_use]
+    pub fn even(servers: &[(Addr, u16, u32)]) -> Self {
+        Self::sized(servers, PLACES_EVEN)
+    }
+
+    fn sized(servers: &[(Addr, u16, u32)], places_each: usize) -> Self {
         let greatest = servers.iter().map(|(_, _, weight)| *weight).max();
         let Some(greatest) = greatest.filter(|greatest| *greatest > 0) else {
             return Self::default();
         };
-        let wanted = (servers.len() * PLACES_A_SERVER).next_power_of_two();
+        let wanted = (servers.len() * places_each).next_power_of_two();
         let size = wanted.clamp(PLACES_MIN, PLACES_MAX);
         let mut places = vec![FREE; size];
         let usable = (0u32..).zip(servers).filter(|(_, server)| server.2 > 0);
@@ -64,9 +77,17 @@ impl Consistent {
     #[inline]
     #[must_use]
     pub fn pick(&self, request: &Tuple) -> Option<usize> {
+        self.from(request).next()
+    }
+
+    /// The same, and then those at the places behind, once round the table.
+    #[inline]
+    pub fn from(&self, request: &Tuple) -> impl Iterator<Item = usize> {
         let hash = mix(request.src, u64::from(request.src_port));
-        let at = hash as usize & self.places.len().checked_sub(1)?;
-        self.places.get(at).map(|position| *position as usize)
+        let at = hash as usize & self.places.len().saturating_sub(1);
+        let (before, behind) = self.places.split_at(at);
+        let places = behind.iter().chain(before);
+        places.map(|position| *position as usize)
     }
 }
 

@@ -1,16 +1,18 @@
-//! Round robin: the next server of positive weight after the last used one, in a circle.
+//! Round robin: the next usable server after the last used one, in a circle.
 //!
 //! The cursor names the last used server, not its place, so that servers may come and go: an added
 //! one enters at the head and moves nobody, and when the last used one is removed its predecessor
 //! takes its place. 0 is the head of the list, otherwise the server's slot plus one.
 
+use super::{is_usable, position_of};
+use crate::load::Loads;
 use crate::service::{ServerId, Service, Services};
 use crate::sync::Ordering;
 
-pub(super) fn pick(service: &Service, services: &Services) -> Option<ServerId> {
+pub(super) fn pick(service: &Service, services: &Services, loads: &Loads) -> Option<ServerId> {
     let mut seen = service.cursor.load(Ordering::Relaxed);
     loop {
-        let chosen = after(service, services, seen)?;
+        let chosen = after(service, services, loads, seen)?;
         let next = u64::from(chosen.0) + 1;
         match service
             .cursor
@@ -23,13 +25,13 @@ pub(super) fn pick(service: &Service, services: &Services) -> Option<ServerId> {
 }
 
 /// The first usable server behind the one the cursor names; that one itself comes last.
-fn after(service: &Service, services: &Services, cursor: u64) -> Option<ServerId> {
+fn after(service: &Service, services: &Services, loads: &Loads, cursor: u64) -> Option<ServerId> {
     let start = start_position(service, services, cursor);
     let (before, behind) = service.servers.split_at(start);
     behind
         .iter()
         .chain(before)
-        .find(|candidate| candidate.weight > 0)
+        .find(|candidate| is_usable(candidate, loads))
         .map(|candidate| candidate.server)
 }
 
@@ -51,10 +53,4 @@ fn start_position(service: &Service, services: &Services, cursor: u64) -> usize 
         }
     }
     0
-}
-
-fn position_of(service: &Service, services: &Services, id: ServerId) -> Option<usize> {
-    let position = services.server(id)?.position as usize;
-    let candidate = service.servers.get(position)?;
-    (candidate.server == id).then_some(position)
 }

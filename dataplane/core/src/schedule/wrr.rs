@@ -6,7 +6,10 @@
 //! generation (12 bits), the place last used plus one (20 bits, 0 = head) and `cw` (32 bits): when
 //! the generation has changed, the walk starts again at the head and `cw` is fitted to the new
 //! weights, as the kernel does on any change of a server.
+//!
+//! Overloaded servers are passed over as if their weight were less than `cw`.
 
+use crate::load::Loads;
 use crate::service::{Candidate, ServerId, Service};
 use crate::sync::Ordering;
 
@@ -32,24 +35,56 @@ impl Weights {
     /// Of the weights of a service's servers, in list order: the last added first.
     #[must_use]
     pub fn of(weights: &[u32]) -> Self {
-        let mut so_far = Self {
-            divisor: 1,
-            max: 0,
-            first: 0,
-        };
-        let (mut divisor, mut greatest) = (0, 0);
-        for &weight in weights.iter().rev() {
-            divisor = gcd(divisor, weight);
-            greatest = greatest.max(weight);
-            so_far.divisor = divisor.max(1);
-            so_far.max = greatest.saturating_sub(so_far.divisor - 1);
-            so_far.first = so_far.fit(so_far.first);
-        }
-        so_far
+        let weights = weights.iter().rev();
+        weights.fold(Self::NONE, |so_far, weight| so_far.with(*weight))
     }
 
-    /// The cursor at the head of the list with a whole round before it.
-    pub(super) fn restarted(self, generation: u16) -> u64 {
+    /// Of no servers.
+    const NONE: Self = Self {
+        divisor: 1,
+        max: 0,
+        first: 0,
+    };
+
+    /// With one server more.
+    #[must_use]
+    pub fn with(self, weight: u32) -> Self {
+        let (divisor, greatest) = match self.max {
+            0 => (0, 0),
+            max => (self.divisor, max + (self.divisor - 1)),
+        };
+        let divisor = gcd(divisor, weight).max(1);
+        let with = Self {
+            divisor,
+            max: greatest.max(weight).saturating_sub(divisor - 1),
+            first: 0,
+        };
+        Self {
+            first: with.fit(self.first),
+            ..with
+        }
+    }
+
+    /// The cursor after a change that left these weights: at the head of the list of `generation`.
+    /// Control moves it at each change, so that what the kernel does at each is done, whether or not
+    /// a worker schedules in between.
+    #[must_use]
+    pub fn carry(self, cursor: u64, generation: u16) -> u64 {
+        let cursor = Cursor {
+            generation: generation % GENERATIONS,
+            next: 0,
+            cw: match cursor {
+                0 => self.first,
+                _ => self.fit(Cursor::unpack(cursor).cw),
+            },
+        };
+        cursor.pack()
+    }
+
+    /// The cursor of a service that gets this scheduler while it has servers: at the head of the list,
+    /// with a whole round before it.
+    #[must_use]
+    pub fn restarted(self, generation: u16) -> u64 {
         let cursor = Cursor {
             generation: generation % GENERATIONS,
             next: 0,
@@ -70,7 +105,8 @@ impl Weights {
     }
 }
 
-fn gcd(a: u32, b: u32) -> u32 {
+/// The greatest common divisor; of 0 and a number that number.
+pub(super) fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
@@ -96,7 +132,7 @@ impl Cursor {
     }
 }
 
-pub(super) fn pick(service: &Service, weights: &Weights) -> Option<ServerId> {
+pub(super) fn pick(service: &Service, weights: &Weights, loads: &Loads) -> Option<ServerId> {
     if weights.max == 0 {
         return None;
     }
@@ -115,11 +151,11 @@ pub(super) fn pick(service: &Service, weights: &Weights) -> Option<ServerId> {
                 cw,
             };
         }
-        let (chosen, moved) = walk(&service.servers, weights, cursor)?;
+        let (chosen, moved) = walk(&service.servers, weights, loads, cursor);
         if is_newer(Cursor::unpack(seen).generation, own) {
             // This worker still holds the older list for a moment: it must not turn the cursor of
             // the newer one back.
-            return Some(chosen);
+            return chosen;
         }
         match service.cursor.compare_exchange_weak(
             seen,
@@ -127,7 +163,7 @@ pub(super) fn pick(service: &Service, weights: &Weights) -> Option<ServerId> {
             Ordering::Relaxed,
             Ordering::Relaxed,
         ) {
-            Ok(_) => return Some(chosen),
+            Ok(_) => return chosen,
             Err(other) => seen = other,
         }
     }
@@ -138,23 +174,47 @@ fn is_newer(generation: u16, than: u16) -> bool {
     distance != 0 && distance < GENERATIONS / 2
 }
 
+/// The next server, and the cursor behind it. Without a usable server the cursor moves as the
+/// kernel's does.
 fn walk(
     servers: &[Candidate],
     weights: &Weights,
+    loads: &Loads,
     mut cursor: Cursor,
-) -> Option<(ServerId, Cursor)> {
-    // `max` is positive, so some server is reached before `cw` has come round twice.
-    for _ in 0..2 * (weights.max.div_ceil(weights.divisor) + 1) {
-        let rest = servers.get(cursor.next..).unwrap_or_default();
-        if let Some(steps) = rest.iter().position(|c| c.weight >= cursor.cw) {
-            cursor.next += steps + 1;
-            return Some((rest[steps].server, cursor));
+) -> (Option<ServerId>, Cursor) {
+    let find = |from: usize, cw: u32| {
+        let rest = servers.get(from..).unwrap_or_default();
+        let is_it = |c: &Candidate| c.weight >= cw && !loads.is_overloaded(c.server);
+        rest.iter().position(is_it).map(|steps| from + steps)
+    };
+    let mut found = find(cursor.next, cursor.cw);
+    if found.is_none() {
+        // At the list's end `cw` falls, and at once as far as a server reaches.
+        let usable = servers.iter().filter(|c| !loads.is_overloaded(c.server));
+        let greatest = usable.map(|candidate| candidate.weight).max().unwrap_or(0);
+        if greatest == 0 {
+            cursor.cw = match cursor.next {
+                0 => weights.max,
+                _ => 1,
+            };
+            return (None, cursor);
         }
-        cursor.next = 0;
         cursor.cw = match cursor.cw.checked_sub(weights.divisor) {
             None | Some(0) => weights.max,
             Some(lower) => lower,
         };
+        let over = cursor.cw.saturating_sub(greatest);
+        cursor.cw -= over.div_ceil(weights.divisor) * weights.divisor;
+        found = find(0, cursor.cw);
     }
-    None
+    match found {
+        Some(at) => {
+            cursor.next = at + 1;
+            (Some(servers[at].server), cursor)
+        }
+        None => {
+            debug_assert!(false, "the greatest weight reaches {}", cursor.cw);
+            (None, cursor)
+        }
+    }
 }

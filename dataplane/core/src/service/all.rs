@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use weir_wire::Addr;
 
 use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
+use crate::flow::Tuple;
 use crate::local::LocalPool;
 
-use super::{Protocol, Server, ServerId, Service, ServiceId, ServiceKey};
+use super::{FTP_DATA_PORT, FTP_PORT, Protocol, Server, ServerId, Service, ServiceId, ServiceKey};
 
 /// All services and servers.
 ///
@@ -23,6 +24,8 @@ pub struct Services {
     len: u32,
     servers: Chunks<Server>,
     server_count: usize,
+    /// Those among them that were removed.
+    removed_count: usize,
     virtual_addrs: Counted<Addr>,
     /// Sources of replies that pass the director: a packet from one of these that meets no flow
     /// here may belong to a flow of another worker.
@@ -35,6 +38,50 @@ pub struct Services {
     resets: Arc<[ServerId]>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
     has_pools: bool,
+    kinds: Kinds,
+    /// Addresses that replies may come from whatever the port and the protocol.
+    any_port_addrs: Counted<Addr>,
+    /// How many servers have such.
+    any_port_servers: u32,
+}
+
+/// How many services there are of kinds that most directors do not have, and that new flows ask for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kinds {
+    marks: u32,
+    /// Of every port of an address.
+    catch_alls: u32,
+    ftp: u32,
+    engines: u32,
+}
+
+impl Kinds {
+    fn of(service: &Service) -> Self {
+        let key = &service.key;
+        let engine = service.persistence.and_then(|p| p.engine);
+        Self {
+            marks: u32::from(key.mark != 0),
+            catch_alls: u32::from(key.mark == 0 && key.port == 0),
+            ftp: u32::from(key.port == FTP_PORT && key.protocol == Protocol::Tcp),
+            engines: u32::from(engine.is_some()),
+        }
+    }
+
+    fn add(&mut self, service: &Service) {
+        let more = Self::of(service);
+        self.marks += more.marks;
+        self.catch_alls += more.catch_alls;
+        self.ftp += more.ftp;
+        self.engines += more.engines;
+    }
+
+    fn take_off(&mut self, service: &Service) {
+        let less = Self::of(service);
+        self.marks -= less.marks;
+        self.catch_alls -= less.catch_alls;
+        self.ftp -= less.ftp;
+        self.engines -= less.engines;
+    }
 }
 
 /// A service and its place.
@@ -108,7 +155,8 @@ impl Mix for Source {
 impl Mix for ServiceKey {
     #[inline]
     fn mix(&self) -> u64 {
-        mix_end(self.protocol, self.addr, self.port)
+        let rest = u64::from(self.port) << 8 | self.protocol as u64;
+        mix(self.addr, u64::from(self.mark) << 32 | rest)
     }
 }
 
@@ -125,6 +173,53 @@ impl Services {
     pub fn find(&self, key: ServiceKey) -> Option<(ServiceId, &Service)> {
         let found = self.by_key.find(key)?;
         Some((found.id, &found.service))
+    }
+
+    /// The service that takes a client's packet with this mark, 0 for none, as the kernel looks for it:
+    /// that of the mark; that of the address and port; for ports that FTP may use, that of FTP at
+    /// the address; that of every port of the address.
+    #[inline]
+    #[must_use]
+    pub fn find_for(&self, request: &Tuple, mark: u32) -> Option<(ServiceId, &Service)> {
+        let by_key = |key| self.find(key);
+        if mark != 0 && self.kinds.marks != 0 {
+            let family = request.dst.family();
+            let found = by_key(ServiceKey::of_mark(mark, family));
+            if found.is_some() {
+                return found;
+            }
+        }
+        let key = request.service_key();
+        let found = by_key(key);
+        if found.is_some() || self.kinds.ftp | self.kinds.catch_alls == 0 {
+            return found;
+        }
+        let may_be_ftp = key.port == FTP_DATA_PORT || key.port >= 1024;
+        if self.kinds.ftp != 0 && key.protocol == Protocol::Tcp && may_be_ftp {
+            let port = FTP_PORT;
+            let found = by_key(ServiceKey { port, ..key });
+            if found.is_some() {
+                return found;
+            }
+        }
+        match self.kinds.catch_alls {
+            0 => None,
+            _ => by_key(ServiceKey { port: 0, ..key }),
+        }
+    }
+
+    /// True when there are services of marks.
+    #[inline]
+    #[must_use]
+    pub fn has_marks(&self) -> bool {
+        self.kinds.marks != 0
+    }
+
+    /// True when there are services with a persistence engine.
+    #[inline]
+    #[must_use]
+    pub fn has_engines(&self) -> bool {
+        self.kinds.engines != 0
     }
 
     /// The service at `id`.
@@ -172,6 +267,7 @@ impl Services {
             port,
         };
         self.nat_sources.find(source).is_some()
+            || (self.any_port_servers != 0 && self.any_port_addrs.contains(addr))
     }
 
     /// True when there are servers whose flows are ended by resets.
@@ -190,15 +286,24 @@ impl Services {
     /// The server whose packets come from here; none when it is a server of several services, or of
     /// none whose replies pass the director.
     #[must_use]
-    pub fn nat_server(&self, protocol: Protocol, addr: Addr, port: u16) -> Option<&Server> {
+    pub fn nat_server(
+        &self,
+        protocol: Protocol,
+        addr: Addr,
+        port: u16,
+    ) -> Option<(ServerId, &Server)> {
         let source = Source {
             protocol,
             addr,
             port,
         };
-        let found = self.nat_sources.find(source)?;
+        let of_any_port = || {
+            let source = Source { port: 0, ..source };
+            self.nat_sources.find(source)
+        };
+        let found = self.nat_sources.find(source).or_else(of_any_port)?;
         let only = (found.servers == 1).then_some(ServerId(found.slots))?;
-        self.server(only)
+        Some((only, self.server(only)?))
     }
 }
 
@@ -238,6 +343,12 @@ impl Services {
         self.server_count
     }
 
+    /// True while a removed server is remembered.
+    #[must_use]
+    pub fn has_removed(&self) -> bool {
+        self.removed_count > 0
+    }
+
     /// How many services there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -258,7 +369,9 @@ impl Services {
     pub fn put(&mut self, service: Service) -> ServiceId {
         let held = self.by_key.find(service.key).map(|found| found.id);
         let id = held.unwrap_or_else(|| {
-            self.virtual_addrs.count(service.key.addr);
+            if service.key.mark == 0 {
+                self.virtual_addrs.count(service.key.addr);
+            }
             self.free.pop().unwrap_or_else(|| {
                 self.len += 1;
                 ServiceId(self.len - 1)
@@ -281,6 +394,10 @@ impl Services {
             .by_id
             .place(id.0 as usize)
             .replace(Arc::clone(&service));
+        self.kinds.add(&service);
+        if let Some(before) = &before {
+            self.kinds.take_off(before);
+        }
         let before = before.and_then(|service| service.local.clone());
         if before != service.local {
             self.has_pools |= service.local.is_some();
@@ -296,13 +413,16 @@ impl Services {
         if let Some(found) = self.by_key.remove(key) {
             *self.by_id.place(found.id.0 as usize) = None;
             self.free.push(found.id);
-            self.virtual_addrs.uncount(key.addr);
+            self.kinds.take_off(&found.service);
+            if key.mark == 0 {
+                self.virtual_addrs.uncount(key.addr);
+            }
             each_local(&found.service.local, |addr| self.local_addrs.uncount(addr));
         }
     }
 
-    /// Has the flows of the server in slot `id` ended by resets, or no longer. True when it was
-    /// otherwise before.
+    /// Has the flows of the server in slot `id`, which has weight 0, ended by resets, or no longer.
+    /// True when it was otherwise before.
     pub fn set_resets(&mut self, id: ServerId, resets: bool) -> bool {
         let others = self.resets.iter().copied().filter(|other| *other != id);
         let mut all: Vec<_> = others.chain(resets.then_some(id)).collect();
@@ -322,6 +442,21 @@ impl Services {
         let before = core::mem::replace(self.servers.place(id.0 as usize), server);
         self.server_count += usize::from(server.is_some());
         self.server_count -= usize::from(before.is_some());
+        let is_removed = |server: &Server| !server.is_available;
+        self.removed_count += usize::from(server.as_ref().is_some_and(is_removed));
+        self.removed_count -= usize::from(before.as_ref().is_some_and(is_removed));
+        let any_port = |server: Option<Server>| {
+            let server = server.filter(|s| s.has_any_port && s.method.sees_replies());
+            server.map(|server| server.addr)
+        };
+        if let Some(addr) = any_port(server) {
+            self.any_port_addrs.count(addr);
+            self.any_port_servers += 1;
+        }
+        if let Some(addr) = any_port(before) {
+            self.any_port_addrs.uncount(addr);
+            self.any_port_servers -= 1;
+        }
         let (old, new) = (before.and_then(nat_source), server.and_then(nat_source));
         if old == new {
             return;

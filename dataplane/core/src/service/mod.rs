@@ -8,14 +8,17 @@ mod shared;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use weir_wire::{Addr, protocol};
+use weir_wire::{Addr, Family, protocol};
 
+use crate::load::Thresholds;
 use crate::local::LocalPool;
+use crate::persist::Persistence;
 use crate::schedule::Scheduler;
 use crate::schedule::consistent::Consistent;
 use crate::sync::AtomicU64;
 
 pub use all::Services;
+pub use weir_wire::tunnel::Tunnel;
 
 /// A transport protocol that services exist for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +28,8 @@ pub enum Protocol {
     Tcp = 0,
     /// RFC 768.
     Udp = 1,
+    /// RFC 9260.
+    Sctp = 2,
 }
 
 impl Protocol {
@@ -35,6 +40,7 @@ impl Protocol {
         match number {
             protocol::TCP => Some(Self::Tcp),
             protocol::UDP => Some(Self::Udp),
+            protocol::SCTP => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -46,6 +52,7 @@ impl Protocol {
         match self {
             Self::Tcp => protocol::TCP,
             Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
         }
     }
 }
@@ -74,15 +81,48 @@ impl Method {
     }
 }
 
-/// What names a service: the virtual side of its flows.
+/// The port of FTP's control connection. A persistent service there takes all of a client's data
+/// connections, too.
+pub const FTP_PORT: u16 = 21;
+/// The port of active FTP's data connections.
+pub const FTP_DATA_PORT: u16 = 20;
+
+/// What names a service: the virtual side of its flows, or a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey {
     /// The transport protocol.
     pub protocol: Protocol,
     /// The virtual IP address.
     pub addr: Addr,
-    /// The virtual port.
+    /// The virtual port; 0: every port that has no service of its own.
     pub port: u16,
+    /// The mark, 0 for none. A service of a mark takes every protocol, address and port; its key is
+    /// [`of_mark`](Self::of_mark).
+    pub mark: u32,
+}
+
+impl ServiceKey {
+    /// What names the service of a mark and a family.
+    #[inline]
+    #[must_use]
+    pub const fn of_mark(mark: u32, family: Family) -> Self {
+        let addr = match family {
+            Family::V4 => Addr::from_v4_bytes([0; 4]),
+            Family::V6 => Addr(0),
+        };
+        Self {
+            protocol: Protocol::Tcp,
+            addr,
+            port: 0,
+            mark,
+        }
+    }
+
+    /// True when it names every port of an address, or a mark.
+    #[must_use]
+    pub const fn is_of_any_port(&self) -> bool {
+        self.port == 0
+    }
 }
 
 /// The slot of a real server: its place in [`Services::server`] and in every worker's counters.
@@ -100,10 +140,12 @@ pub struct ServiceId(pub u32);
 pub struct Server {
     /// Its address.
     pub addr: Addr,
-    /// Its port.
+    /// Its port; 0: the port that a client's packet has.
     pub port: u16,
     /// How packets reach it.
     pub method: Method,
+    /// What they go inside of, where the method is TUN. Its family need not be the service's then.
+    pub tunnel: Tunnel,
     /// 0 = gets no new flows.
     pub weight: u32,
     /// The protocol of its service.
@@ -114,6 +156,11 @@ pub struct Server {
     pub position: u32,
     /// Its service; meaningless when it is not available.
     pub service: ServiceId,
+    /// When it is overloaded.
+    pub thresholds: Thresholds,
+    /// Replies come from any of its ports and by any protocol: its service is that of a mark, of
+    /// every port, or of FTP.
+    pub has_any_port: bool,
 }
 
 /// One entry of a service's list of real servers.
@@ -152,4 +199,9 @@ pub struct Service {
     pub consistent: Arc<Consistent>,
     /// New flows a second that each worker keeps; 0: as many as come.
     pub new_flows_max: u32,
+    /// Each datagram is scheduled anew and no flow is kept (ipvsadm `-o`). Not TCP's and SCTP's
+    /// packets, and not those to FullNAT servers, which need a flow.
+    pub one_packet: bool,
+    /// How its clients are remembered; none: they are not.
+    pub persistence: Option<Persistence>,
 }

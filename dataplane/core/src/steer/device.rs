@@ -44,6 +44,8 @@ impl Hashed {
             (true, Protocol::Udp) => self.udp_v4,
             (false, Protocol::Tcp) => self.tcp_v6,
             (false, Protocol::Udp) => self.udp_v6,
+            // Few devices look for its ports, and none is asked to.
+            (_, Protocol::Sctp) => Fields::Nothing,
         }
     }
 }

@@ -80,6 +80,14 @@ impl Steering {
         WorkerId((((mixed >> 32) * u64::from(self.workers)) >> 32) as u16)
     }
 
+    /// The worker at which the fragments of a packet come together.
+    #[inline]
+    #[must_use]
+    pub fn gatherer(&self, src: Addr, dst: Addr, id: u32) -> WorkerId {
+        let ends = Addr(src.0 ^ dst.0.rotate_left(64) ^ u128::from(id >> 16) << 32);
+        self.owner_of_client(ends, id as u16)
+    }
+
     /// The owner of the flow of a client's packet. `by_client` is its service's
     /// ([`crate::service::Service::by_client`]).
     #[inline]

@@ -1,6 +1,7 @@
 //! Claims about whole packets, held against etherparse, which shares no code with this crate.
 
 mod parsing;
+mod pieces;
 mod writing;
 
 use alloc::vec::Vec;

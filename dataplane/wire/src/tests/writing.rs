@@ -5,8 +5,8 @@ use crate::addr::Family;
 use crate::checksum::Delta;
 use crate::headers::{Embedded, ether_type, tcp_flag};
 use crate::icmp::{self, ErrorKind};
-use crate::tunnel::{Outer, outer_len, write_outer};
-use crate::{fragment, parse_embedded, rewrite, tcp};
+use crate::tunnel::{Outer, write_outer};
+use crate::{fragment, parse_embedded, rewrite, tcp, tunnel};
 
 /// Calls every function that writes.
 pub(super) fn write_everything(frame: &mut [u8], h: &Headers, quoted: Option<&Embedded>) {
@@ -27,16 +27,24 @@ pub(super) fn write_everything(frame: &mut [u8], h: &Headers, quoted: Option<&Em
     let kind = ErrorKind::TooBig { mtu: 70_000 };
     icmp::write_error(&mut buf, kind, src, dst, frame, h.tos);
     let _ = tcp::write_reset(&mut buf, frame, h);
-    for piece in fragment::plan(h, 68) {
-        fragment::write_fragment(&mut buf, frame, h, &piece);
+    for piece in fragment::plan(frame, h, 1280) {
+        fragment::write_fragment(&mut buf, frame, h, &piece, 7);
     }
-    let outer = Outer {
-        src,
-        dst,
-        copy_df: true,
-        id: 1,
-    };
-    write_outer(frame, h, &outer);
+    fragment::write_header(&mut buf, frame, h, 9, 3, true);
+    let _ = (fragment::info(frame, h), fragment::atomic(frame, h));
+    for tunnel in super::pieces::TUNNELS {
+        let outer = Outer {
+            tunnel,
+            src,
+            dst,
+            copy_df: true,
+            id: 1,
+        };
+        write_outer(frame, h, &outer);
+    }
+    if let Some(quoted) = quoted {
+        let _ = tunnel::in_quoted(frame, quoted);
+    }
     rewrite::write_ethernet(frame, Mac::ZERO, Mac::ZERO, 5, ether_type::IPV4);
 }
 
@@ -107,32 +115,6 @@ proptest! {
             prop_assert!(!sctp_ok(h.payload(&frame).expect("in the frame")));
         } else {
             prop_assert!(check(packet(&frame, &h)).is_err());
-        }
-    }
-
-    #[test]
-    fn a_tunnel_packet_is_right_outside_and_untouched_inside(
-        (frame, _) in frames(), outer_hosts in hosts(), id: u16, copy_df: bool,
-    ) {
-        let h = headers(&frame);
-        let inner = packet(&frame, &h).to_vec();
-        let [src, dst, ..] = outer_hosts;
-        let len = outer_len(dst.family());
-        let mut buf = [&std::vec![0; len][..], &inner].concat();
-        write_outer(&mut buf, &h, &Outer { src, dst, copy_df, id });
-        prop_assert_eq!(&buf[len..], &inner[..]);
-        let outer = crate::parse_ip(&buf, 0, true).expect("right");
-        prop_assert_eq!((outer.src, outer.dst, outer.ttl), (src, dst, h.ttl));
-        prop_assert_eq!(usize::from(outer.end), buf.len());
-        prop_assert_eq!(outer.protocol, if h.is_v4() { protocol::IPIP } else { protocol::IPV6 });
-        let ecn = if h.tos & 3 == 3 { 2 } else { h.tos & 3 };
-        prop_assert_eq!(outer.tos, h.tos & !3 | ecn);
-        if dst.is_v4() {
-            let df = copy_df && h.bits.dont_fragment();
-            prop_assert_eq!(outer.bits.dont_fragment(), df);
-            prop_assert_eq!([buf[4], buf[5]], if df { [0; 2] } else { id.to_be_bytes() });
-            let sliced = etherparse::Ipv4Header::from_slice(&buf).expect("IPv4").0;
-            prop_assert_eq!(sliced.calc_header_checksum(), sliced.header_checksum);
         }
     }
 
@@ -209,36 +191,6 @@ proptest! {
             prop_assert_eq!((reset.src, reset.src_port), (h.dst, h.dst_port));
             prop_assert_eq!((reset.dst, reset.dst_port), (h.src, h.src_port));
         }
-    }
-
-    #[test]
-    fn fragments_fit_and_make_the_packet_again(
-        options in vec(Just(1u8), 0..=40), len in 0usize..3000, mtu in 68u16..1500, df: bool,
-        base in 0u16..1000, more: bool,
-    ) {
-        let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
-        let mut frame = from_client_v4().id(9).ip_options(&options).fragment(base * 8, more);
-        if df {
-            frame = frame.df();
-        }
-        let frame = frame.raw(protocol::ESP).payload(&payload).build();
-        let h = headers(&frame);
-        let pieces: Vec<_> = fragment::plan(&h, mtu).collect();
-        let (mut whole, mut buf) = (Vec::<u8>::new(), [0; 1500]);
-        for (i, piece) in pieces.iter().enumerate() {
-            let written = fragment::write_fragment(&mut buf, &frame, &h, piece);
-            prop_assert!(written > 0 && written <= usize::from(mtu));
-            prop_assert_eq!(check(&buf[..written]), Ok(written));
-            let part = crate::parse_ip(&buf, 0, true).expect("right");
-            let (at, last) = (usize::from(base) * 8 + whole.len(), i + 1 == pieces.len());
-            let info = fragment::info(&buf, &part);
-            prop_assert_eq!(info.map_or(0, |info| usize::from(info.offset)), at);
-            prop_assert_eq!(info.is_some_and(|info| info.more), more || !last);
-            prop_assert_eq!(part.bits.dont_fragment(), df);
-            whole.extend(&buf[usize::from(part.l4)..written]);
-            prop_assert!(last || whole.len() % 8 == 0);
-        }
-        prop_assert_eq!(whole, payload);
     }
 }
 
@@ -411,32 +363,6 @@ fn a_reset_takes_its_numbers_from_the_segment() {
     );
     assert_eq!(reset(0), Some((0, 3, true, true)));
     assert_eq!(reset(tcp_flag::RST), None);
-}
-
-#[test]
-fn options_without_the_copied_flag_are_in_the_first_fragment_only() {
-    let record_route = [7, 7, 4, 0, 0, 0, 0];
-    let router_alert = [148, 4, 0, 0];
-    let options = [&record_route[..], &router_alert, &[0]].concat();
-    let frame = from_client_v4()
-        .ip_options(&options)
-        .raw(protocol::ESP)
-        .payload(&[0; 100])
-        .build();
-    let (h, mut buf) = (headers(&frame), [0; 100]);
-    let mut of = |n: usize| {
-        let piece = fragment::plan(&h, 100).nth(n).expect("two pieces");
-        fragment::write_fragment(&mut buf, &frame, &h, &piece);
-        buf[20..32].to_vec()
-    };
-    assert_eq!(of(0), options);
-    assert_eq!(of(1), [&[1; 7][..], &router_alert, &[0]].concat());
-}
-
-#[test]
-fn ipv6_is_not_fragmented() {
-    let frame = from_client_v6().udp(1, 2).payload(&[0; 1400]).build();
-    assert_eq!(fragment::plan(&headers(&frame), 1280).next(), None);
 }
 
 #[test]

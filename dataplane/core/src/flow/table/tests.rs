@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::family::AWAITED;
+use crate::service::Protocol;
 
 const SEED: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211];
 
@@ -40,6 +41,8 @@ fn flow(request: &Tuple, method: Method, expires: Tick) -> NewFlow {
         server: ServerId(7),
         method,
         expires,
+        is_controlled: false,
+        template: None,
     }
 }
 
@@ -185,11 +188,18 @@ fn a_sweep_follows_changed_ends_of_life() {
             .insert(&flow(&request, Method::Dr, Tick(300)))
             .expect("room");
         let syn = weir_wire::tcp_flag::SYN;
-        table.advance(id, Direction::Request, syn, &timeouts, Tick(0));
+        table.advance(id, Direction::Request, Signal::tcp(syn), &timeouts, Tick(0));
         let ack = weir_wire::tcp_flag::ACK;
-        table.advance(id, Direction::Request, ack, &timeouts, Tick(10));
+        table.advance(
+            id,
+            Direction::Request,
+            Signal::tcp(ack),
+            &timeouts,
+            Tick(10),
+        );
         assert_eq!(sweep(&mut table, Tick(10 + 90_000 - 1)).len(), 0);
         let reset = weir_wire::tcp_flag::RST;
+        let reset = Signal::tcp(reset);
         table.advance(id, Direction::Request, reset, &timeouts, Tick(90_000));
         assert_eq!(sweep(&mut table, Tick(90_999)).len(), 0);
         assert_eq!(sweep(&mut table, Tick(91_000)).len(), 1);
@@ -220,7 +230,8 @@ fn half_open_flows_are_counted() {
         .expect("room");
     let mut counts = Vec::new();
     for flags in [weir_wire::tcp_flag::SYN, weir_wire::tcp_flag::ACK] {
-        table.advance(id, Direction::Request, flags, &timeouts, Tick(0));
+        let signal = Signal::tcp(flags);
+        table.advance(id, Direction::Request, signal, &timeouts, Tick(0));
         counts.push(table.half_open());
     }
     assert_eq!(counts, [1, 0]);
@@ -320,7 +331,7 @@ proptest! {
 /// A flow as the table must have it.
 struct Kept {
     expires: Tick,
-    state: TcpState,
+    state: State,
     /// Its reply's entry is made, and no younger flow has taken it over.
     has_reply: bool,
 }
@@ -386,7 +397,7 @@ impl Crowded {
         if added.is_ok() {
             let kept = Kept {
                 expires: new.expires,
-                state: TcpState::None,
+                state: State::first(tuple.protocol),
                 has_reply: false,
             };
             self.kept.insert(*tuple, kept);
@@ -453,8 +464,7 @@ impl Crowded {
         let new = crowded_flow(flow.request(), kept.expires);
         assert_eq!((flow.method(), flow.server()), (new.method, new.server));
         assert_eq!(flow.expires, kept.expires);
-        let is_tcp = flow.request().protocol == Protocol::Tcp;
-        assert_eq!(flow.tcp_state(), is_tcp.then_some(kept.state));
+        assert_eq!(flow.state(), kept.state);
         let local = new.reply.map(|reply| (reply.dst, reply.dst_port));
         let has_local = flow.method() == Method::FullNat && kept.has_reply;
         assert_eq!(flow.local(), local.filter(|_| has_local));
@@ -466,16 +476,14 @@ impl Crowded {
         };
         let request = *self.table.get(id).request();
         let kept = self.kept.get_mut(&request).expect("it is there");
-        let mut lifetime = self.timeouts.udp;
-        if request.protocol == Protocol::Tcp {
-            let method = crowded_flow(&request, self.now).method;
-            let seen = tcp::Seen::of(direction, method);
-            kept.state = kept.state.next(seen, tcp_flags);
-            lifetime = self.timeouts.tcp[kept.state as usize];
-        }
+        let method = crowded_flow(&request, self.now).method;
+        let seen = tcp::Seen::of(direction, method);
+        let signal = Signal::tcp(tcp_flags);
+        kept.state = kept.state.next(seen, signal, false);
+        let lifetime = self.timeouts.of(kept.state);
         kept.expires = self.now.after(lifetime);
         let (now, timeouts) = (self.now, self.timeouts);
-        self.table.advance(id, direction, tcp_flags, &timeouts, now);
+        self.table.advance(id, direction, signal, &timeouts, now);
     }
 
     fn sweep(&mut self, groups: usize) -> usize {
@@ -503,21 +511,19 @@ impl Crowded {
         self.table.v4.assert_sound();
         self.table.v6.assert_sound();
         assert_eq!(self.table.len(), self.kept.len());
-        let mut states = [0; STATE_COUNT];
+        let mut half_open = 0;
         for (tuple, kept) in &self.kept {
             let (id, direction) = find(&self.table, tuple).expect("it is there");
             assert_eq!(direction, Direction::Request);
             self.assert_is(&self.table.get(id), kept);
-            if tuple.protocol == Protocol::Tcp {
-                states[kept.state as usize] += 1;
-            }
+            half_open += usize::from(kept.state.is_half_open());
             let reply = crowded_flow(tuple, self.now).reply;
             if let Some(reply) = reply.filter(|_| kept.has_reply) {
                 let found = find(&self.table, &reply);
                 assert_eq!(found, Some((id, Direction::Reply)));
             }
         }
-        assert_eq!(self.table.states, states);
+        assert_eq!(self.table.half_open, half_open);
     }
 }
 

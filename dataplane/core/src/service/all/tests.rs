@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use weir_wire::builder::addr;
 
 use super::*;
-use crate::schedule::{Scheduler, SchedulerName};
-use crate::service::{Candidate, Method};
+use crate::load::Thresholds;
+use crate::schedule::SchedulerName;
+use crate::service::{Candidate, Method, Tunnel};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Some slots, in three chunks.
@@ -23,6 +24,7 @@ fn key(n: u8) -> ServiceKey {
         },
         addr: addr("192.0.2.100"),
         port: 80 + u16::from(n / 2),
+        mark: 0,
     }
 }
 
@@ -32,11 +34,14 @@ fn server(n: u8) -> Server {
         addr: addr(["10.0.0.1", "10.0.0.2", "2001:db8::1"][usize::from(n % 3)]),
         port: 80,
         method: if n < 3 { Method::Nat } else { Method::Dr },
+        tunnel: Tunnel::Ipip,
         weight: u32::from(n % 2),
         protocol: Protocol::Tcp,
         is_available: n < 5,
         position: 0,
         service: ServiceId(0),
+        thresholds: Thresholds::default(),
+        has_any_port: false,
     }
 }
 
@@ -48,7 +53,7 @@ fn service(key: ServiceKey, slots: &[u32], name: SchedulerName) -> Service {
     let servers: Vec<Candidate> = slots.iter().map(candidate).collect();
     Service {
         key,
-        scheduler: Scheduler::build(name, &servers),
+        scheduler: crate::testing::scheduler(name, &servers),
         cursor: Arc::default(),
         generation: 1,
         servers: servers.into(),
@@ -56,6 +61,8 @@ fn service(key: ServiceKey, slots: &[u32], name: SchedulerName) -> Service {
         by_client: false,
         consistent: Arc::default(),
         new_flows_max: 0,
+        one_packet: false,
+        persistence: None,
         local: (slots.len() % 2 == 1).then(|| {
             let addrs = [addr("10.9.0.1"), addr("10.9.0.2")];
             let count = usize::from(slots[0] > 200) + 1;
@@ -87,6 +94,7 @@ fn answers(all: &Services) -> std::string::String {
         let plain = Server {
             position: 0,
             service: ServiceId(0),
+            has_any_port: false,
             ..*server
         };
         tell(&(id, listed, plain));
@@ -124,7 +132,9 @@ fn picks(all: &Services) -> Vec<(ServiceKey, Vec<Option<ServerId>>)> {
         };
         (
             key,
-            (0..7).map(|_| Scheduler::pick(&service, all)).collect(),
+            (0..7)
+                .map(|_| crate::testing::pick(&service, all))
+                .collect(),
         )
     };
     keys.into_iter().map(pick).collect()
@@ -199,7 +209,7 @@ proptest! {
                 Step::Pick(n, count) => {
                     if let Some((_, service)) = all.find(key(n)) {
                         for _ in 0..count {
-                            let _ = Scheduler::pick(service, &all);
+                            let _ = crate::testing::pick(service, &all);
                         }
                     }
                 }

@@ -1,0 +1,221 @@
+//! What `ipvsadm -S` prints, and scripts of such commands: every line is a command, with or without
+//! the program's name before it, and is carried out on a table that begins empty.
+
+use std::net::Ipv4Addr;
+
+use weir_ipvsadm::director::{
+    Method as Way, Protocol as Transport, Server as SetServer, Service as SetService, ServiceId,
+    TunnelChecksum, TunnelKind, flag,
+};
+use weir_ipvsadm::restore::words_of;
+use weir_ipvsadm::{Change, Command, Names, parse};
+
+use crate::Options;
+use crate::draft::{Draft, Front, Method, Protocol, Server, Service, Tunnel};
+use crate::line::{Line, lines_of};
+
+pub(crate) fn read(file: &str, text: &str, options: Options<'_>) -> Draft {
+    let names = Names::new(&options.files.services(), "");
+    let mut draft = Draft::default();
+    for line in lines_of(file, 0, text) {
+        let mut words = words_of(line.text());
+        let is_program = |word: &String| word.rsplit('/').next() == Some("ipvsadm");
+        if words.first().is_some_and(is_program) {
+            words.remove(0);
+        }
+        if words.is_empty() {
+            continue;
+        }
+        match parse("ipvsadm", &words, &names) {
+            Err(stop) => draft.remarks.refused(&line, said(&stop.message)),
+            Ok(Command::Change(change)) => carry_out(&mut draft, &line, change),
+            Ok(_) => draft
+                .remarks
+                .not_carried(&line, "it asks for something and sets nothing"),
+        }
+    }
+    draft
+}
+
+fn said(message: &str) -> String {
+    format!("ipvsadm says: {}", message.replace('\n', "; "))
+}
+
+fn carry_out(draft: &mut Draft, line: &Line, change: Change) {
+    let refused = match change {
+        Change::AddService(set) if find(draft, &set.id).is_some() => "Service already exists",
+        Change::AddService(set) => {
+            let service = service(line, &set);
+            draft.services.push(service);
+            return;
+        }
+        Change::EditService(set) => match find(draft, &set.id) {
+            None => "No such service",
+            Some(at) => {
+                let mut new = service(line, &set);
+                new.servers = std::mem::take(&mut draft.services[at].servers);
+                draft.services[at] = new;
+                return;
+            }
+        },
+        Change::DeleteService(id) => match find(draft, &id) {
+            None => "No such service",
+            Some(at) => {
+                draft.services.remove(at);
+                return;
+            }
+        },
+        Change::Flush => {
+            draft.services.clear();
+            return;
+        }
+        Change::AddServer(id, set) => match (find(draft, &id), &set) {
+            (None, _) => "Service not defined",
+            (Some(at), set) if find_server(&draft.services[at], set).is_some() => {
+                "Destination already exists"
+            }
+            (Some(at), set) => {
+                let new = server(draft, line, at, set);
+                draft.services[at].servers.push(new);
+                return;
+            }
+        },
+        Change::EditServer(id, set) => match find(draft, &id) {
+            None => "Service not defined",
+            Some(at) => match find_server(&draft.services[at], &set) {
+                None => "No such destination",
+                Some(index) => {
+                    let new = server(draft, line, at, &set);
+                    draft.services[at].servers[index] = new;
+                    return;
+                }
+            },
+        },
+        Change::DeleteServer(id, set) => match find(draft, &id) {
+            None => "Service not defined",
+            Some(at) => match find_server(&draft.services[at], &set) {
+                None => "No such destination",
+                Some(index) => {
+                    draft.services[at].servers.remove(index);
+                    return;
+                }
+            },
+        },
+        Change::SetTimeouts(timeouts) => {
+            let given = |seconds: u32| (seconds > 0).then(|| (seconds, line.clone()));
+            let own = &mut draft.timeouts;
+            own.tcp = given(timeouts.tcp).or(own.tcp.take());
+            own.tcp_fin = given(timeouts.tcp_fin).or(own.tcp_fin.take());
+            own.udp = given(timeouts.udp).or(own.udp.take());
+            return;
+        }
+        Change::Zero(_) => {
+            let reason = "counters begin at zero";
+            draft.remarks.carried(line, reason);
+            return;
+        }
+        Change::StartDaemon(_) | Change::StopDaemon(_) => {
+            let reason = "Weir does not take part in connection synchronisation";
+            draft.remarks.not_carried(line, reason);
+            return;
+        }
+    };
+    draft.remarks.refused(line, said(refused));
+}
+
+fn front(id: &ServiceId) -> Front {
+    match *id {
+        ServiceId::Address {
+            protocol,
+            address,
+            port,
+        } => Front::Address {
+            protocol: match protocol {
+                Transport::Tcp => Protocol::Tcp,
+                Transport::Udp => Protocol::Udp,
+                Transport::Sctp => Protocol::Sctp,
+            },
+            address,
+            port,
+        },
+        ServiceId::Mark { mark, is_ipv6 } => Front::Mark { mark, is_ipv6 },
+    }
+}
+
+fn find(draft: &Draft, id: &ServiceId) -> Option<usize> {
+    let wanted = front(id);
+    draft
+        .services
+        .iter()
+        .position(|service| service.front == wanted)
+}
+
+fn find_server(service: &Service, set: &SetServer) -> Option<usize> {
+    // Without a port of its own a server has the service's; one of a mark has none.
+    let port = |server: &Server| server.port.or(service.port()).unwrap_or(0);
+    let mut servers = service.servers.iter();
+    servers.position(|server| server.address == set.address && port(server) == set.port)
+}
+
+fn service(line: &Line, set: &SetService) -> Service {
+    let mut service = Service::new(line.clone(), front(&set.id));
+    service.scheduler = Some(set.scheduler.clone());
+    let [one, two] = match set.scheduler.as_str() {
+        "sh" => ["sh-fallback", "sh-port"],
+        "mh" => ["mh-fallback", "mh-port"],
+        _ => ["flag-1", "flag-2"],
+    };
+    for (bit, name) in [
+        (flag::SCHEDULER_1, one),
+        (flag::SCHEDULER_2, two),
+        (flag::SCHEDULER_3, "flag-3"),
+    ] {
+        if set.flags & bit != 0 {
+            service.flags.push(name.to_owned());
+        }
+    }
+    service.one_packet = set.flags & flag::ONE_PACKET != 0;
+    if set.flags & flag::PERSISTENT != 0 {
+        service.persistence_timeout = Some(set.timeout);
+        service.persistence_mask = if set.id.is_ipv6() {
+            (set.netmask != 128).then(|| set.netmask.to_string())
+        } else {
+            crate::value::v4_mask(Ipv4Addr::from_bits(set.netmask))
+        };
+    }
+    service.persistence_engine.clone_from(&set.engine);
+    service
+}
+
+fn server(draft: &mut Draft, line: &Line, of: usize, set: &SetServer) -> Server {
+    let method = match set.method {
+        Way::Masq => Method::Nat,
+        Way::Tunnel => Method::Tun,
+        Way::Route | Way::Local => Method::Dr,
+    };
+    let mut server = Server::new(line.clone(), set.address, method);
+    server.weight = Some(set.weight);
+    server.upper_threshold = set.upper;
+    server.lower_threshold = set.lower;
+    let Draft {
+        services, remarks, ..
+    } = draft;
+    if let Some(service) = services.get(of) {
+        server.set_port(set.port, service, remarks);
+    }
+    if method == Method::Tun && set.tunnel.kind != TunnelKind::Ipip {
+        server.tunnel = Some(Tunnel {
+            kind: match set.tunnel.kind {
+                TunnelKind::Gre => "gre",
+                _ => "gue",
+            },
+            port: (set.tunnel.port != 0).then_some(set.tunnel.port),
+            checksum: match set.tunnel.checksum {
+                TunnelChecksum::None => None,
+                TunnelChecksum::Full => Some("full"),
+                TunnelChecksum::Remote => Some("remote"),
+            },
+        });
+    }
+    server
+}

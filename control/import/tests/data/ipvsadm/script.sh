@@ -1,0 +1,12 @@
+#!/bin/sh
+ipvsadm -C
+/sbin/ipvsadm -A -t 192.0.2.100:80 -s wrr
+/sbin/ipvsadm -a -t 192.0.2.100:80 -r 10.0.0.1:80 -m -w 2
+/sbin/ipvsadm -a -t 192.0.2.100:80 -r 10.0.0.1:80 -m -w 3
+/sbin/ipvsadm -e -t 192.0.2.100:80 -r 10.0.0.1:80 -m -w 4
+/sbin/ipvsadm -a -t 192.0.2.100:80 -r 127.0.0.1:80 -m
+/sbin/ipvsadm -a -t 192.0.2.101:80 -r 10.0.0.1:80 -m
+/sbin/ipvsadm -A -t 192.0.2.102:0 -s rr
+/sbin/ipvsadm -E -t 192.0.2.100:80 -s rr
+/sbin/ipvsadm --start-daemon master --mcast-interface eth1
+/sbin/ipvsadm -Ln

@@ -1,0 +1,51 @@
+//! `ipvsadm` 1.31 for Weir: the same grammar, the same bytes, the same exit codes.
+//!
+//! Scripts, ldirectord and people's hands know this program, so what it prints and how it fails is
+//! kept to the byte; the tests hold it against runs of the original beside a kernel. Nothing here
+//! does I/O: [`run`] is given the arguments, standard input, and a [`Director`] to ask and change.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`popt`] | options as the original's library takes them: clusters, `=`, optional values |
+//! | [`option`] | every option, and which command takes it |
+//! | [`address`] | `HOST[:PORT]` and numbers |
+//! | [`names`] | `/etc/services` and `/etc/hosts` |
+//! | [`command`] | arguments to [`Command`] |
+//! | [`director`] | what is asked of a director, and its nouns |
+//! | [`list`], [`connections`], [`save`] | what is printed |
+//! | [`restore`] | a saved table, all of it or nothing |
+//! | [`run`] | the program |
+//!
+//! # Where it differs from the original, on purpose
+//!
+//! - `-S` adds `-x` and `-y` to servers that have thresholds, and a line `--set` when the timeouts
+//!   are not 900, 120 and 300. The original forgets both, and its `-R` reads both.
+//! - `-R` and `ipvsadm-restore` change everything or nothing: the whole input is read first, and a
+//!   line that fails leaves the table as it was, with the line's number on standard error and the
+//!   exit code of that failure. The original goes on after a failed line, and its exit code is the
+//!   last line's. `ipvsadm-restore` clears the table in the same step.
+//! - `-R` skips lines that begin with `#`, as the original's `ipvsadm-restore` does.
+//! - Counters of servers are 64 bits wide; the original reads those of servers modulo 2^32.
+//! - Addresses are looked up in `/etc/hosts` and never by DNS, which would stall a listing.
+//! - `-C` and `-L` do not load a kernel module.
+
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod command;
+pub mod connections;
+pub mod director;
+pub mod list;
+pub mod names;
+pub mod option;
+pub mod popt;
+pub mod restore;
+pub mod run;
+pub mod save;
+
+mod text;
+
+pub use command::{Command, Stop, parse};
+pub use director::{Change, Director, Errno};
+pub use names::Names;
+pub use run::{Ended, run};

@@ -1,0 +1,205 @@
+//! Fragments: they come together at one worker, and go on as the packet that they were.
+//!
+//! A later fragment shows neither ports nor flow, and those of a packet may arrive at different
+//! workers. So all go to the worker that addresses and identification lead to. It puts them together,
+//! finds the flow of the whole, and hands the fragments over, in order, when another worker owns that:
+//! there they come together again. The whole is made in a buffer of the worker's own, large enough
+//! for any packet, and treated like one that came in a frame; only that it leaves in fragments.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use weir_wire::{Headers, Parsed, fragment};
+
+use crate::counters::DropReason;
+use crate::director::Director;
+use crate::forward::{Way, Whole};
+use crate::io::{Frame, Outlet, PortId};
+use crate::note::{PuntClass, Verdict};
+use crate::reassemble::{Complete, Frames, Key, Part};
+use crate::service::Protocol;
+use crate::time::Tick;
+
+/// Room for the headers of a packet that is put together, and what a tunnel puts before them.
+const HEADERS_MAX: usize = 1024;
+const ROOM: usize = HEADERS_MAX + 128;
+/// The longest payload.
+const PAYLOAD_MAX: usize = 0xffff;
+
+/// What packets are put together in.
+pub(crate) fn buffer() -> Box<[u8]> {
+    vec![0; ROOM + PAYLOAD_MAX].into_boxed_slice()
+}
+
+/// True for a fragment, and for a packet of IPv6 that has a fragment header though it is whole.
+pub(crate) fn is_to_be_gathered(headers: &Headers, bytes: &[u8]) -> bool {
+    headers.bits.fragment() || fragment::atomic(bytes, headers).is_some()
+}
+
+impl<F: Frame> Director<F> {
+    /// Takes a fragment that may be of a flow.
+    #[inline(never)]
+    pub(crate) fn gather<O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        is_handed_off: bool,
+        headers: &Headers,
+        frame: F,
+        outlet: &mut O,
+    ) {
+        let bytes = frame.bytes();
+        let info = fragment::info(bytes, headers).or_else(|| fragment::atomic(bytes, headers));
+        let part = info.and_then(|info| {
+            let len = headers.end.checked_sub(info.at)?;
+            Some(Part {
+                offset: info.offset,
+                end: info.offset.checked_add(len)?,
+                more: info.more,
+                at: info.at,
+                packet_len: headers.packet_len() as u16,
+                tos: headers.tos,
+                dont_fragment: headers.bits.dont_fragment(),
+            })
+        });
+        let (Some(info), Some(part)) = (info, part) else {
+            return self.end(DropReason::Fragment, port, &frame, outlet);
+        };
+        let (src, dst) = (headers.src, headers.dst);
+        // What is whole already need not meet others first.
+        let gatherer = match headers.bits.fragment() {
+            true => self.steering.gatherer(src, dst, info.id),
+            false => self.id,
+        };
+        if gatherer != self.id && !is_handed_off {
+            return self.hand_off(gatherer, port, frame, outlet);
+        }
+        // Handed over by the worker that gathers: it has found this one to own the flow.
+        let is_owner = gatherer != self.id || (is_handed_off && !headers.bits.fragment());
+        let key = Key {
+            src,
+            dst,
+            id: info.id,
+            protocol: if headers.is_v4() { headers.protocol } else { 0 },
+        };
+        let counters = &self.counters;
+        let frame = (port, frame);
+        let complete = self
+            .reassembly
+            .add(now, &key, part, frame, |reason, port, frame| {
+                counters.count_drop(reason);
+                outlet.dropped(reason, port, &frame);
+            });
+        if let Some(complete) = complete {
+            self.join(now, port, is_owner, complete, outlet);
+        }
+    }
+
+    /// Gives up the packets whose fragments have not come in time.
+    pub(crate) fn give_up_fragments<O: Outlet<Frame = F>>(&mut self, now: Tick, outlet: &mut O) {
+        let counters = &self.counters;
+        self.reassembly.expire(now, |reason, port, frame| {
+            counters.count_drop(reason);
+            outlet.dropped(reason, port, &frame);
+        });
+    }
+
+    fn join<O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        is_owner: bool,
+        complete: Complete,
+        outlet: &mut O,
+    ) {
+        let Some(mut buffer) = self.whole.take() else {
+            debug_assert!(false, "a packet within a packet");
+            return;
+        };
+        let mut frames = Frames::new();
+        let payload = buffer.get_mut(ROOM..).unwrap_or_default();
+        let summary = self.reassembly.take(complete, payload, &mut frames);
+        let headers = frames.first().and_then(|first| {
+            let Ok(Parsed::Ip(first_headers)) = weir_wire::parse(first.bytes(), false) else {
+                return None;
+            };
+            let (ecn, front) = (summary.ecn.whole()?, buffer.get_mut(..HEADERS_MAX)?);
+            let (len, df) = (summary.len, summary.dont_fragment);
+            let len = fragment::write_header(front, first.bytes(), &first_headers, len, ecn, df);
+            buffer.copy_within(..len, ROOM - len);
+            let whole = buffer.get(ROOM - len..ROOM + summary.len)?;
+            let headers = weir_wire::parse_ip(whole, 0, false).ok()?;
+            let vlan = first_headers.vlan;
+            (len > 0).then_some((Headers { vlan, ..headers }, ROOM - len))
+        });
+        match headers {
+            Some((headers, start)) => {
+                let verdict = match Protocol::from_number(headers.protocol) {
+                    Some(_) => {
+                        let bytes = buffer.get(start..ROOM + summary.len);
+                        self.track(now, &headers, bytes.unwrap_or_default(), is_owner)
+                    }
+                    None => Verdict::Punt(crate::classify::punt_class(&headers)),
+                };
+                if let Verdict::HandOff(owner) = verdict {
+                    for frame in frames {
+                        self.hand_off(owner, port, frame, outlet);
+                    }
+                } else {
+                    self.counters.reassembled.add(1);
+                    let range = start..ROOM + summary.len;
+                    let whole = Whole::new(&mut buffer, range, &frames, summary.longest);
+                    if let Some(whole) = whole {
+                        self.finish_whole(now, port, headers, verdict, whole, outlet);
+                    }
+                }
+            }
+            None => {
+                for frame in frames {
+                    self.end(DropReason::Fragment, port, &frame, outlet);
+                }
+            }
+        }
+        self.whole = Some(buffer);
+    }
+
+    fn finish_whole<O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        headers: Headers,
+        verdict: Verdict,
+        whole: Whole<'_, F>,
+        outlet: &mut O,
+    ) {
+        let mut way = Way {
+            director: self,
+            outlet,
+            now,
+            port,
+            headers,
+        };
+        match verdict {
+            Verdict::Request(to) => way.request(whole, to),
+            Verdict::Reply(from) => way.reply(whole, from),
+            Verdict::StatelessRequest(to) => {
+                way.count_stateless(to.server);
+                way.request(whole, to);
+            }
+            Verdict::OnePacket(to) => {
+                way.count_one_packet(to.server);
+                way.request(whole, to);
+            }
+            Verdict::StatelessReply(from) => {
+                way.director.counters.stateless.add(1);
+                way.reply(whole, from);
+            }
+            Verdict::TellServer => way.tell_server(whole),
+            Verdict::Refuse(reason) => way.refuse(whole, reason),
+            Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(whole),
+            Verdict::Punt(class) => way.punt(whole, class),
+            Verdict::Drop(reason) => way.end(&whole, reason),
+            other => debug_assert!(false, "no verdict of a whole packet: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The kernel's answer beside Weir's, operation by operation.
+
+use std::collections::BTreeMap;
+
+use weir_conformance::bytes::Bytes;
+use weir_conformance::operation::Scenario;
+use weir_conformance::place::Leg;
+use weir_conformance::seen::{Counted, Entry, Passed, Seen};
+use weir_conformance::text::summary;
+
+use crate::differences::{self, Named};
+use crate::mask::masked;
+
+/// What comparing a scenario gave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// Operations that were compared.
+    pub(crate) compared: usize,
+    /// Differences that are wanted, by name.
+    pub(crate) named: BTreeMap<&'static str, usize>,
+    /// The first difference that is not: at which operation, and what.
+    pub(crate) difference: Option<(usize, String)>,
+}
+
+/// Compares until the first difference that has no name.
+pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Outcome {
+    let mut outcome = Outcome::default();
+    let seen = kernel.iter().zip(weir).enumerate();
+    for ((at, (kernel, weir)), operation) in seen.zip(&scenario.operations) {
+        outcome.compared += 1;
+        let Some(what) = difference(kernel, weir) else {
+            continue;
+        };
+        let before = &scenario.operations[..at];
+        match differences::name_of(before, operation, kernel, weir) {
+            Some(Named { name, .. }) => *outcome.named.entry(name).or_default() += 1,
+            None => {
+                outcome.difference = Some((at, what));
+                break;
+            }
+        }
+    }
+    outcome
+}
+
+fn difference(kernel: &Seen, weir: &Seen) -> Option<String> {
+    match (kernel, weir) {
+        (Seen::Command(kernel), Seen::Command(weir)) => {
+            let same = (*kernel == 0) == (*weir == 0);
+            (!same).then(|| format!("    kernel: errno {kernel}\n    weir:   errno {weir}\n"))
+        }
+        (Seen::Frame(kernel), Seen::Frame(weir)) => frames(kernel, weir),
+        (Seen::Entries(kernel), Seen::Entries(weir)) => lists(kernel, weir, entry),
+        (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => lists(kernel, weir, counted),
+        (kernel, weir) if kernel == weir => None,
+        (kernel, weir) => Some(format!("    kernel: {kernel:?}\n    weir:   {weir:?}\n")),
+    }
+}
+
+fn frames(kernel: &Passed, weir: &Passed) -> Option<String> {
+    let came = kernel.frame.as_ref()?;
+    let mut told = String::new();
+    for (leg, (kernel, weir)) in Leg::ALL.into_iter().zip(kernel.out.iter().zip(&weir.out)) {
+        let same = kernel.len() == weir.len()
+            && kernel.iter().zip(weir).all(|(kernel, weir)| {
+                kernel == weir || masked(came, kernel, kernel) == masked(came, kernel, weir)
+            });
+        if !same {
+            for (who, frames) in [("kernel", kernel), ("weir  ", weir)] {
+                told += &format!("    {who} to {leg}: {}\n", list_of(frames));
+            }
+        }
+    }
+    (!told.is_empty()).then_some(told)
+}
+
+fn list_of(frames: &[Bytes]) -> String {
+    let each = frames
+        .iter()
+        .map(|frame| format!("\n      {frame} # {}", summary(&frame.0)));
+    if frames.is_empty() {
+        "nothing".to_owned()
+    } else {
+        each.collect()
+    }
+}
+
+fn lists<T: PartialEq>(kernel: &[T], weir: &[T], words: impl Fn(&T) -> String) -> Option<String> {
+    if kernel == weir {
+        return None;
+    }
+    let mut told = String::new();
+    for (who, ours, others) in [("kernel", kernel, weir), ("weir  ", weir, kernel)] {
+        for item in ours.iter().filter(|item| !others.contains(item)) {
+            told += &format!("    only {who}: {}\n", words(item));
+        }
+    }
+    Some(told)
+}
+
+fn entry(entry: &Entry) -> String {
+    let Entry {
+        protocol,
+        client,
+        service,
+        server,
+        state,
+        seconds,
+    } = entry;
+    format!("{protocol} {client} {service} {server} {state} {seconds} s")
+}
+
+fn counted(counted: &Counted) -> String {
+    let [active, inactive, templates] = counted.connections;
+    let [connections, packets_in, packets_out, bytes_in, bytes_out] = counted.totals;
+    let server = counted
+        .server
+        .map_or(String::new(), |server| format!(" {server}"));
+    format!(
+        "{}{server}: {active} active, {inactive} inactive, {templates} templates; {connections} \
+         connections, packets {packets_in} in {packets_out} out, bytes {bytes_in} in {bytes_out} out",
+        counted.service
+    )
+}
+
+/// How a difference is shown: the scenario up to it, and both answers.
+pub(crate) fn report(scenario: &Scenario, outcome: &Outcome) -> String {
+    let Some((at, what)) = &outcome.difference else {
+        return String::new();
+    };
+    let mut told = format!("scenario {}\n", scenario.name);
+    for operation in &scenario.operations[..=*at] {
+        told += &format!("{operation}\n");
+    }
+    told + what
+}

@@ -1,0 +1,343 @@
+//! Weir in this process: the daemon's workers and its control, on ports in memory and under a clock
+//! that the scenario turns.
+
+mod wanted;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use weir_conformance::bytes::Bytes;
+use weir_conformance::operation::{Operation, Scenario};
+use weir_conformance::place::Leg;
+use weir_conformance::seen::{Counted, Entry, Passed, Seen};
+use weir_control::devices::{Buffers, Devices, PortReport};
+use weir_control::host::{LinuxNetwork, PortFacts, assemble, doorbell};
+use weir_control::state::{About, Parts, State, Ways};
+use weir_core::director::Limits;
+use weir_core::flow::{Flow, TcpState};
+use weir_core::io::{PortId, WorkerId};
+use weir_core::service::Services;
+use weir_core::time::Tick;
+use weir_model::{Config, ConfigFile};
+use weir_worker::rings::TwinLink;
+use weir_worker::testing::{MemDevice, MemIo};
+use weir_worker::{Clock, Hand, Idle, Worker, mesh};
+
+use self::wanted::Wanted;
+
+/// Frames that a queue of a port holds.
+const QUEUE: usize = 64;
+/// Biggest frame.
+const FRAME: usize = 9216;
+/// Milliseconds of a tick.
+const TICK_MS: u64 = 10;
+/// Ticks of a second.
+const SECOND: u32 = 100;
+/// Seconds between two looks of the estimator.
+const ESTIMATE: u32 = 2;
+
+/// A director of some workers.
+struct World {
+    state: State,
+    wanted: Wanted,
+    workers: Vec<Worker<MemIo>>,
+    links: Vec<TwinLink>,
+    device: MemDevice,
+    hand: Hand,
+    started: Instant,
+    /// Ticks since the beginning.
+    now: u32,
+}
+
+/// Plays a scenario to a director of so many workers, with the frames and the time that the kernel
+/// was given.
+pub(crate) fn play(scenario: &Scenario, kernel: &[Seen], workers: usize) -> Result<Vec<Seen>> {
+    let mut world = World::new(workers)?;
+    let operations = scenario.operations.iter().zip(kernel);
+    operations
+        .map(|(operation, kernel)| {
+            world
+                .play(operation, kernel)
+                .with_context(|| operation.to_string())
+        })
+        .collect()
+}
+
+impl World {
+    fn new(count: usize) -> Result<Self> {
+        let wanted = Wanted::new(count);
+        let file = parse(&wanted)?;
+        let doorbell = doorbell()?;
+        let device = MemDevice::new(count, Leg::ALL.len(), QUEUE);
+        let (clock, hand) = Clock::by_hand();
+        // Away from the beginning, where moments before it would lie in the far future.
+        let now = 10 * SECOND;
+        hand.set(Duration::from_millis(u64::from(now) * TICK_MS));
+        let mut workers = Vec::new();
+        let mut links = Vec::new();
+        for (id, peers) in mesh(count).into_iter().enumerate() {
+            let id = WorkerId(id as u16);
+            let link = TwinLink::new(FRAME, Arc::clone(&doorbell));
+            let config = worker_config(&file.config, id, &link, clock);
+            workers.push(Worker::new(&config, device.io(id), peers));
+            links.push(link);
+        }
+        let parts = Parts {
+            workers: workers.iter().map(Worker::handle).collect(),
+            devices: Box::new(NoDevices),
+            twins: Vec::new(),
+            about: About {
+                version: String::new(),
+                dpdk_version: String::new(),
+                steering: String::new(),
+            },
+            set_log_level: Box::new(|_| ()),
+            file,
+        };
+        let ways = ways(&wanted, &parts.file.config);
+        let state = State::start(parts, ways)?;
+        let mut world = Self {
+            state,
+            wanted,
+            workers,
+            links,
+            device,
+            hand,
+            started: Instant::now(),
+            now,
+        };
+        world.turn_until_quiet();
+        Ok(world)
+    }
+
+    fn play(&mut self, operation: &Operation, kernel: &Seen) -> Result<Seen> {
+        match (operation, kernel) {
+            (Operation::Frame { id, leg, .. }, Seen::Frame(passed)) => self.pass(*id, *leg, passed),
+            (Operation::Answer { id, from, .. }, Seen::Frame(passed)) => {
+                self.pass(*id, *from, passed)
+            }
+            (Operation::Advance(_), Seen::Advanced(ticks)) => {
+                self.advance(*ticks);
+                Ok(Seen::Advanced(*ticks))
+            }
+            (Operation::Entries, _) => Ok(Seen::Entries(self.entries())),
+            (Operation::Counters, Seen::Counters(ticks, _)) => {
+                self.advance(*ticks);
+                Ok(Seen::Counters(*ticks, self.counters()))
+            }
+            (command, Seen::Command(_)) => self.command(command),
+            (operation, seen) => Err(anyhow!("{operation} is not what the kernel did: {seen:?}")),
+        }
+    }
+
+    fn command(&mut self, operation: &Operation) -> Result<Seen> {
+        let mut wanted = self.wanted.clone();
+        if let Err(errno) = wanted.take(operation) {
+            return Ok(Seen::Command(errno));
+        }
+        let Ok(file) = parse(&wanted) else {
+            return Ok(Seen::Command(REFUSED));
+        };
+        if wanted.mtus() != self.wanted.mtus() {
+            self.state.set_ways(ways(&wanted, &file.config));
+        }
+        self.state.apply(file)?;
+        self.wanted = wanted;
+        self.turn_until_quiet();
+        Ok(Seen::Command(0))
+    }
+
+    /// A frame arrives at some worker. What is left to Linux is answered as the kernel's host does.
+    fn pass(&mut self, id: u32, leg: Leg, kernel: &Passed) -> Result<Seen> {
+        let Some(frame) = &kernel.frame else {
+            return Ok(Seen::Frame(Passed::default()));
+        };
+        // Any worker may get any packet, and it is no matter which.
+        let worker = id as usize % self.workers.len();
+        let port = PortId(leg.index() as u16);
+        let taken = self.device.deliver(WorkerId(worker as u16), port, &frame.0);
+        ensure!(taken, "the receive queue is full");
+        self.turn_until_quiet();
+        let mut out = [Vec::new(), Vec::new()];
+        for worker in 0..self.workers.len() {
+            for (at, out) in out.iter_mut().enumerate() {
+                let (worker, port) = (WorkerId(worker as u16), PortId(at as u16));
+                while let Some(frame) = self.device.collect(worker, port) {
+                    out.push(Bytes(frame));
+                }
+            }
+        }
+        for link in &self.links {
+            while let Some(packet) = link.to_linux.receive() {
+                ensure!(
+                    packet.bytes() == frame.0,
+                    "Linux gets another packet than came"
+                );
+                for (out, host) in out.iter_mut().zip(&kernel.host) {
+                    out.extend(host.iter().cloned());
+                }
+                link.to_linux.give_back(packet);
+            }
+        }
+        Ok(Seen::Frame(Passed {
+            frame: Some(frame.clone()),
+            out,
+            host: kernel.host.clone(),
+        }))
+    }
+
+    fn turn_until_quiet(&mut self) {
+        // The last to be asked may have handed something to the first.
+        while self
+            .workers
+            .iter_mut()
+            .fold(false, |busy, worker| worker.turn() | busy)
+        {}
+    }
+
+    fn advance(&mut self, ticks: u32) {
+        let end = self.now + ticks;
+        while self.now < end {
+            let step = (SECOND - self.now % SECOND).min(end - self.now);
+            self.now += step;
+            let elapsed = Duration::from_millis(u64::from(self.now) * TICK_MS);
+            self.hand.set(elapsed);
+            self.turn_until_quiet();
+            if self.now.is_multiple_of(SECOND) {
+                self.state.keep_house(self.started + elapsed);
+            }
+            if self.now.is_multiple_of(SECOND * ESTIMATE) {
+                self.state.estimate(f64::from(ESTIMATE));
+            }
+            self.turn_until_quiet();
+        }
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for worker in &self.workers {
+            let services = &worker.snapshot().services;
+            let seen = |flow: &Flow| entries.extend(entry(flow, services, Tick(self.now)));
+            worker.flows().visit(0, usize::MAX, seen);
+        }
+        entries.sort();
+        entries
+    }
+
+    fn counters(&self) -> Vec<Counted> {
+        let mut all = Vec::new();
+        for service in self.state.services().services {
+            let at = std::net::SocketAddr::new(service.address, service.port);
+            let name = format!("{} {at}", service.protocol);
+            all.push(Counted {
+                service: name.clone(),
+                server: None,
+                connections: [0; 3],
+                totals: totals(&service.stats),
+            });
+            let configured = service.servers.iter();
+            let configured =
+                configured.filter(|server| server.state != weir_model::api::ServerState::Removed);
+            all.extend(configured.map(|server| Counted {
+                service: name.clone(),
+                server: Some(std::net::SocketAddr::new(server.address, server.port)),
+                connections: [server.active, server.inactive, 0],
+                totals: totals(&server.stats),
+            }));
+        }
+        all.sort();
+        all
+    }
+}
+
+/// A command was refused by the configuration's reader.
+const REFUSED: i32 = 22;
+
+fn parse(wanted: &Wanted) -> Result<ConfigFile> {
+    weir_model::parse(&wanted.text(), "scenario").map_err(|faults| anyhow!("{faults}"))
+}
+
+fn ways(wanted: &Wanted, config: &Config) -> Ways {
+    let facts = Leg::ALL.map(|leg| PortFacts {
+        mac: leg.director().0,
+        mtu: wanted.mtus()[leg.index()],
+        twin: None,
+    });
+    assemble(config, &facts, &LinuxNetwork::default()).0
+}
+
+fn worker_config(
+    config: &Config,
+    id: WorkerId,
+    link: &TwinLink,
+    clock: Clock,
+) -> weir_worker::Config {
+    let limits = &config.limits;
+    weir_worker::Config {
+        id,
+        core: None,
+        idle: Idle::Busy,
+        limits: Limits {
+            flows: limits.flows_per_worker as usize,
+            flows_v6: limits.flows_v6_per_worker as usize,
+            half_open: limits.half_open_per_worker as usize,
+            services: limits.services as usize,
+            servers: limits.servers as usize,
+            punt_per_second: limits.punt_packets_per_second,
+            punt_reserved_percent: limits.punt_reserved_percent,
+            icmp_per_second: limits.icmp_per_second,
+            parked: limits.parked_frames as usize,
+            parked_per_neighbour: limits.parked_per_neighbour as usize,
+        },
+        steering: (config.workers.cores.len() as u16).into(),
+        ports: Leg::ALL.len(),
+        twins: Some((
+            link.clone(),
+            Leg::ALL.map(|leg| PortId(leg.index() as u16)).to_vec(),
+        )),
+        clock,
+    }
+}
+
+/// A flow as the kernel lists it.
+fn entry(flow: &Flow, services: &Services, now: Tick) -> Option<Entry> {
+    let server = services.server(flow.server())?;
+    let request = flow.request();
+    let protocol = if flow.tcp_state().is_some() {
+        "TCP"
+    } else {
+        "UDP"
+    };
+    Some(Entry {
+        protocol: protocol.to_owned(),
+        client: std::net::SocketAddr::new(request.src.ip(), request.src_port),
+        service: std::net::SocketAddr::new(request.dst.ip(), request.dst_port),
+        server: std::net::SocketAddr::new(server.addr.ip(), server.port),
+        state: flow.tcp_state().map_or("UDP", TcpState::name).to_owned(),
+        seconds: flow.ticks_left(now) / SECOND,
+    })
+}
+
+fn totals(stats: &weir_model::api::Stats) -> [u64; 5] {
+    [
+        stats.connections,
+        stats.packets_in,
+        stats.packets_out,
+        stats.bytes_in,
+        stats.bytes_out,
+    ]
+}
+
+/// Control asks nothing of devices here.
+struct NoDevices;
+
+impl Devices for NoDevices {
+    fn ports(&self) -> Vec<PortReport> {
+        Vec::new()
+    }
+
+    fn buffers(&self) -> Buffers {
+        Buffers::default()
+    }
+}
