@@ -13,8 +13,8 @@ use weir_core::flow::{Flow, Timeouts};
 use weir_core::io::{BURST_MAX, Frame, PortId, RxChecksum, WorkerId};
 use weir_core::next_hop::InterfaceId;
 use weir_core::schedule::SchedulerName;
-use weir_core::service::{Method, Protocol};
-use weir_core::settings::{Defence, Ipvs};
+use weir_core::service::{Method, Protocol, Tunnel};
+use weir_core::settings::{Defence, FtpPorts, Ipvs};
 use weir_core::testing::MemFrame;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
@@ -65,9 +65,16 @@ fn services() -> Vec<Described> {
         service(Nat, Tcp, 85, Rr, &[(17, 80, 1)]),
         service(Nat, Udp, 85, Rr, &[(18, 53, 0)]),
         service(Nat, Udp, 86, Rr, &[(19, 53, 1), (28, 53, 1)]),
+        service(Tun, Tcp, 87, Rr, &[(29, 87, 1)]),
+        service(Tun, Udp, 87, Rr, &[(30, 87, 1)]),
     ];
     // The datagrams of port 86 are scheduled one by one.
     all[12].one_packet = true;
+    all[13].tunnel = Tunnel::Gue {
+        port: 6080,
+        checksum: true,
+    };
+    all[14].tunnel = Tunnel::Gre { checksum: false };
     // Of the datagrams by DR.
     all[3].new_flows_max = 8;
     let v6 = Net::v6();
@@ -91,7 +98,7 @@ const LIMITS: Limits = Limits {
     servers: 32,
     punt_per_second: 800,
     punt_reserved_percent: 25,
-    icmp_per_second: 300,
+    icmp_per_second: 100,
     parked: 6,
     parked_per_neighbour: 2,
     fragments: 12,
@@ -245,6 +252,7 @@ fn rules(input: &mut Bytes<'_>) -> Ipvs {
         drop_packet: defence(input.next()),
         am_droprate: u32::from(input.next() % 5),
         amemthresh: u32::from(input.next() & 31),
+        ftp_ports: input.of(&[FtpPorts::NONE, FtpPorts::new(&[80])]),
         ..Ipvs::default()
     }
 }
@@ -588,7 +596,7 @@ fn ends(input: &mut Bytes<'_>) -> (Net, u16, u16) {
         0x3e => 20,
         n => 4000 + u16::from(n & 15),
     };
-    (net, port, 80 + u16::from(what & 15) % 7)
+    (net, port, 80 + u16::from(what & 15) % 8)
 }
 
 fn from_client(kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
@@ -657,7 +665,19 @@ fn from_nobody(input: &mut Bytes<'_>) -> PacketBuilder {
     }
 }
 
+/// What FTP says, of a client of [`ends`] and a server.
+const FTP: [&[u8]; 5] = [
+    b"PASV\r\n",
+    b"227 Here (10,0,0,1,15,160)\r\n",
+    b"PORT 198,51,100,7,15,161\r\n",
+    b"PORT 198,51,100,99,15,161\r\n",
+    b"227 10,0,0,1,0,80\r\n",
+];
+
 fn payload(packet: PacketBuilder, input: &mut Bytes<'_>) -> PacketBuilder {
+    if input.once_in(6) {
+        return packet.payload(input.of(&FTP));
+    }
     let len = input.of(&[0, 0, 0, 1, 6, 100, 560, 1460, 1480, 1481]);
     packet.payload(&vec![input.next(); len])
 }

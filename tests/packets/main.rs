@@ -11,6 +11,8 @@ mod dr;
 mod drained;
 mod errors;
 mod fragments;
+mod ftp;
+mod ftp_stream;
 mod fullnat;
 mod ipsec;
 mod nat;

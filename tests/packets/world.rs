@@ -593,6 +593,7 @@ pub(crate) fn each_counter(
     add("flows_expired", &counters.flows_expired);
     add("stateless", &counters.stateless);
     add("adopted", &counters.adopted);
+    add("ftp_unaided", &counters.ftp_unaided);
     for (n, server) in counters.servers.iter().enumerate() {
         let mut add = |name, counter: &Counter| tell(format_args!("rs{n}.{name}"), counter.get());
         add("connections", &server.connections);

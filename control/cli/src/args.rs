@@ -9,6 +9,7 @@ use weir_model::api::{FlowFilter, FlowState, ServerFilter, path};
 
 use crate::change::{MarkCommand, ServiceCommand, SettingsCommand, Trial};
 use crate::client::{Request, Verb};
+use crate::here::Here;
 use crate::server::ServerCommand;
 
 /// Asks a running weird, the LVS director, what it does, and tells it what to do.
@@ -32,7 +33,18 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Top,
+}
+
+/// What is wanted.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Top {
+    /// Something of the daemon.
+    #[command(flatten)]
+    Ask(Command),
+    /// Something that is done here.
+    #[command(flatten)]
+    Here(Here),
 }
 
 /// What is asked.
@@ -94,21 +106,12 @@ pub(crate) enum Command {
         /// A configuration file, or the part of one.
         file: PathBuf,
     },
-    /// Count from 0 what services and their servers carry, or one service.
+    /// Count from 0 what ipvsadm is told that services carry, or one service, as ipvsadm -Z does.
+    ///
+    /// The totals of `weir services` and of the metrics go on.
     Zero {
         /// Only this service, by its name or key.
         service: Option<String>,
-    },
-    /// Completions of the command line for a shell, on standard output.
-    Completions {
-        /// Which shell.
-        shell: clap_complete::Shell,
-    },
-    /// Write the manual pages into a directory.
-    #[command(hide = true)]
-    Man {
-        /// The directory, which must exist.
-        directory: PathBuf,
     },
 }
 
@@ -188,11 +191,7 @@ impl Command {
                     body: None,
                 })
             }
-            Command::Server(_)
-            | Command::Apply { .. }
-            | Command::Diff { .. }
-            | Command::Completions { .. }
-            | Command::Man { .. } => None,
+            Command::Server(_) | Command::Apply { .. } | Command::Diff { .. } => None,
         }
     }
 }

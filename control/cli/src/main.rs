@@ -1,26 +1,31 @@
 //! `weir`: asks a running `weird` over its local socket, and shows the answer.
 //!
 //! [`args`] says what can be asked, [`change`] and [`server`] what can be changed, [`client`] asks,
-//! [`show`] turns an answer into words for people; with `--json` the answer is passed on as it came. Exit
-//! status 0: done; 1: the daemon cannot be reached or refused; 2: wrong usage; 3: done, and what
-//! was looked for was not so.
+//! [`show`] turns an answer into words for people; with `--json` the answer is passed on as it came.
+//! Exit status 0: done; 1: the daemon cannot be reached or refused; 2: wrong usage; 3: done, and what
+//! was looked for was not so. [`here`] has what needs no answer in JSON: importing other directors'
+//! files, `ipvsadm`, completions and man pages, with exit codes of their own.
 
 mod apply;
 mod args;
 mod change;
 mod client;
+mod here;
+mod import;
+mod ipvsadm;
 mod server;
 mod show;
 mod table;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser};
+use clap::Parser;
 use serde::de::DeserializeOwned;
 use weir_model::api::Changed;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Top};
 use crate::change::{MarkCommand, ServiceCommand, SettingsCommand};
 use crate::client::{Client, Error};
 
@@ -50,8 +55,16 @@ impl Outcome {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let Outcome { text, code } = match run(&args) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = ipvsadm::run_if_asked(&words) {
+        return code;
+    }
+    let args = Args::parse_from(words);
+    let command = match &args.command {
+        Top::Ask(command) => command,
+        Top::Here(here) => return here.run(),
+    };
+    let Outcome { text, code } = match run(&args, command) {
         Ok(outcome) => outcome,
         Err(error) => {
             let _ = writeln!(io::stderr(), "weir: {error}");
@@ -66,18 +79,13 @@ fn main() -> ExitCode {
 }
 
 /// Asks what `args` say.
-fn run(args: &Args) -> Result<Outcome, Error> {
+fn run(args: &Args, command: &Command) -> Result<Outcome, Error> {
     let client = Client::new(&args.socket);
-    let Some(request) = args.command.request() else {
-        return match &args.command {
+    let Some(request) = command.request() else {
+        return match command {
             Command::Server(command) => command.run(&client, args.json),
             Command::Apply { file, trial } => apply::apply(&client, file, trial, args.json),
             Command::Diff { file } => apply::diff(&client, file, args.json),
-            Command::Completions { shell } => Ok(completions(*shell)),
-            Command::Man { directory } => {
-                clap_mangen::generate_to(Args::command(), directory).map_err(Error::Own)?;
-                Ok(Outcome::text(String::new()))
-            }
             _ => Err(Error::Empty),
         };
     };
@@ -85,7 +93,7 @@ fn run(args: &Args) -> Result<Outcome, Error> {
     if args.json {
         return Ok(Outcome::text(as_it_came(&body)));
     }
-    render(&args.command, &body).map(Outcome::text)
+    render(command, &body).map(Outcome::text)
 }
 
 fn as_it_came(body: &[u8]) -> String {
@@ -94,12 +102,6 @@ fn as_it_came(body: &[u8]) -> String {
         text.push('\n');
     }
     text
-}
-
-fn completions(shell: clap_complete::Shell) -> Outcome {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "weir", &mut text);
-    Outcome::text(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The answer to `command` as a table.
@@ -119,7 +121,7 @@ fn render(command: &Command, body: &[u8]) -> Result<String, Error> {
         Command::Service(ServiceCommand::Show { .. }) => show::service(&read(body)?),
         Command::Mark(MarkCommand::List) => show::marks(&read(body)?),
         Command::Settings(SettingsCommand::Show) => show::settings(&read(body)?),
-        Command::Zero { .. } => "They count from 0 now.\n".to_owned(),
+        Command::Zero { .. } => "ipvsadm counts from 0 now.\n".to_owned(),
         _ => show::changed(&read(body)?),
     })
 }

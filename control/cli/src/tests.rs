@@ -12,11 +12,18 @@ use serde_json::{Value, json};
 use super::*;
 
 mod changes;
+/// What is asked of the daemon.
+fn asked(args: &Args) -> &Command {
+    match &args.command {
+        Top::Ask(command) => command,
+        Top::Here(here) => panic!("{here:?} asks for nothing"),
+    }
+}
 
 /// What `weir` with these arguments shows for `body`.
 fn shown(arguments: &str, body: &Value) -> String {
     let args = Args::try_parse_from(arguments.split(' ')).expect("arguments");
-    render(&args.command, body.to_string().as_bytes()).expect("an answer")
+    render(asked(&args), body.to_string().as_bytes()).expect("an answer")
 }
 
 fn stats(scale: u64) -> Value {
@@ -375,7 +382,7 @@ fn http(status: &str, body: &str) -> String {
 fn run_at(socket: PathBuf, arguments: &str) -> Result<String, String> {
     let mut args = Args::try_parse_from(arguments.split(' ')).expect("arguments");
     args.socket = socket;
-    let outcome = run(&args).map_err(|error| error.to_string())?;
+    let outcome = run(&args, asked(&args)).map_err(|error| error.to_string())?;
     Ok(outcome.text)
 }
 

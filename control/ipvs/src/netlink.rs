@@ -161,7 +161,8 @@ pub(crate) fn generic(
 
 /// What tells of a request's success or failure. An error repeats the whole request, success its
 /// header.
-pub(crate) fn acknowledge(request: &Message<'_>, result: Result<(), Errno>) -> Vec<u8> {
+#[must_use]
+pub fn acknowledge(request: &Message<'_>, result: Result<(), Errno>) -> Vec<u8> {
     let (error, repeated, flags) = match result {
         Ok(()) => (0, &request.bytes[..HEADER], CAPPED),
         Err(errno) => (-errno.number(), request.bytes, 0),

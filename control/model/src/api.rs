@@ -64,7 +64,7 @@ pub mod path {
     pub const CONFIG: &str = "/v1/config";
     /// [`Batch`](super::Batch), answered by [`Changed`](super::Changed)
     pub const BATCH: &str = "/v1/batch";
-    /// Counts from 0.
+    /// Has IPVS's clients told of services as if nothing had been counted yet.
     pub const ZERO: &str = "/v1/zero";
     /// The description of all of this, in OpenAPI.
     pub const OPENAPI: &str = "/v1/openapi.json";

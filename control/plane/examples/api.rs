@@ -7,6 +7,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use weir_control::devices::{Buffers, Devices, PortReport};
@@ -14,10 +16,13 @@ use weir_control::host::{Host, doorbell};
 use weir_control::http::{ControlSocket, RemoteListener, Secured};
 use weir_control::run::{Listeners, Signals, run};
 use weir_control::state::{About, Parts, State, Ways};
+use weir_core::director::Limits;
 use weir_core::io::{PortId, WorkerId};
+use weir_core::steer::Steering;
 use weir_model::api::LinkView;
 use weir_model::{Mac, parse};
-use weir_worker::Handle;
+use weir_worker::testing::MemDevice;
+use weir_worker::{Clock, Config, Handle, Idle, Worker, mesh};
 
 const SERVERS: usize = 4096;
 
@@ -64,11 +69,14 @@ fn main() -> Result<()> {
         let listeners = Listeners {
             control: ControlSocket::bind(&config.control.socket, 0o600)?,
             remote: Some(remote),
+            ipvs: None,
+            ipvs_proc: None,
             metrics: None,
         };
         let host = Host::start(config, &[([2; 6], 1500)], Vec::new(), doorbell()?).await?;
+        let (worker, thread) = worker();
         let parts = Parts {
-            workers: vec![Handle::detached(WorkerId(0), 1, SERVERS)],
+            workers: vec![worker.clone()],
             devices: Box::new(NoDevice),
             twins: vec![(PortId(0), Arc::default())],
             about: About {
@@ -83,8 +91,43 @@ fn main() -> Result<()> {
         let signals = Signals::take()?;
         fs::write(path("address"), address.to_string())?;
         run(state, host, listeners, signals).await?;
-        Ok(())
+        worker.stop();
+        thread.join().ok().context("the worker died")
     })
+}
+
+/// A worker that has no packets, and answers to control.
+fn worker() -> (Handle, JoinHandle<()>) {
+    let id = WorkerId(0);
+    let config = Config {
+        id,
+        core: None,
+        idle: Idle::Adaptive {
+            sleep_max: Duration::from_millis(1),
+        },
+        limits: Limits {
+            flows: 1024,
+            flows_v6: 1024,
+            half_open: 1024,
+            services: 4096,
+            servers: SERVERS,
+            punt_per_second: 1000,
+            punt_reserved_percent: 25,
+            icmp_per_second: 1000,
+            parked: 16,
+            parked_per_neighbour: 4,
+            fragments: 16,
+        },
+        ports: 1,
+        twins: None,
+        steering: Steering::by_client(1),
+        clock: Clock::start(),
+    };
+    let device = MemDevice::new(1, 1, 16);
+    let peers = mesh(1).remove(0);
+    let worker = Worker::new(&config, device.io(id), peers);
+    let handle = worker.handle();
+    (handle, std::thread::spawn(move || worker.run()))
 }
 
 #[derive(Debug)]

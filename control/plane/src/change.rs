@@ -61,7 +61,9 @@ impl State {
         self.compiler.check_room(&steps)?;
         let changes = difference::planned(&steps, self.wanted.config(), &planned);
         let flows_touched = self.flows_touched(&steps);
-        if changes.count() > 0 {
+        if changes.count() == 0 {
+            self.touch(operations);
+        } else {
             self.revision += 1;
             let are_other_marks = planned.marks.is_some();
             let epoch = self.publisher.next_epoch();
@@ -79,6 +81,17 @@ impl State {
             changes,
             flows_touched,
         })
+    }
+
+    /// Servers were edited to what they were.
+    fn touch(&mut self, operations: &[Operation]) {
+        let mut is_other = false;
+        for operation in operations {
+            if let Operation::EditServer(key, _) = operation {
+                is_other |= self.compiler.touch(*key);
+            }
+        }
+        self.publish_services(is_other, false);
     }
 
     /// Publishes settings that differ, and services and rules for marks if they do.

@@ -18,7 +18,7 @@ use weir_core::service::{
     Candidate, FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey,
     Services, Tunnel,
 };
-use weir_core::settings::{Defence, Ipvs, Settings};
+use weir_core::settings::{Defence, FtpPorts, Ipvs, Settings};
 use weir_core::time::seconds;
 use weir_model::api::Rates;
 use weir_model::{
@@ -46,6 +46,10 @@ pub struct Compiler {
     next: Services,
     /// Which servers are overloaded.
     loads: Arc<Loads>,
+    /// Of all services together.
+    estimator: Estimator,
+    /// What each worker had carried when all was asked to count from zero.
+    worker_zeros: Vec<Totals>,
 }
 
 /// A service as the workers have it.
@@ -71,6 +75,8 @@ struct Held {
     list: Vec<Entry>,
     /// Servers that left while the cursor may stand on them, in that order, with their predecessors.
     departed: Vec<(ServerId, Option<ServerId>)>,
+    /// Servers that left it and whose slots are not freed.
+    former: HashSet<ServerId>,
     /// What its freed slots carried, so that its sum never falls.
     retired: Totals,
     estimator: Estimator,
@@ -95,6 +101,8 @@ impl Compiler {
             unsettled: HashSet::new(),
             next: Services::default(),
             loads,
+            estimator: Estimator::default(),
+            worker_zeros: Vec::new(),
         }
     }
 
@@ -133,7 +141,7 @@ impl Compiler {
         let mut is_changed = false;
         for step in steps {
             is_changed |= match step {
-                ServiceStep::Remove(service) => self.remove(service.key, epoch),
+                ServiceStep::Remove(service) => self.remove(service.key, workers, epoch),
                 ServiceStep::Add(service) => self.add(service, workers),
                 ServiceStep::Edit(edit) => self.edit(edit, workers, epoch),
             };
@@ -141,13 +149,19 @@ impl Compiler {
         is_changed
     }
 
-    fn remove(&mut self, key: weir_model::ServiceKey, epoch: u64) -> bool {
+    fn remove(&mut self, key: weir_model::ServiceKey, workers: &[Handle], epoch: u64) -> bool {
         self.unsettled.remove(&key);
         self.next.remove(service_key(key));
         let held = self.services.remove(&key);
         let held = held.expect("a service of the configuration is held");
         for entry in &held.list {
             self.lose(entry.id, epoch);
+        }
+        // A service that comes with its key finds their connections, as the kernel's does, but has
+        // carried nothing yet.
+        let present = held.list.iter().map(|entry| entry.id);
+        for id in present.chain(held.former.iter().copied()) {
+            self.slots.restart(workers, id);
         }
         true
     }
@@ -178,6 +192,7 @@ impl Compiler {
         let keys = edit.removed.iter().map(|server| server.key());
         for id in held.drop_servers(&keys.collect()) {
             self.lose(id, epoch);
+            held.former.insert(id);
         }
         let edited = edit.edited.iter();
         let edited = edited.map(|(_, server)| self.gain(key, server, workers));
@@ -274,17 +289,6 @@ impl Compiler {
         }
     }
 
-    /// What the server or service carried counts from now on as 0; none: all of them.
-    pub fn zero(&mut self, service: Option<weir_model::ServiceKey>, workers: &[Handle]) {
-        self.slots.zero(service, workers);
-        for (key, held) in &mut self.services {
-            if service.is_none_or(|service| service == *key) {
-                held.retired = Totals::default();
-                held.estimator = Estimator::default();
-            }
-        }
-    }
-
     /// Forgets removed servers that no flow remembers; `adopted` is the oldest epoch that a worker
     /// still decides by, `newest` the one published last. True when there were any: what the
     /// workers have is then larger than need be.
@@ -318,6 +322,7 @@ impl Compiler {
             self.next.set_resets(*id, false);
             if let Some(held) = self.services.get_mut(&key.service) {
                 held.retired += *carried;
+                held.former.remove(id);
                 held.forget(*id);
             }
         }
@@ -341,6 +346,27 @@ impl Compiler {
         sums
     }
 
+    /// What one service carried.
+    #[must_use]
+    pub fn service_total(&self, key: &weir_model::ServiceKey, workers: &[Handle]) -> Totals {
+        let Some(held) = self.services.get(key) else {
+            return Totals::default();
+        };
+        let former = self.slots.removed();
+        let former = former.filter(|(_, slot)| slot.key.service == *key);
+        let ids = held.list.iter().map(|entry| entry.id);
+        let ids = ids.chain(former.map(|(id, _)| id));
+        ids.fold(held.retired, |sum, id| sum + self.slots.totals(workers, id))
+    }
+
+    /// The servers of a service in IPVS's order.
+    #[must_use]
+    pub fn servers_newest_first(&self, key: &weir_model::ServiceKey) -> Vec<ServerKey> {
+        let held = self.services.get(key).into_iter();
+        held.flat_map(|held| held.list.iter().rev().map(|entry| entry.key))
+            .collect()
+    }
+
     /// A service's rates as estimated last.
     #[must_use]
     pub fn service_rates(&self, key: weir_model::ServiceKey) -> Rates {
@@ -348,20 +374,81 @@ impl Compiler {
         held.map(|held| held.estimator.rates()).unwrap_or_default()
     }
 
+    /// The rates of all together, former services among them, as estimated last.
+    #[must_use]
+    pub fn all_rates(&self) -> Rates {
+        self.estimator.rates()
+    }
+
+    /// What of `totals`, which a service carried, came since it was asked to count from zero.
+    #[must_use]
+    pub fn since_zero(&self, key: weir_model::ServiceKey, totals: Totals) -> Totals {
+        let held = self.services.get(&key);
+        held.map_or(totals, |held| held.estimator.since_zero(totals))
+    }
+
+    /// What each worker carried, for all servers there ever were, since all was asked to count from
+    /// zero.
+    #[must_use]
+    pub fn workers_since_zero(&self, workers: &[Handle]) -> Vec<Totals> {
+        let zeros = self.worker_zeros.iter().copied();
+        let zeros = zeros.chain(std::iter::repeat(Totals::default()));
+        let totals = workers.iter().map(Totals::of_worker);
+        totals.zip(zeros).map(|(all, zero)| all - zero).collect()
+    }
+
     /// Lets all rates take the last `seconds` into account.
     pub fn estimate(&mut self, workers: &[Handle], seconds: f64) {
+        self.each_estimator(workers, None, |estimator, totals| {
+            estimator.observe(totals, seconds);
+        });
+    }
+
+    /// All rates are zero and begin again.
+    pub fn pause_estimation(&mut self, workers: &[Handle]) {
+        self.each_estimator(workers, None, Estimator::pause);
+    }
+
+    /// One service and its servers count from zero, with their rates, or each of them and all
+    /// together (`ipvsadm -Z`). Totals do not fall: what is told by [`since_zero`](Self::since_zero)
+    /// does.
+    pub fn zero(&mut self, workers: &[Handle], service: Option<weir_model::ServiceKey>) {
+        self.each_estimator(workers, service, Estimator::zero);
+        if service.is_none() {
+            self.worker_zeros = workers.iter().map(Totals::of_worker).collect();
+        }
+    }
+
+    /// Of one service and its servers, or of all and of all together: lets `change` see what was
+    /// carried, with the estimator.
+    fn each_estimator(
+        &mut self,
+        workers: &[Handle],
+        only: Option<weir_model::ServiceKey>,
+        change: impl Fn(&mut Estimator, Totals),
+    ) {
         let slots = &mut self.slots;
-        let lingering: Vec<_> = slots.removed().map(|(id, slot)| (id, slot.key)).collect();
+        let is_meant = |key| only.is_none_or(|only| only == key);
+        let lingering = slots.removed().map(|(id, slot)| (id, slot.key.service));
+        let lingering: Vec<_> = lingering.filter(|(_, key)| is_meant(*key)).collect();
         let mut carried: HashMap<_, Totals> = HashMap::new();
         for (id, key) in lingering {
-            *carried.entry(key.service).or_default() += slots.observe(workers, id, seconds);
+            *carried.entry(key).or_default() += slots.estimate(workers, id, &change);
         }
         for (key, held) in &mut self.services {
+            if !is_meant(*key) {
+                continue;
+            }
             let former = carried.get(key).copied().unwrap_or_default();
             let list = held.list.iter();
-            let servers = list.map(|entry| slots.observe(workers, entry.id, seconds));
+            let servers = list.map(|entry| slots.estimate(workers, entry.id, &change));
             let totals = servers.fold(held.retired + former, |sum, one| sum + one);
-            held.estimator.observe(totals, seconds);
+            change(&mut held.estimator, totals);
+        }
+        if only.is_none() {
+            let all = workers.iter().map(Totals::of_worker);
+            let all = all.fold(Totals::default(), |sum, one| sum + one);
+            change(&mut self.estimator, all);
         }
     }
 }
@@ -381,6 +468,7 @@ impl Held {
             one_packet: false,
             list: Vec::new(),
             departed: Vec::new(),
+            former: HashSet::new(),
             retired: Totals::default(),
             estimator: Estimator::default(),
         }
@@ -499,6 +587,9 @@ impl Held {
                 weights
             });
             self.weights.extend(each);
+        }
+        for entry in &added {
+            self.former.remove(&entry.id);
         }
         self.list.append(&mut added);
     }
@@ -779,6 +870,7 @@ fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
         drop_packet: Defence::from_level(config.drop_packet),
         am_droprate: config.am_droprate,
         amemthresh: config.amemthresh,
+        ftp_ports: FtpPorts::new(&config.ftp_ports),
         lblc_expiration: seconds(config.lblc_expiration),
         lblcr_expiration: seconds(config.lblcr_expiration),
     }

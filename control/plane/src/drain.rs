@@ -200,7 +200,7 @@ pub fn slot_key(service: ServiceKey, server: ServerKey) -> SlotKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{service, state, worker};
+    use crate::testing::{active, service, state, worker};
 
     fn key(state: &State) -> SlotKey {
         let service = &state.config().services[0];
@@ -212,13 +212,13 @@ mod tests {
         let worker = worker(0);
         let mut state = state(&service("rr", &[(1, 5), (2, 1)]), vec![worker.clone()]);
         let (key, now) = (key(&state), Instant::now());
-        worker.counters().servers[0].active.add(3);
+        worker.counters().loads[0].add(active(3));
         let view = state.drain(key, Some(Duration::from_secs(60)), now);
         let view = view.expect("it is taken");
         assert_eq!(view.state, DrainState::Draining);
         assert_eq!((view.flows_at_start, view.seconds_left), (3, Some(60)));
         assert_eq!(state.config().services[0].servers[0].weight, 0);
-        worker.counters().servers[0].active.sub(3);
+        worker.counters().loads[0].sub(active(3));
         let view = state.drain_view(key, now).expect("it goes on");
         assert_eq!(view.state, DrainState::Drained);
         // With nothing left there is nothing to force.
@@ -239,7 +239,7 @@ mod tests {
             let snapshot = worker.adopt_newest().expect("something was published");
             snapshot.services.has_resets()
         };
-        worker.counters().servers[0].inactive.add(2);
+        worker.counters().loads[0].add(active(2));
         let minute = Duration::from_secs(60);
         state.drain(key, Some(minute), now).expect("it is taken");
         assert!(!resets());
@@ -258,7 +258,7 @@ mod tests {
         let worker = worker(0);
         let mut state = state(&service("rr", &[(1, 5), (2, 1)]), vec![worker.clone()]);
         let (key, now) = (key(&state), Instant::now());
-        worker.counters().servers[0].active.add(1);
+        worker.counters().loads[0].add(active(1));
         state
             .drain(key, Some(Duration::ZERO), now)
             .expect("it is taken");

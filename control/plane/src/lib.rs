@@ -28,6 +28,7 @@ pub mod drain;
 pub mod drops;
 pub mod host;
 pub mod http;
+pub mod ipvs;
 pub mod kept;
 mod local;
 pub mod merge;

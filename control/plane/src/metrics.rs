@@ -379,13 +379,20 @@ const WORKER_COUNTERS: &[CounterOf<WorkerCounters>] = &[
     ("weir_flows_created_total", "Flows made.", |c| {
         c.flows_created.get() as f64
     }),
-    ("weir_flows_expired_total", "Flows that timed out.", |c| {
-        c.flows_expired.get() as f64
-    }),
+    (
+        "weir_flows_expired_total",
+        "Flows that timed out, or that a defence or the removal of their server ended.",
+        |c| c.flows_expired.get() as f64,
+    ),
     (
         "weir_flows_adopted_total",
         "Flows made of connections that began while flows were not kept.",
         |c| c.adopted.get() as f64,
+    ),
+    (
+        "weir_ftp_unaided_total",
+        "Control and data connections of FTP that got no help: no room for them, or not allowed.",
+        |c| c.ftp_unaided.get() as f64,
     ),
     (
         "weir_worker_stateless_packets_total",

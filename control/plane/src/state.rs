@@ -10,7 +10,7 @@ use weir_core::io::PortId;
 use weir_core::next_hop::Network;
 use weir_core::persist::Templates;
 use weir_model::api::{NeighbourView, RouteView};
-use weir_model::{Config, ConfigFile, LogLevel, Wanted};
+use weir_model::{Config, ConfigFile, LogLevel, ServiceKey, Wanted};
 use weir_worker::Handle;
 use weir_worker::publish::Publisher;
 
@@ -116,6 +116,8 @@ pub struct State {
     pub(crate) routes: Vec<RouteView>,
     set_log_level: Box<dyn Fn(LogLevel)>,
     replaced: Option<Config>,
+    /// What IPVS's clients started. It is kept, told and has no effect yet.
+    pub(crate) sync_daemons: Vec<weir_ipvs::Daemon>,
 }
 
 impl std::fmt::Debug for State {
@@ -198,6 +200,7 @@ impl State {
             routes: ways.routes,
             set_log_level: parts.set_log_level,
             replaced: None,
+            sync_daemons: Vec::new(),
             file: parts.file,
         };
         let steps = difference::services(&[], &state.wanted.config().services);
@@ -352,10 +355,21 @@ impl State {
         }
     }
 
-    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time.
+    /// IPVS's clients are told of one service with its servers, or of all, as if nothing had been
+    /// counted yet; rates begin again for everybody. The API and the metrics go on, because a counter
+    /// of Prometheus does not fall.
+    pub fn zero(&mut self, service: Option<ServiceKey>) {
+        self.compiler.zero(self.publisher.workers(), service);
+    }
+
+    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time. Rates are
+    /// zero while they are not to be estimated.
     pub fn estimate(&mut self, seconds: f64) {
         let workers = self.publisher.workers();
-        self.compiler.estimate(workers, seconds);
+        match self.wanted.config().ipvs.run_estimation {
+            true => self.compiler.estimate(workers, seconds),
+            false => self.compiler.pause_estimation(workers),
+        }
         for (meter, worker) in self.busy.iter_mut().zip(workers) {
             meter.observe(worker);
         }

@@ -42,11 +42,6 @@ impl State {
             FlowCounts::of_slot(self.workers(), id)
         })
     }
-
-    /// What `service`, or every one, and its servers carried counts from now on as 0.
-    pub fn zero(&mut self, service: Option<ServiceKey>) {
-        self.compiler.zero(service, self.publisher.workers());
-    }
 }
 
 fn touched(edit: &Edit<'_>) -> Vec<ServerKey> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weir_control::host::{Host, doorbell};
 use weir_control::http::{ControlSocket, MetricsListener, RemoteListener, Secured};
+use weir_control::ipvs::{IpvsSocket, ProcSocket};
 use weir_control::run::{self, Listeners, Signals};
 use weir_control::state::{About, Parts, State};
 use weir_dpdk::{Eal, Port, Ports};
@@ -45,6 +46,11 @@ async fn direct(
     let control = control.map_err(Failure::machine)?;
     let remote = config.control.remote.as_ref().map(Secured::read);
     let remote = remote.transpose().map_err(Failure::machine)?;
+    let ipvs = config.control.ipvs_socket.as_deref().map(IpvsSocket::bind);
+    let ipvs = ipvs.transpose().map_err(Failure::machine)?;
+    let ipvs_proc = config.control.ipvs_proc_socket.as_deref();
+    let ipvs_proc = ipvs_proc.map(ProcSocket::bind).transpose();
+    let ipvs_proc = ipvs_proc.map_err(Failure::machine)?;
 
     let eal = Eal::init(&eal_config(config)).map_err(Failure::machine)?;
     let (configs, spare) = (port_configs(config), spare_frames(config));
@@ -78,6 +84,8 @@ async fn direct(
     let listeners = Listeners {
         control,
         remote,
+        ipvs,
+        ipvs_proc,
         metrics,
     };
 

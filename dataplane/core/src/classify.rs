@@ -69,8 +69,8 @@ fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> 
         // Frames leave with one tag at most: a second one would be lost.
         return Verdict::Drop(DropReason::VlanTags);
     }
-    if services.is_empty() {
-        // Then IPVS is off, and what it remembers stays untouched.
+    if !services.has_family(headers.family()) {
+        // Then IPVS is off for the family, and what it remembers stays untouched.
         return Verdict::Punt(punt_class(headers));
     }
     if is_to_be_gathered(headers, bytes) {

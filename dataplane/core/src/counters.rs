@@ -77,6 +77,7 @@ drop_reasons! {
     SourceRoute = "source_route", "The sender prescribes the route, which is not obeyed.";
     ExtensionChain = "extension_chain", "The IPv6 extension headers are malformed or too many.";
     TransportHeader = "transport_header", "The TCP, UDP or SCTP header is malformed.";
+    TransportChecksum = "transport_checksum", "The TCP checksum is wrong in a control connection of FTP, whose content is read and changed.";
     Martian = "martian", "The source or destination address cannot be on a wire.";
     VlanTags = "vlan_tags", "The frame carries more VLAN tags than are understood.";
     OtherMac = "other_mac", "The frame is for another machine's MAC address.";
@@ -98,7 +99,7 @@ drop_reasons! {
     LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
     NeighbourQueueFull = "neighbour_queue_full", "Too many packets waited for the same neighbour; the oldest is given up.";
-    NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery.";
+    NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery; a client whose request it was is told.";
     IcmpUnrelated = "icmp_unrelated", "An ICMP error that concerns no flow.";
     PuntLimit = "punt_limit", "More packets for Linux than limits.punt_packets_per_second.";
     PuntRingFull = "punt_ring_full", "Linux did not take its packets fast enough.";
@@ -206,6 +207,8 @@ pub struct WorkerCounters {
     not_kept: [Counter; Overflow::ALL.len()],
     /// Packets that were forwarded without a flow.
     pub stateless: Counter,
+    /// Control and data connections of FTP that got no help: no room for them, or not allowed.
+    pub ftp_unaided: Counter,
     /// Flows made of connections that began while flows were not kept.
     pub adopted: Counter,
     /// TCP and SCTP flows now whose handshake is not complete.
@@ -251,6 +254,7 @@ impl WorkerCounters {
             flows_expired: Counter::default(),
             not_kept: core::array::from_fn(|_| Counter::default()),
             stateless: Counter::default(),
+            ftp_unaided: Counter::default(),
             adopted: Counter::default(),
             half_open: Counter::default(),
             no_template: core::array::from_fn(|_| Counter::default()),

@@ -28,6 +28,7 @@ use crate::plain::{Found, Target};
 use crate::reassemble::Reassembly;
 use crate::schedule::Random;
 use crate::service::ServerId;
+use crate::settings::FtpPorts;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
 use crate::time::Tick;
@@ -90,6 +91,8 @@ pub struct Director<F> {
     pub(crate) defences: Defences,
     /// Where the search for flows of removed servers goes on.
     pub(crate) homeless_at: Option<usize>,
+    /// Ports of FTP's control connections, none when there is no service for them.
+    pub(crate) ftp_ports: FtpPorts,
     /// By server.
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
@@ -180,6 +183,7 @@ impl<F: Frame> Director<F> {
             random: Random::new(seed[0] ^ seed[1].rotate_left(32)),
             defences: Defences::new(seed[0] ^ seed[1]),
             homeless_at: None,
+            ftp_ports: FtpPorts::NONE,
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
@@ -253,8 +257,8 @@ impl<F: Frame> Director<F> {
     #[inline(never)]
     fn read(&self, port: PortId, burst: &[F], found: &mut [Found], notes: &mut [Note]) -> usize {
         let interface = self.snapshot.network.interface_of(port, 0);
-        // Without services every packet is Linux's.
-        let interface = interface.filter(|_| !self.snapshot.services.is_empty());
+        // Without services of the family every packet is Linux's.
+        let interface = interface.filter(|_| self.snapshot.services.has_family(Family::V4));
         #[cfg(feature = "testing")]
         let interface = interface.filter(|_| !self.is_general_only);
         let mac = interface.map(|interface| plain::mac(interface.mac));
@@ -384,6 +388,8 @@ impl<F: Frame> Director<F> {
                 way.count_stateless(to.server);
                 way.request(frame, to);
             }
+            Verdict::ControlRequest(to, control) => way.control_request(frame, to, control),
+            Verdict::ControlReply(from, control) => way.control_reply(frame, from, control),
             Verdict::OnePacket(to) => {
                 way.count_one_packet(to.server);
                 way.request(frame, to);
@@ -473,6 +479,7 @@ impl<F: Frame> Director<F> {
         self.has_resets = self.snapshot.services.has_resets();
         self.defences.look_again();
         self.look_for_homeless();
+        self.look_for_ftp();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {
@@ -515,11 +522,7 @@ impl<F: Frame> Director<F> {
             .set(self.flows.len_of(Family::V6) as u64);
         self.counters.half_open.set(self.flows.half_open() as u64);
         self.give_up_fragments(now, outlet);
-        let counters = &self.counters;
-        self.park.expire(now, |port, frame| {
-            counters.count_drop(DropReason::NeighbourTimeout);
-            outlet.dropped(DropReason::NeighbourTimeout, port, &frame);
-        });
+        self.give_up_parked(now, outlet);
         swept
     }
 

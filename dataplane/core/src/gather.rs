@@ -141,6 +141,11 @@ impl<F: Frame> Director<F> {
                     }
                     None => Verdict::Punt(crate::classify::punt_class(&headers)),
                 };
+                let verdict = match verdict {
+                    // There it would look for the gatherer once more.
+                    Verdict::HandOff(_) if is_owner => Verdict::Punt(PuntClass::Ordinary),
+                    verdict => verdict,
+                };
                 if let Verdict::HandOff(owner) = verdict {
                     for frame in frames {
                         self.hand_off(owner, port, frame, outlet);
@@ -182,6 +187,8 @@ impl<F: Frame> Director<F> {
         match verdict {
             Verdict::Request(to) => way.request(whole, to),
             Verdict::Reply(from) => way.reply(whole, from),
+            Verdict::ControlRequest(to, control) => way.control_request(whole, to, control),
+            Verdict::ControlReply(from, control) => way.control_reply(whole, from, control),
             Verdict::StatelessRequest(to) => {
                 way.count_stateless(to.server);
                 way.request(whole, to);

@@ -23,6 +23,7 @@ mod defence;
 pub mod director;
 pub mod flow;
 mod forward;
+mod ftp;
 mod gather;
 pub mod io;
 mod ipsec;

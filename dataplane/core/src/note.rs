@@ -40,6 +40,10 @@ pub(crate) enum Verdict {
     ResetRequest(ToServer),
     /// As a reply, and what goes on is a reset; so does what goes back.
     ResetReply(FromServer),
+    /// As a request, of the control connection of FTP in this place.
+    ControlRequest(ToServer, u32),
+    /// As a reply, likewise.
+    ControlReply(FromServer, u32),
     /// As a request, without a flow.
     StatelessRequest(ToServer),
     /// As a request that counts as a connection of its own.

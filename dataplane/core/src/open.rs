@@ -10,7 +10,7 @@ use crate::io::{Frame, WorkerId};
 use crate::load::Connections;
 use crate::note::{PuntClass, ToServer, Verdict};
 use crate::persist::Chosen;
-use crate::service::{FTP_DATA_PORT, Method, Protocol, Service};
+use crate::service::{FTP_DATA_PORT, Method, Protocol, Server, ServerId, Service};
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
@@ -42,6 +42,9 @@ impl<F: Frame> Director<F> {
         is_handed_off: bool,
         payload: Option<&[u8]>,
     ) -> Result<FlowId, Verdict> {
+        if let Some(id) = self.connect_data(tuple, signal) {
+            return Ok(id);
+        }
         if self.is_told(tuple, signal) {
             return Err(self.of_no_service(now, tuple, signal, is_handed_off, payload));
         }
@@ -65,7 +68,7 @@ impl<F: Frame> Director<F> {
         let Some((service_id, service)) = services.find_for(tuple, mark) else {
             return Err(self.of_no_service(now, tuple, signal, is_handed_off, payload));
         };
-        let owner = self.steering.owner_of_request(tuple, service.by_client);
+        let owner = self.owner_of(tuple, service);
         if owner != self.id && !is_handed_off {
             return Err(Verdict::HandOff(owner));
         }
@@ -133,12 +136,11 @@ impl<F: Frame> Director<F> {
         is_handed_off: bool,
         payload: Option<&[u8]>,
     ) -> Verdict {
+        if let Some(owner) = self.other_owner(tuple, is_handed_off) {
+            return Verdict::HandOff(owner);
+        }
         let services = &self.snapshot.services;
         if services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port) {
-            let owner = self.owner_of_reply(tuple);
-            if owner != self.id && !is_handed_off {
-                return Verdict::HandOff(owner);
-            }
             if let Some(from) = self.stateless_reply(now, tuple) {
                 return Verdict::StatelessReply(from);
             }
@@ -222,15 +224,21 @@ impl<F: Frame> Director<F> {
             _ => self.flows.insert_unsettled(&flow),
         };
         let kept = kept.inspect_err(|Full| self.unchoose(now, chosen))?;
+        self.watch_control(tuple, server.method, kept);
+        self.count_flow(id, &server);
+        Ok(kept)
+    }
+
+    /// Counts a flow that was made: it is not active yet.
+    pub(crate) fn count_flow(&self, id: ServerId, server: &Server) {
         self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {
             counters.connections.add(1);
         }
         if let Some(load) = self.counters.loads.get(id.0 as usize) {
             load.add(Connections::INACTIVE);
-            self.snapshot.loads.bound(id, &server);
+            self.snapshot.loads.bound(id, server);
         }
-        Ok(kept)
     }
 
     /// Gives the flows that began in this burst their replies' entries. A flow whose reply finds no

@@ -56,6 +56,9 @@ pub struct Ipvs {
     /// A flow table with room for fewer flows is nearly full. The kernel has free pages of memory
     /// here; a worker's memory is all taken at start.
     pub amemthresh: u32,
+    /// TCP ports of services whose connections by NAT are read as FTP's control connections (the
+    /// kernel has them as a parameter of `ip_vs_ftp`).
+    pub ftp_ports: FtpPorts,
     /// How long `lblc` remembers the server of a destination that nobody asks for, in ticks.
     pub lblc_expiration: u32,
     /// The same of `lblcr`, which gives a destination's servers up one by one when they have been the
@@ -80,6 +83,7 @@ impl Default for Ipvs {
             drop_packet: Defence::Never,
             am_droprate: 10,
             amemthresh: 1024,
+            ftp_ports: FtpPorts::new(&[21]),
             lblc_expiration: seconds(DAY_SECONDS),
             lblcr_expiration: seconds(DAY_SECONDS),
         }
@@ -118,5 +122,46 @@ impl Defence {
             Self::Auto => is_nearly_full,
             Self::Always => true,
         }
+    }
+}
+
+/// Ports of FTP's control connections, few enough to look at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FtpPorts([u16; Self::MAX]);
+
+impl FtpPorts {
+    /// Most of them, as in the kernel.
+    pub const MAX: usize = 8;
+
+    /// No port.
+    pub const NONE: Self = Self([0; Self::MAX]);
+
+    /// The first eight of `ports`; 0 is none.
+    #[must_use]
+    pub fn new(ports: &[u16]) -> Self {
+        let mut all = Self::NONE;
+        for (place, port) in all.0.iter_mut().zip(ports) {
+            *place = *port;
+        }
+        all
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0.iter().copied().filter(|port| *port != 0)
+    }
+
+    /// True when `port` is one of them.
+    #[inline]
+    #[must_use]
+    pub fn contains(&self, port: u16) -> bool {
+        port != 0 && self.0.contains(&port)
+    }
+
+    /// True when there is none.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0[0] == 0
     }
 }

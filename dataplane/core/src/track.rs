@@ -84,8 +84,8 @@ impl<F: Frame> Director<F> {
             ..*headers
         };
         match self.take(now, &reset, id, direction) {
-            Verdict::Request(to) => Verdict::ResetRequest(to),
-            Verdict::Reply(from) => Verdict::ResetReply(from),
+            Verdict::Request(to) | Verdict::ControlRequest(to, _) => Verdict::ResetRequest(to),
+            Verdict::Reply(from) | Verdict::ControlReply(from, _) => Verdict::ResetReply(from),
             ended => ended,
         }
     }
@@ -124,10 +124,11 @@ impl<F: Frame> Director<F> {
                 }
             }
         }
-        match direction {
+        let verdict = match direction {
             Direction::Request => self.request_of(&flow),
             Direction::Reply => Verdict::Reply(from_server(&flow)),
-        }
+        };
+        self.read_control(verdict, &flow)
     }
 
     /// A packet that no flow of this worker knows.
@@ -276,18 +277,14 @@ impl<F: Frame> Director<F> {
 
     /// The worker that owns the flow of a packet that was `sent`, when it is another.
     fn owner_of_error(&self, sent: &Tuple, is_handed_off: bool) -> Option<Verdict> {
-        if is_handed_off {
-            return None;
-        }
         let services = &self.snapshot.services;
         let request = sent.reversed();
         let mark = self.snapshot.mark_of(&request, None);
         if services.find_for(&request, mark).is_some() {
-            return self.foreign_owner(&request);
+            return self.foreign_owner(&request).filter(|_| !is_handed_off);
         }
-        let to_nat_server = services.is_nat_source(sent.protocol, sent.dst, sent.dst_port);
-        let owner = self.owner_of_reply(&sent.reversed());
-        (to_nat_server && owner != self.id).then_some(Verdict::HandOff(owner))
+        self.other_owner(&request, is_handed_off)
+            .map(Verdict::HandOff)
     }
 
     fn request_of(&self, flow: &Flow) -> Verdict {
@@ -319,7 +316,7 @@ impl<F: Frame> Director<F> {
     pub(crate) fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
         let mark = self.snapshot.mark_of(request, None);
         let (_, service) = self.snapshot.services.find_for(request, mark)?;
-        let owner = self.steering.owner_of_request(request, service.by_client);
+        let owner = self.owner_of(request, service);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }

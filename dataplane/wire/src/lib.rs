@@ -27,9 +27,11 @@ mod parser;
 pub mod plain;
 
 pub mod fragment;
+pub mod ftp;
 pub mod icmp;
 pub mod rewrite;
 pub mod sctp;
+pub mod segment;
 pub mod tcp;
 pub mod tunnel;
 

@@ -4,6 +4,7 @@
 mod compare;
 mod differences;
 mod generate;
+mod handmade;
 mod kernel;
 mod mask;
 mod shrink;
@@ -22,6 +23,9 @@ use crate::kernel::Kernel;
 
 /// Operations that one guest plays: its answers have to find room in memory.
 const BATCH: usize = 12_000;
+
+/// Random scenarios of one seed.
+const MOST: usize = 1_000_000;
 
 #[derive(Debug, Parser)]
 #[command(name = "./x conformance", about = "Weir beside the kernel's own IPVS")]
@@ -118,16 +122,20 @@ fn batches(args: &Args) -> Result<Vec<Vec<Scenario>>> {
             text::scenarios(&text).map_err(anyhow::Error::msg)?
         }
         None => {
+            let mut all = handmade::scenarios();
+            all.retain(|scenario| scenario.name.contains(&args.only));
             let mut operations = 0;
-            (0..)
-                .map(|number| generate::scenario(args.seed, number))
-                .filter(|scenario| scenario.name.contains(&args.only))
-                .take_while(|scenario| {
-                    let is_enough = operations >= args.operations;
-                    operations += scenario.operations.len();
-                    !is_enough
-                })
-                .collect()
+            all.extend(
+                (0..MOST)
+                    .map(|number| generate::scenario(args.seed, number))
+                    .filter(|scenario| scenario.name.contains(&args.only))
+                    .take_while(|scenario| {
+                        let is_enough = operations >= args.operations;
+                        operations += scenario.operations.len();
+                        !is_enough
+                    }),
+            );
+            all
         }
     };
     ensure!(!all.is_empty(), "no scenario to be played");

@@ -193,16 +193,10 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// True for what the director is told, false for packets, time and looks.
+    /// True for what moves something: it takes a hundredth of a second, so that what the kernel does
+    /// "at once" by a timer is done before the next operation.
     #[must_use]
-    pub fn is_command(&self) -> bool {
-        !matches!(
-            self,
-            Self::Frame { .. }
-                | Self::Answer { .. }
-                | Self::Advance(_)
-                | Self::Entries
-                | Self::Counters
-        )
+    pub fn takes_a_tick(&self) -> bool {
+        !matches!(self, Self::Advance(_) | Self::Entries | Self::Counters)
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 
 fn request(arguments: &str) -> client::Request {
     let args = Args::try_parse_from(arguments.split(' ')).expect(arguments);
-    args.command.request().expect("it is one request")
+    asked(&args).request().expect("it is one request")
 }
 
 fn check(arguments: &str, line: &str, body: &Value) {
@@ -137,7 +137,7 @@ fn daemon(
 fn outcome(socket: &Path, arguments: &str) -> Result<Outcome, String> {
     let mut args = Args::try_parse_from(arguments.split(' ')).expect("arguments");
     args.socket = socket.to_owned();
-    run(&args).map_err(|error| error.to_string())
+    run(&args, asked(&args)).map_err(|error| error.to_string())
 }
 
 fn drain(state: &str, active: u64) -> Value {
@@ -257,17 +257,4 @@ fn a_file_is_applied_by_what_it_has() {
         faults.contains("service[0].protocol: is missing"),
         "{faults}"
     );
-}
-
-#[test]
-fn shells_and_man_get_their_files() {
-    let socket = Path::new("/nonexistent");
-    for shell in ["bash", "zsh", "fish"] {
-        let outcome = outcome(socket, &format!("weir completions {shell}"));
-        assert!(outcome.expect("no daemon is needed").text.contains("drain"));
-    }
-    let directory = tempfile::tempdir().expect("a directory");
-    outcome(socket, &format!("weir man {}", directory.path().display())).expect("written");
-    let page = std::fs::read_to_string(directory.path().join("weir-server-drain.1"));
-    assert!(page.expect("a page").contains("deadline"));
 }

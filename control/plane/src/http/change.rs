@@ -186,7 +186,7 @@ async fn run(
     Ok(response)
 }
 
-/// Counts from 0.
+/// Counts from 0 for IPVS's clients.
 pub(super) async fn zero(
     Shared(door): Shared<Door>,
     request: Request,

@@ -206,6 +206,18 @@ impl Described {
 
     /// The router, and the document of all that was put on it.
     pub(super) fn finish(mut self) -> (Router<Door>, Value) {
+        let mut schemas = self.schemas.take_definitions(true);
+        // ipnet's own takes an IPv4 network for an IPv6 one too, and then for neither.
+        if let Some(net) = schemas.get_mut("IpNet") {
+            *net = json!({
+                "type": "string",
+                "description": "An IPv4 or IPv6 address with the length of a prefix.",
+                "pattern": "^[0-9A-Fa-f.:]+/[0-9]+$",
+                "examples": ["192.0.2.0/24", "2001:db8::/32"],
+            });
+        }
+        schemas.remove("Ipv4Net");
+        schemas.remove("Ipv6Net");
         let document = json!({
             "openapi": "3.1.0",
             "info": {
@@ -225,7 +237,7 @@ impl Described {
             "paths": self.paths,
             "components": {
                 "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-                "schemas": self.schemas.take_definitions(true),
+                "schemas": schemas,
             },
         });
         (self.router, document)

@@ -114,7 +114,7 @@ fn looking(described: Described) -> Described {
             path::ZERO,
             Say::new(
                 "zero",
-                "Count from 0 what services and servers carry, or one service",
+                "Count from 0 what IPVS's clients are told, of all services or one",
             )
             .query::<change::ZeroQuery>()
             .answers_nothing(204, "It counts from 0."),

@@ -24,6 +24,8 @@ fn serving<A>(
     let listeners = Listeners {
         control: ControlSocket::bind(socket, 0o600).expect("a fresh path"),
         remote: None,
+        ipvs: None,
+        ipvs_proc: None,
         metrics,
     };
     serving_all(client, listeners)

@@ -24,6 +24,7 @@
 
 use weir_wire::Addr;
 
+use super::ftp::Role;
 use super::{State, TcpState, Tuple};
 use crate::persist::TemplateId;
 use crate::service::{Method, Protocol};
@@ -45,8 +46,8 @@ pub(crate) struct Head {
     pub(crate) server: u32,
     /// The place of the other direction's entry, [`NONE`] if there is none.
     pub(crate) link: u32,
-    /// FullNAT: the local address of IPv4, as the packet has it. Otherwise the persistence template:
-    /// see [`Head::template`].
+    /// FullNAT: the local address of IPv4, as the packet has it. Otherwise the persistence template
+    /// or what FTP makes of the flow: see [`Head::template`] and [`Head::role`].
     pub(crate) local: u32,
 }
 
@@ -63,6 +64,11 @@ const PROTOCOL: u64 = 0b11 << PROTOCOL_SHIFT;
 const METHOD_SHIFT: u32 = 60;
 const METHOD: u64 = 0b11 << METHOD_SHIFT;
 const CONTROLLED: u64 = 1 << 62;
+const SPECIAL: u64 = 1 << 63;
+
+/// Of a local address that is none but says that this is a data connection of FTP. There are fewer
+/// templates.
+const DATA: u32 = 1 << 31;
 
 /// Counted no further: see [`Head::away`].
 pub(super) const AWAY_MAX: u8 = 15;
@@ -138,7 +144,8 @@ impl Head {
         let has_other = matches!(self.method(), Method::FullNat) != self.is_reply();
         match self.local {
             0 => None,
-            _ if has_other => None,
+            _ if has_other || self.is_special() => None,
+            at if at & DATA != 0 => None,
             at => Some(TemplateId(at - 1)),
         }
     }
@@ -193,12 +200,41 @@ impl Head {
         self.tag |= CONTROLLED;
     }
 
-    /// True for established TCP.
+    /// True for FTP's control connections, whose packets need more than the short way gives.
+    #[inline(always)]
+    pub(crate) const fn is_special(&self) -> bool {
+        self.tag & SPECIAL != 0
+    }
+
+    /// What FTP makes of a request's flow.
+    pub(super) const fn role(&self) -> Role {
+        if self.is_special() {
+            Role::Control(self.local)
+        } else if self.local & DATA != 0 && !matches!(self.method(), Method::FullNat) {
+            Role::Data(self.local & !DATA)
+        } else {
+            Role::Plain
+        }
+    }
+
+    /// Notes it of a NAT flow. The template of a control connection is kept elsewhere then.
+    pub(super) const fn set_role(&mut self, role: Role) {
+        match role {
+            Role::Plain => {}
+            Role::Control(at) => {
+                self.tag |= SPECIAL;
+                self.local = at;
+            }
+            Role::Data(at) => self.local = at | DATA,
+        }
+    }
+
+    /// True for established TCP that is not special.
     #[inline(always)]
     pub(crate) const fn is_established(&self) -> bool {
         const OF_TCP: u64 = (TcpState::Established as u64) << STATE_SHIFT
             | (Protocol::Tcp as u64) << PROTOCOL_SHIFT;
-        self.tag & (STATE | PROTOCOL) == OF_TCP
+        self.tag & (STATE | PROTOCOL | SPECIAL) == OF_TCP
     }
 
     /// True for a UDP flow under a template that no server's packet of it has vouched for.

@@ -351,20 +351,19 @@ impl<E: Entry> Family<E> {
         [home, home ^ 1, other, other ^ 1]
     }
 
-    /// Tells `ended` the places of flows of a group that have ended by `now`, which removes them.
+    /// Tells `ended` the places of flows of a group that have ended by `now`, which removes them or
+    /// gives them more time.
     pub(super) fn sweep(&mut self, group: usize, now: Tick, mut ended: impl FnMut(&mut Self, u32)) {
         let size = GROUP * E::PER_LINE;
         let mut due = now.after(FAR);
         for place in group * size..(group + 1) * size {
             let head = self.entries[place].head();
-            if !head.is_request() {
-                continue;
-            }
-            let expires = head.expires;
-            if now.has_reached(expires) {
+            if head.is_request() && now.has_reached(head.expires) {
                 ended(self, place as u32);
-            } else if !expires.has_reached(due) {
-                due = expires;
+            }
+            let head = self.entries[place].head();
+            if head.is_request() && !head.expires.has_reached(due) {
+                due = head.expires;
             }
         }
         self.due[group] = due;

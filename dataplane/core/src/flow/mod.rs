@@ -2,6 +2,7 @@
 
 pub(crate) mod entry;
 pub(crate) mod family;
+pub(crate) mod ftp;
 pub mod sctp;
 mod state;
 pub mod table;
@@ -68,8 +69,11 @@ pub struct Flow {
     method: Method,
     state: State,
     is_controlled: bool,
+    role: ftp::Role,
     expires: Tick,
-    local: Option<(Addr, u16)>,
+    has_local: bool,
+    local_port: u16,
+    local_addr: Addr,
     /// NAT: the real server's port.
     nat_port: u16,
     template: Option<TemplateId>,
@@ -97,10 +101,20 @@ impl Flow {
         self.server
     }
 
+    /// What FTP makes of it.
+    pub(crate) const fn role(&self) -> ftp::Role {
+        self.role
+    }
+
     /// FullNAT: the director's address and port that the real server sees as its client.
     #[must_use]
     pub const fn local(&self) -> Option<(Addr, u16)> {
-        self.local
+        // An option of both would take half as much again of the whole.
+        if self.has_local {
+            Some((self.local_addr, self.local_port))
+        } else {
+            None
+        }
     }
 
     /// The real server's port that its packets go to, when `server` is its server. It is not always

@@ -8,6 +8,7 @@ use weir_wire::{Addr, Family as IpFamily};
 
 use super::entry::{Entry, Entry4, Entry6, Head, NONE};
 use super::family::{Awaited, Family};
+use super::ftp::Controls;
 use super::{Flow, Signal, State, TcpState, Timeouts, Tuple, tcp};
 use crate::persist::TemplateId;
 use crate::service::{Method, Protocol, ServerId};
@@ -32,6 +33,10 @@ pub struct FlowId {
 impl FlowId {
     pub(crate) const fn place(self) -> u32 {
         self.place
+    }
+
+    pub(super) const fn family(self) -> IpFamily {
+        self.family
     }
 }
 
@@ -88,6 +93,8 @@ pub struct FlowTable {
     half_open: usize,
     /// TCP's states follow the table of the defence `secure_tcp`.
     is_secure: bool,
+    /// FTP's control connections.
+    pub(super) controls: Controls,
     /// The group that the sweep looks at next: IPv4's, then IPv6's.
     sweep_at: usize,
 }
@@ -128,6 +135,7 @@ impl FlowTable {
             of_v6: count(flows_v6),
             half_open: 0,
             is_secure: false,
+            controls: Controls::new(flows_v4 + flows_v6),
             sweep_at: 0,
         }
     }
@@ -193,7 +201,7 @@ impl FlowTable {
     }
 
     #[inline]
-    fn count_half_open(&mut self, was: State, is: State) {
+    pub(super) fn count_half_open(&mut self, was: State, is: State) {
         self.half_open += usize::from(is.is_half_open());
         self.half_open -= usize::from(was.is_half_open());
     }
@@ -235,7 +243,8 @@ impl FlowTable {
     /// When `id` is not from this table.
     #[must_use]
     pub fn get(&self, id: FlowId) -> Flow {
-        in_family!(id.family, &self.v4, &self.v6, entries => flow_at(entries, id.place))
+        let flow = in_family!(id.family, &self.v4, &self.v6, entries => flow_at(entries, id.place));
+        self.controls.complete(flow)
     }
 
     /// Takes a packet of the flow at `id` into account: its state moves on and its life begins anew.
@@ -317,6 +326,7 @@ impl FlowTable {
         // In their order: of two flows with the same reply the younger has it.
         for at in 0..self.v4.awaited.len() {
             if let Some(flow) = settle_in(&mut self.v4, at) {
+                let flow = self.controls.complete(flow);
                 self.forget(IpFamily::V4, &flow);
                 failed(&flow);
             }
@@ -324,6 +334,7 @@ impl FlowTable {
         self.v4.awaited.clear();
         for at in 0..self.v6.awaited.len() {
             if let Some(flow) = settle_in(&mut self.v6, at) {
+                let flow = self.controls.complete(flow);
                 self.forget(IpFamily::V6, &flow);
                 failed(&flow);
             }
@@ -334,6 +345,7 @@ impl FlowTable {
     /// Takes the flow at `id` out and returns it.
     pub fn remove(&mut self, id: FlowId) -> Flow {
         let flow = in_family!(id.family, &mut self.v4, &mut self.v6, entries => remove_from(entries, id.place));
+        let flow = self.controls.complete(flow);
         self.forget(id.family, &flow);
         flow
     }
@@ -341,6 +353,7 @@ impl FlowTable {
     fn forget(&mut self, family: IpFamily, flow: &Flow) {
         self.count(family).len -= 1;
         self.half_open -= usize::from(flow.state().is_half_open());
+        self.controls.forget(flow);
     }
 
     fn count(&mut self, family: IpFamily) -> &mut Count {
@@ -386,7 +399,12 @@ impl FlowTable {
     }
 
     fn sweep_group(&mut self, at: usize, now: Tick, ended: &mut impl FnMut(Expired)) {
-        let mut gone = Gone::default();
+        let mut gone = Gone {
+            flows: 0,
+            half_open: 0,
+            now,
+            controls: &mut self.controls,
+        };
         let of_v4 = self.v4.groups();
         let count = match at.checked_sub(of_v4) {
             None => {
@@ -432,6 +450,7 @@ impl FlowTable {
                 None => (IpFamily::V4, live_flow(&self.v4, at as u32), at as u32),
                 Some(at) => (IpFamily::V6, live_flow(&self.v6, at as u32), at as u32),
             };
+            let flow = flow.map(|flow| self.controls.complete(flow));
             if flow.is_some_and(|flow| ends(&flow)) {
                 self.remove(FlowId { place, family });
             }
@@ -451,7 +470,7 @@ impl FlowTable {
                 Some(at) => live_flow(&self.v6, at as u32),
             };
             if let Some(flow) = flow {
-                see(&flow);
+                see(&self.controls.complete(flow));
             }
         }
         (to < end).then_some(to)
@@ -462,20 +481,25 @@ impl FlowTable {
 pub const READS_A_SWEEP: usize = 8;
 
 /// What a sweep has taken out.
-#[derive(Default)]
-struct Gone {
+struct Gone<'a> {
     flows: usize,
     half_open: usize,
+    now: Tick,
+    controls: &'a mut Controls,
 }
 
-impl Gone {
+impl Gone<'_> {
     fn take<E: Entry>(
         &mut self,
         entries: &mut Family<E>,
         place: u32,
         ended: &mut impl FnMut(Expired),
     ) {
-        let flow = remove_from(entries, place);
+        if self.controls.is_held(entries.get(place).head().role()) {
+            return entries.keep_until(place, Controls::held_until(self.now));
+        }
+        let flow = self.controls.complete(remove_from(entries, place));
+        self.controls.forget(&flow);
         self.flows += 1;
         self.half_open += usize::from(flow.state().is_half_open());
         ended(Expired(flow));
@@ -618,14 +642,21 @@ fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
     let entry = entries.get(place);
     let head = entry.head();
     let has_local = matches!(head.method(), Method::FullNat) && head.link != NONE;
+    let (local_addr, local_port) = match has_local {
+        true => local_end(entries, head.link),
+        false => (Addr(0), 0),
+    };
     Flow {
         request: entry.tuple(),
         server: ServerId(head.server),
         method: head.method(),
         state: head.state(),
         is_controlled: head.is_controlled(),
+        role: head.role(),
         expires: head.expires,
-        local: has_local.then(|| local_end(entries, head.link)),
+        has_local,
+        local_port,
+        local_addr,
         nat_port: u16::from_be(head.other_port()),
         template: template_of(entries, head),
     }

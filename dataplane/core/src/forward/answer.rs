@@ -68,7 +68,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
     }
 
-    fn may_speak(&mut self) -> bool {
+    pub(super) fn may_speak(&mut self) -> bool {
         let allowed = self.director.errors.allow(self.now, false);
         if !allowed {
             self.director.counters.answers_suppressed.add(1);

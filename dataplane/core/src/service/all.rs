@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use weir_wire::Addr;
+use weir_wire::{Addr, Family};
 
 use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
 use crate::flow::Tuple;
@@ -32,12 +32,16 @@ pub struct Services {
     nat_sources: Shards<NatSource>,
     /// The addresses among `nat_sources`: fragments from there carry no port to look by.
     nat_addrs: Counted<Addr>,
+    /// The ports of TCP services.
+    tcp_ports: Counted<Port>,
     /// The addresses of all local pools.
     local_addrs: Counted<Addr>,
     /// Servers whose flows are ended by resets, sorted.
     resets: Arc<[ServerId]>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
     has_pools: bool,
+    /// How many services there are of IPv4 and of IPv6.
+    by_family: [u32; 2],
     kinds: Kinds,
     /// Addresses that replies may come from whatever the port and the protocol.
     any_port_addrs: Counted<Addr>,
@@ -82,6 +86,23 @@ impl Kinds {
         self.ftp -= less.ftp;
         self.engines -= less.engines;
     }
+}
+
+/// A port, as a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Port(u16);
+
+impl Mix for Port {
+    #[inline]
+    fn mix(&self) -> u64 {
+        mix(Addr(0), u64::from(self.0))
+    }
+}
+
+/// Where TCP's packets come to a service: 0 for every port, and for what a mark says.
+fn tcp_port(key: &ServiceKey) -> Option<Port> {
+    let is_tcp = key.mark != 0 || key.protocol == Protocol::Tcp;
+    is_tcp.then_some(Port(key.port))
 }
 
 /// A service and its place.
@@ -243,6 +264,12 @@ impl Services {
         self.virtual_addrs.contains(addr)
     }
 
+    /// True when a TCP service may serve this port: its own, or every port.
+    #[must_use]
+    pub fn has_tcp_at(&self, port: u16) -> bool {
+        self.tcp_ports.contains(Port(port)) || self.tcp_ports.contains(Port(0))
+    }
+
     /// True when some service has this address in its pool of local ones.
     #[inline]
     #[must_use]
@@ -355,6 +382,13 @@ impl Services {
         self.len as usize - self.free.len()
     }
 
+    /// True when there is a service of this family.
+    #[inline]
+    #[must_use]
+    pub fn has_family(&self, family: Family) -> bool {
+        self.by_family[family as usize] > 0
+    }
+
     /// True when there is no service.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -369,8 +403,12 @@ impl Services {
     pub fn put(&mut self, service: Service) -> ServiceId {
         let held = self.by_key.find(service.key).map(|found| found.id);
         let id = held.unwrap_or_else(|| {
+            self.by_family[service.key.addr.family() as usize] += 1;
             if service.key.mark == 0 {
                 self.virtual_addrs.count(service.key.addr);
+            }
+            if let Some(port) = tcp_port(&service.key) {
+                self.tcp_ports.count(port);
             }
             self.free.pop().unwrap_or_else(|| {
                 self.len += 1;
@@ -413,7 +451,11 @@ impl Services {
         if let Some(found) = self.by_key.remove(key) {
             *self.by_id.place(found.id.0 as usize) = None;
             self.free.push(found.id);
+            self.by_family[key.addr.family() as usize] -= 1;
             self.kinds.take_off(&found.service);
+            if let Some(port) = tcp_port(&key) {
+                self.tcp_ports.uncount(port);
+            }
             if key.mark == 0 {
                 self.virtual_addrs.uncount(key.addr);
             }

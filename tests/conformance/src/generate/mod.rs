@@ -6,15 +6,19 @@ mod themes;
 
 use std::net::{IpAddr, SocketAddr};
 
-use weir_conformance::operation::{Key, Method, Operation, Scenario, Server, Service};
+use weir_conformance::operation::{
+    Key, MarkRule, Method, Operation, Protocol, Scenario, Server, Service,
+};
 use weir_conformance::place::{self, Leg};
 
 use self::packet::Flow;
 use self::random::Random;
-pub(crate) use self::themes::{THEMES, Theme};
+pub(crate) use self::themes::{SCHEDULERS, THEMES, Theme};
 
 /// Operations of a random scenario.
 const LENGTH: u32 = 80;
+/// Marks, from 1.
+const MARKS: u32 = 3;
 /// Connections that are remembered to be gone on with.
 const FLOWS: usize = 12;
 
@@ -78,6 +82,12 @@ impl Making {
                 self.operations.push(Operation::Mtu(leg, mtu));
             }
         }
+        if self.theme.marks > 0 {
+            for _ in 0..self.random.between(1, 4) {
+                let rule = self.mark_rule();
+                self.operations.push(Operation::Mark(rule));
+            }
+        }
         for _ in 0..self.random.between(1, self.theme.services) {
             self.add_service();
             for _ in 0..self.random.between(1, 4) {
@@ -110,27 +120,84 @@ impl Making {
     // ---- what the director is told ---------------------------------------------------------------
 
     fn key(&mut self) -> Key {
-        let protocol = self.random.one_of(self.theme.protocols);
         let is_v6 = self.random.one_of(self.theme.families);
+        if self.random.chance(self.theme.marks) {
+            return Key::Mark(self.random.between(1, MARKS), is_v6);
+        }
+        let protocol = self.random.one_of(self.theme.protocols);
+        let port = match self.random.chance(self.theme.any_port) {
+            true => 0,
+            false => self.random.one_of(self.theme.ports),
+        };
+        Key::Address(protocol, SocketAddr::new(self.vip(is_v6), port))
+    }
+
+    fn vip(&mut self, is_v6: bool) -> IpAddr {
         let at = usize::from(self.random.chance(30));
-        let address = match is_v6 {
+        match is_v6 {
             true => IpAddr::V6(place::vips_v6()[at]),
             false => IpAddr::V4(place::VIPS_V4[at]),
-        };
-        let port = self.random.one_of(self.theme.ports);
-        Key::Address(protocol, SocketAddr::new(address, port))
+        }
+    }
+
+    /// Where packets for a service may go.
+    fn ends(&mut self, key: Key) -> (Protocol, SocketAddr) {
+        match key {
+            Key::Address(protocol, at) if at.port() > 0 => (protocol, at),
+            Key::Address(protocol, at) => {
+                let port = self.random.one_of(&[21, 80, 443, 5000]);
+                (protocol, SocketAddr::new(at.ip(), port))
+            }
+            Key::Mark(_, is_v6) => {
+                let protocol = self.random.one_of(self.theme.protocols);
+                let port = self.random.one_of(self.theme.ports);
+                (protocol, SocketAddr::new(self.vip(is_v6), port))
+            }
+        }
+    }
+
+    /// A rule that gives a mark to some of the packets for virtual addresses.
+    fn mark_rule(&mut self) -> MarkRule {
+        let is_v6 = self.random.one_of(self.theme.families);
+        let protocol = self.random.one_of(self.theme.protocols);
+        let destination = (self.vip(is_v6), if is_v6 { 128 } else { 32 });
+        let first = self.random.one_of(self.theme.ports);
+        let last = first.max(self.random.one_of(self.theme.ports));
+        MarkRule {
+            mark: self.random.between(1, MARKS),
+            protocol: Some(protocol),
+            source: None,
+            destination: Some(destination),
+            source_ports: None,
+            destination_ports: self.random.chance(60).then_some((first, last)),
+            leg: self.random.chance(30).then_some(Leg::Client),
+        }
     }
 
     fn service(&mut self, key: Key) -> Service {
         let (scheduler, flags) = self.random.one_of(self.theme.schedulers);
         let flags = flags.iter().filter(|_| self.random.chance(50));
+        let flags = flags.map(|flag| (*flag).to_owned()).collect();
+        let is_any_port = matches!(key, Key::Address(_, at) if at.port() == 0);
+        let persistence = (is_any_port || self.random.chance(self.theme.persistence))
+            .then(|| self.random.between(1, 400));
+        let mask = (persistence.is_some() && self.random.chance(40)).then(|| {
+            let all: &[u8] = if key.is_v6() {
+                &[64, 125, 126]
+            } else {
+                &[0, 24, 29, 30]
+            };
+            self.random.one_of(all)
+        });
+        let is_datagrams = !matches!(key, Key::Address(Protocol::Tcp | Protocol::Sctp, _));
+        let one_packet = is_datagrams && self.random.chance(self.theme.one_packet);
         Service {
             key,
             scheduler: scheduler.to_owned(),
-            flags: flags.map(|flag| (*flag).to_owned()).collect(),
-            one_packet: false,
-            persistence: None,
-            mask: None,
+            flags,
+            one_packet,
+            persistence,
+            mask,
             engine: None,
         }
     }
@@ -156,13 +223,19 @@ impl Making {
     fn server(&mut self, key: Key) -> Server {
         let method = self.random.one_of(self.theme.methods);
         let n = self.random.between(1, 6) as u8;
+        let is_other = matches!(method, Method::Tun(_)) && self.random.chance(self.theme.mixed);
+        let is_v6 = key.is_v6() ^ is_other;
         let address = match self.random.chance(self.theme.routed) {
-            false => place::server(n, key.is_v6()),
-            true if key.is_v6() => IpAddr::V6([0x2001, 0xdb8, 0xff, 0, 0, 0, 0, n.into()].into()),
+            false => place::server(n, is_v6),
+            true if is_v6 => IpAddr::V6([0x2001, 0xdb8, 0xff, 0, 0, 0, 0, n.into()].into()),
             true => IpAddr::V4([172, 16, 0, n].into()),
         };
         let port = match key {
-            Key::Address(_, at) if method != Method::Nat || self.random.chance(60) => at.port(),
+            Key::Address(_, at)
+                if method != Method::Nat || at.port() == 0 || self.random.chance(60) =>
+            {
+                at.port()
+            }
             Key::Address(..) => self.random.one_of(&[8080, 8081]),
             Key::Mark(..) => 0,
         };
@@ -279,9 +352,7 @@ impl Making {
         let Some(at) = self.some_service() else {
             return self.add_service();
         };
-        let Key::Address(protocol, service) = self.services[at].service.key else {
-            return;
-        };
+        let (protocol, service) = self.ends(self.services[at].service.key);
         let mut flow = Flow::new(&mut self.random, protocol, service);
         let frame = flow.first(&mut self.random);
         flow.last = Some(self.send(Leg::Client, frame));
@@ -300,6 +371,13 @@ impl Making {
         let Some(at) = self.some_flow() else {
             return self.new_flow();
         };
+        if self.random.chance(self.theme.fragments) {
+            for piece in self.flows[at].in_pieces(&mut self.random) {
+                let id = self.send(Leg::Client, piece);
+                self.flows[at].last = Some(id);
+            }
+            return;
+        }
         let frame = self.flows[at].next(&mut self.random, self.theme.big);
         let id = self.send(Leg::Client, frame);
         self.flows[at].last = Some(id);
@@ -357,10 +435,10 @@ impl Making {
         let known = self.some_flow().map(|at| self.flows[at].clone());
         let flow = match (known, self.some_service()) {
             (Some(flow), _) if self.random.chance(50) => flow,
-            (_, Some(at)) => match self.services[at].service.key {
-                Key::Address(protocol, at) => Flow::new(&mut self.random, protocol, at),
-                Key::Mark(..) => return,
-            },
+            (_, Some(at)) => {
+                let (protocol, at) = self.ends(self.services[at].service.key);
+                Flow::new(&mut self.random, protocol, at)
+            }
             _ => return self.add_service(),
         };
         let frame = flow.odd(&mut self.random, self.theme);

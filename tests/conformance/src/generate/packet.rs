@@ -96,6 +96,41 @@ impl Flow {
         }
     }
 
+    /// Something of it in fragments: in order or not, one twice, one missing.
+    pub(crate) fn in_pieces(&self, random: &mut Random) -> Vec<Vec<u8>> {
+        let ip = self.ip().id(random.between(1, 0xffff));
+        let ip = if random.chance(20) { ip.df() } else { ip };
+        let len = random.between(40, 3000) as u16;
+        let frame = match self.protocol {
+            Protocol::Sctp => self.transport(ip, 0).payload(&sctp_chunk(0)).build(),
+            _ => self.transport(ip, ACK).payload(&data(len)).build(),
+        };
+        let size = random.one_of(&[16_usize, 64, 512, 1024, 1400]);
+        let mut pieces = pieces(
+            &frame,
+            size.max(usize::from(len) / 8 / 8 * 8),
+            random.next() as u32,
+        );
+        match random.between(1, 10) {
+            1..=2 => pieces.reverse(),
+            3..=4 => {
+                let at = random.between(0, pieces.len() as u32 - 1) as usize;
+                pieces.push(pieces[at].clone());
+            }
+            5 => {
+                let at = random.between(0, pieces.len() as u32 - 1) as usize;
+                pieces.remove(at);
+            }
+            6..=7 => {
+                let at = random.between(0, pieces.len() as u32 - 1) as usize;
+                let first = pieces.remove(at);
+                pieces.insert(0, first);
+            }
+            _ => {}
+        }
+        pieces
+    }
+
     /// A packet that is not what it should be, or rarely is.
     pub(crate) fn odd(&self, random: &mut Random, theme: &Theme) -> Vec<u8> {
         let ip = self.ip().id(random.between(1, 0xffff));
@@ -153,7 +188,8 @@ impl Flow {
             Odd::Truncated => {
                 let frame = whole(ip).build();
                 let header = if self.client.is_ipv6() { 40 } else { 20 };
-                cut_packet(frame, header + random.between(0, 19) as usize)
+                // The kernel passes on what has ports by DR and TUN.
+                cut_packet(frame, header + random.between(0, 3) as usize)
             }
         }
     }
@@ -201,6 +237,36 @@ fn cut_packet(mut frame: Vec<u8>, len: usize) -> Vec<u8> {
         frame[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&payload.to_be_bytes());
     }
     frame
+}
+
+/// The packet of a frame in fragments of `size` bytes, a multiple of 8.
+fn pieces(frame: &[u8], size: usize, id: u32) -> Vec<Vec<u8>> {
+    let header = if frame[12..14] == [8, 0] { 20 } else { 40 };
+    let (head, payload) = frame.split_at(ETHERNET + header);
+    let chunks = payload.chunks(size).enumerate();
+    chunks
+        .map(|(n, chunk)| {
+            let is_last = (n + 1) * size >= payload.len();
+            let offset = (n * size) as u16;
+            let mut piece = head.to_vec();
+            if header == 20 {
+                piece.extend(chunk);
+                let flags = u16::from(frame[ETHERNET + 6] & 0x40) << 8 | u16::from(!is_last) << 13;
+                let field = flags | offset / 8;
+                piece[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&field.to_be_bytes());
+                let len = piece.len() - ETHERNET;
+                cut_packet(piece, len)
+            } else {
+                piece.extend([frame[ETHERNET + 6], 0]);
+                piece.extend((offset | u16::from(!is_last)).to_be_bytes());
+                piece.extend(id.to_be_bytes());
+                piece.extend(chunk);
+                piece[ETHERNET + 6] = weir_wire::protocol::FRAGMENT;
+                let len = piece.len() - ETHERNET;
+                cut_packet(piece, len)
+            }
+        })
+        .collect()
 }
 
 fn spoiled(mut frame: Vec<u8>, at: usize) -> Vec<u8> {

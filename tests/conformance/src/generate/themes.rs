@@ -1,6 +1,6 @@
 //! What random scenarios are about. A theme is a row of the conformance page.
 
-use weir_conformance::operation::{Method, Protocol, Tunnel};
+use weir_conformance::operation::{GueChecksum, Method, Protocol, Tunnel};
 
 use super::packet::Odd;
 
@@ -35,12 +35,26 @@ pub(crate) struct Theme {
     pub(crate) mtus: u32,
     /// ICMP errors come.
     pub(crate) icmp: bool,
+    /// How often services are persistent.
+    pub(crate) persistence: u32,
+    /// How often persistent services are of every port.
+    pub(crate) any_port: u32,
+    /// How often services are of a firewall mark.
+    pub(crate) marks: u32,
+    /// How often services schedule each packet.
+    pub(crate) one_packet: u32,
+    /// How often packets come in fragments.
+    pub(crate) fragments: u32,
+    /// How often tunnels lead to servers of the other family.
+    pub(crate) mixed: u32,
     pub(crate) odd: &'static [Odd],
     /// Settings of `net.ipv4.vs` and the values they may have.
     pub(crate) sysctls: &'static [(&'static str, &'static [i64])],
 }
 
 const TCP: &[Protocol] = &[Protocol::Tcp];
+const UDP: &[Protocol] = &[Protocol::Udp];
+const SCTP: &[Protocol] = &[Protocol::Sctp];
 const TCP_UDP: &[Protocol] = &[Protocol::Tcp, Protocol::Udp];
 const V4: &[bool] = &[false];
 const V6: &[bool] = &[true];
@@ -48,9 +62,54 @@ const BOTH: &[bool] = &[false, true];
 const NAT: &[Method] = &[Method::Nat];
 const DR: &[Method] = &[Method::Dr];
 const IPIP: &[Method] = &[Method::Tun(Tunnel::Ipip)];
+const GRE: &[Method] = &[
+    Method::Tun(Tunnel::Gre(false)),
+    Method::Tun(Tunnel::Gre(true)),
+];
+const GUE: &[Method] = &[
+    Method::Tun(Tunnel::Gue(6080, GueChecksum::None)),
+    Method::Tun(Tunnel::Gue(6080, GueChecksum::Full)),
+    Method::Tun(Tunnel::Gue(6081, GueChecksum::Remote)),
+];
 const MIXED: &[Method] = &[Method::Nat, Method::Dr, Method::Tun(Tunnel::Ipip)];
+const TUNNELS: &[Method] = &[
+    Method::Tun(Tunnel::Ipip),
+    Method::Tun(Tunnel::Gre(false)),
+    Method::Tun(Tunnel::Gue(6080, GueChecksum::None)),
+];
 const RR: &[(&str, &[&str])] = &[("rr", &[])];
 const RR_WRR: &[(&str, &[&str])] = &[("rr", &[]), ("wrr", &[])];
+const COUNTING: &[(&str, &[&str])] = &[
+    ("lc", &[]),
+    ("wlc", &[]),
+    ("sed", &[]),
+    ("nq", &[]),
+    ("fo", &[]),
+    ("ovf", &[]),
+];
+const HASHING: &[(&str, &[&str])] = &[
+    ("sh", &["sh-port", "sh-fallback"]),
+    ("dh", &[]),
+    ("mh", &["mh-port", "mh-fallback"]),
+];
+const LOCAL: &[(&str, &[&str])] = &[("lblc", &[]), ("lblcr", &[])];
+
+/// All schedulers that choose the same every time, each with the flags that it may have.
+pub(crate) const SCHEDULERS: &[(&str, &[&str])] = &[
+    ("rr", &[]),
+    ("wrr", &[]),
+    ("lc", &[]),
+    ("wlc", &[]),
+    ("lblc", &[]),
+    ("lblcr", &[]),
+    ("dh", &[]),
+    ("sh", &["sh-port", "sh-fallback"]),
+    ("sed", &[]),
+    ("nq", &[]),
+    ("fo", &[]),
+    ("ovf", &[]),
+    ("mh", &["mh-port", "mh-fallback"]),
+];
 
 const BASE: Theme = Theme {
     name: "",
@@ -68,8 +127,23 @@ const BASE: Theme = Theme {
     big: 0,
     mtus: 0,
     icmp: false,
+    persistence: 0,
+    any_port: 0,
+    marks: 0,
+    one_packet: 0,
+    fragments: 0,
+    mixed: 0,
     odd: &[Odd::Ttl, Odd::Tos, Odd::NoService, Odd::Padding],
     sysctls: &[],
+};
+
+const SCHEDULING: Theme = Theme {
+    methods: MIXED,
+    protocols: TCP,
+    families: BOTH,
+    weights: 70,
+    changes: 80,
+    ..BASE
 };
 
 /// All of them.
@@ -90,20 +164,55 @@ pub(crate) const THEMES: &[Theme] = &[
         ..BASE
     },
     Theme {
-        name: "TUN, IP in IP",
+        name: "TUN by IP in IP",
         methods: IPIP,
         families: BOTH,
         ..BASE
     },
     Theme {
-        name: "rr and wrr",
-        schedulers: RR_WRR,
-        methods: MIXED,
-        protocols: TCP,
+        name: "TUN by GRE",
+        methods: GRE,
         families: BOTH,
-        weights: 70,
-        changes: 80,
         ..BASE
+    },
+    Theme {
+        name: "TUN by GUE",
+        methods: GUE,
+        families: BOTH,
+        ..BASE
+    },
+    Theme {
+        name: "TUN to the other family",
+        methods: TUNNELS,
+        families: BOTH,
+        mixed: 60,
+        ..BASE
+    },
+    Theme {
+        name: "scheduling by rr and wrr",
+        schedulers: RR_WRR,
+        ..SCHEDULING
+    },
+    Theme {
+        name: "scheduling by counts",
+        schedulers: COUNTING,
+        ..SCHEDULING
+    },
+    Theme {
+        name: "scheduling by hashes",
+        schedulers: HASHING,
+        ..SCHEDULING
+    },
+    Theme {
+        name: "scheduling by locality",
+        schedulers: LOCAL,
+        ..SCHEDULING
+    },
+    Theme {
+        name: "thresholds",
+        schedulers: SCHEDULERS,
+        thresholds: 70,
+        ..SCHEDULING
     },
     Theme {
         name: "servers and services that come and go",
@@ -124,10 +233,74 @@ pub(crate) const THEMES: &[Theme] = &[
         ..BASE
     },
     Theme {
+        name: "switches",
+        methods: MIXED,
+        families: BOTH,
+        changes: 80,
+        weights: 40,
+        sysctls: &[
+            ("conn_reuse_mode", &[0, 1, 2, 3]),
+            ("expire_nodest_conn", &[0, 1]),
+            ("sloppy_tcp", &[0, 1]),
+            ("nat_icmp_send", &[0, 1]),
+            ("secure_tcp", &[0, 3]),
+        ],
+        ..BASE
+    },
+    Theme {
+        name: "one-packet scheduling",
+        protocols: UDP,
+        methods: MIXED,
+        families: BOTH,
+        one_packet: 80,
+        ..BASE
+    },
+    Theme {
+        name: "persistence",
+        schedulers: RR_WRR,
+        methods: MIXED,
+        families: BOTH,
+        persistence: 100,
+        weights: 30,
+        changes: 50,
+        sysctls: &[("expire_quiescent_template", &[0, 1])],
+        ..BASE
+    },
+    Theme {
+        name: "persistence over all ports",
+        schedulers: RR_WRR,
+        methods: MIXED,
+        families: BOTH,
+        persistence: 100,
+        any_port: 70,
+        weights: 30,
+        changes: 40,
+        ..BASE
+    },
+    Theme {
+        name: "marks",
+        schedulers: RR_WRR,
+        methods: MIXED,
+        families: BOTH,
+        persistence: 40,
+        marks: 70,
+        changes: 40,
+        ..BASE
+    },
+    Theme {
+        name: "SCTP",
+        protocols: SCTP,
+        methods: MIXED,
+        families: BOTH,
+        sysctls: &[("sloppy_sctp", &[0, 1])],
+        ..BASE
+    },
+    Theme {
         name: "ICMP errors",
         methods: MIXED,
         families: BOTH,
         icmp: true,
+        sysctls: &[("schedule_icmp", &[0, 0, 0, 1])],
         ..BASE
     },
     Theme {
@@ -137,6 +310,13 @@ pub(crate) const THEMES: &[Theme] = &[
         big: 60,
         mtus: 40,
         sysctls: &[("pmtu_disc", &[0, 1])],
+        ..BASE
+    },
+    Theme {
+        name: "fragments",
+        methods: MIXED,
+        families: BOTH,
+        fragments: 60,
         ..BASE
     },
     Theme {

@@ -51,7 +51,8 @@ impl Clock {
         sys::sleep_until(self.now);
     }
 
-    fn sleep(&mut self, ticks: u32) {
+    /// Sleeps for so many ticks, whatever happens.
+    pub(crate) fn sleep(&mut self, ticks: u32) {
         self.sleep_nanoseconds(i64::from(ticks) * TICK);
     }
 

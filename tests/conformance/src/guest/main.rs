@@ -139,6 +139,9 @@ fn play(clock: &mut Clock, scenario: &Scenario) -> io::Result<Vec<Seen>> {
     let operations = scenario.operations.iter();
     let seen = operations.map(|operation| {
         let seen = stage.play(operation);
+        if operation.takes_a_tick() {
+            stage.clock.sleep(1);
+        }
         seen.map_err(|error| io::Error::other(format!("{operation}: {error}")))
     });
     seen.collect()
@@ -158,7 +161,13 @@ impl Stage<'_> {
                 let frame = left.and_then(|frame| answer(&frame.0, *from, what));
                 self.pass(*id, *from, frame)
             }
-            Operation::Advance(ticks) => self.clock.advance(*ticks).map(Seen::Advanced),
+            Operation::Advance(ticks) => {
+                let passed = self.clock.advance(*ticks)?;
+                // What Linux says when it has waited for long enough is nobody's answer.
+                self.director.forget()?;
+                self.host.forget()?;
+                Ok(Seen::Advanced(passed))
+            }
             Operation::Entries => ipvs::entries().map(Seen::Entries),
             Operation::Counters => {
                 let passed = self.clock.advance(ESTIMATED)?;

@@ -132,6 +132,11 @@ impl Network {
         }
     }
 
+    /// Does away with what has left the director unasked.
+    pub(crate) fn forget(&mut self) -> io::Result<()> {
+        self.collect().map(|_| ())
+    }
+
     /// What has left the director, by leg.
     fn collect(&mut self) -> io::Result<[Vec<Bytes>; 2]> {
         let mut left = [Vec::new(), Vec::new()];

@@ -3,6 +3,7 @@
 
 mod wanted;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,10 @@ use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::host::{LinuxNetwork, PortFacts, assemble, doorbell};
 use weir_control::state::{About, Parts, State, Ways};
 use weir_core::director::Limits;
-use weir_core::flow::{Flow, TcpState};
+use weir_core::flow::Flow;
 use weir_core::io::{PortId, WorkerId};
-use weir_core::service::Services;
+use weir_core::persist::TemplateView;
+use weir_core::service::{Protocol, Services};
 use weir_core::time::Tick;
 use weir_model::{Config, ConfigFile};
 use weir_worker::rings::TwinLink;
@@ -111,7 +113,16 @@ impl World {
         Ok(world)
     }
 
+    /// What moves something takes a tick, as in the guest.
     fn play(&mut self, operation: &Operation, kernel: &Seen) -> Result<Seen> {
+        let seen = self.do_one(operation, kernel)?;
+        if operation.takes_a_tick() {
+            self.advance(1);
+        }
+        Ok(seen)
+    }
+
+    fn do_one(&mut self, operation: &Operation, kernel: &Seen) -> Result<Seen> {
         match (operation, kernel) {
             (Operation::Frame { id, leg, .. }, Seen::Frame(passed)) => self.pass(*id, *leg, passed),
             (Operation::Answer { id, from, .. }, Seen::Frame(passed)) => {
@@ -221,6 +232,13 @@ impl World {
             let seen = |flow: &Flow| entries.extend(entry(flow, services, Tick(self.now)));
             worker.flows().visit(0, usize::MAX, seen);
         }
+        let services = &self.workers[0].snapshot().services;
+        let templates = self.state.templates();
+        for at in 0..templates.buckets() {
+            templates.visit(Tick(self.now), at, |template, _| {
+                entries.extend(template_entry(template, services));
+            });
+        }
         entries.sort();
         entries
     }
@@ -228,8 +246,10 @@ impl World {
     fn counters(&self) -> Vec<Counted> {
         let mut all = Vec::new();
         for service in self.state.services().services {
-            let at = std::net::SocketAddr::new(service.address, service.port);
-            let name = format!("{} {at}", service.protocol);
+            let name = match service.key {
+                weir_model::ServiceKey::Mark { mark, family } => format!("mark {mark} {family}"),
+                key => key.to_string(),
+            };
             all.push(Counted {
                 service: name.clone(),
                 server: None,
@@ -241,8 +261,8 @@ impl World {
                 configured.filter(|server| server.state != weir_model::api::ServerState::Removed);
             all.extend(configured.map(|server| Counted {
                 service: name.clone(),
-                server: Some(std::net::SocketAddr::new(server.address, server.port)),
-                connections: [server.active, server.inactive, 0],
+                server: Some(SocketAddr::new(server.address, server.port)),
+                connections: [server.active, server.inactive, server.persistent],
                 totals: totals(&server.stats),
             }));
         }
@@ -287,6 +307,7 @@ fn worker_config(
             punt_per_second: limits.punt_packets_per_second,
             punt_reserved_percent: limits.punt_reserved_percent,
             icmp_per_second: limits.icmp_per_second,
+            fragments: limits.fragments_per_worker as usize,
             parked: limits.parked_frames as usize,
             parked_per_neighbour: limits.parked_per_neighbour as usize,
         },
@@ -304,19 +325,37 @@ fn worker_config(
 fn entry(flow: &Flow, services: &Services, now: Tick) -> Option<Entry> {
     let server = services.server(flow.server())?;
     let request = flow.request();
-    let protocol = if flow.tcp_state().is_some() {
-        "TCP"
-    } else {
-        "UDP"
-    };
     Some(Entry {
-        protocol: protocol.to_owned(),
-        client: std::net::SocketAddr::new(request.src.ip(), request.src_port),
-        service: std::net::SocketAddr::new(request.dst.ip(), request.dst_port),
-        server: std::net::SocketAddr::new(server.addr.ip(), server.port),
-        state: flow.tcp_state().map_or("UDP", TcpState::name).to_owned(),
+        protocol: protocol_name(Some(request.protocol)).to_owned(),
+        client: SocketAddr::new(request.src.ip(), request.src_port),
+        service: SocketAddr::new(request.dst.ip(), request.dst_port),
+        server: SocketAddr::new(server.addr.ip(), flow.dest_port(server)),
+        state: flow.state().name().to_owned(),
         seconds: flow.ticks_left(now) / SECOND,
     })
+}
+
+/// A template as the kernel lists it.
+fn template_entry(template: &TemplateView, services: &Services) -> Option<Entry> {
+    let server = services.server(template.server)?;
+    let protocol = Protocol::from_number(template.protocol);
+    Some(Entry {
+        protocol: protocol_name(protocol).to_owned(),
+        client: SocketAddr::new(template.client.ip(), 0),
+        service: SocketAddr::new(template.virt.ip(), template.port),
+        server: SocketAddr::new(server.addr.ip(), template.dest_port),
+        state: template.state().to_owned(),
+        seconds: template.ticks_left / SECOND,
+    })
+}
+
+fn protocol_name(protocol: Option<Protocol>) -> &'static str {
+    match protocol {
+        Some(Protocol::Tcp) => "TCP",
+        Some(Protocol::Udp) => "UDP",
+        Some(Protocol::Sctp) => "SCTP",
+        None => "IP",
+    }
 }
 
 fn totals(stats: &weir_model::api::Stats) -> [u64; 5] {

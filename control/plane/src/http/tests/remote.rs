@@ -49,6 +49,8 @@ fn only_who_has_the_token_is_answered_and_only_by_tls() {
     let listeners = Listeners {
         control: ControlSocket::bind(&dir.path().join("s"), 0o600).expect("a fresh path"),
         remote: Some(listener),
+        ipvs: None,
+        ipvs_proc: None,
         metrics: None,
     };
     let mut roots = RootCertStore::empty();
