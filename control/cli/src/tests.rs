@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod changes;
 /// What is asked of the daemon.
 fn asked(args: &Args) -> &Command {
     match &args.command {
@@ -410,7 +411,8 @@ fn http(status: &str, body: &str) -> String {
 fn run_at(socket: PathBuf, arguments: &str) -> Result<String, String> {
     let mut args = Args::try_parse_from(arguments.split(' ')).expect("arguments");
     args.socket = socket;
-    run(&args, asked(&args)).map_err(|error| error.to_string())
+    let outcome = run(&args, asked(&args)).map_err(|error| error.to_string())?;
+    Ok(outcome.text)
 }
 
 #[test]

@@ -77,7 +77,8 @@ fn all_of_a_change_is_done_or_nothing() {
         Err(ChangeRefused::Fault(ChangeFault::ServerExists(..)))
     ));
     assert_eq!((servers(&state).len(), state.epoch()), (1, 1));
-    let preview = state.preview(&[add(2)], Rules::File).expect("it is valid");
+    let preview = state.preview(&[add(2)], Rules::File);
+    let preview = preview.expect("it is valid").changes;
     assert_eq!(preview.count(), 1);
     assert_eq!((servers(&state).len(), state.epoch()), (1, 1));
 }
@@ -120,6 +121,41 @@ fn services_come_and_go() {
         .change(&[Operation::RemoveServices], Rules::File)
         .expect("it is valid");
     assert!(state.services().services.is_empty());
+}
+
+#[test]
+fn a_service_for_every_port_begins_nothing_until_it_is_persistent() {
+    let worker = worker(0);
+    let mut state = state("", vec![worker.clone()]);
+    let ServiceKey::Address {
+        protocol, address, ..
+    } = web()
+    else {
+        panic!("it goes by address");
+    };
+    let key = ServiceKey::Address {
+        protocol,
+        address,
+        port: 0,
+    };
+    let scheduler = || {
+        let snapshot = worker.adopt_newest().expect("it was published");
+        let (_, service) = snapshot.services.iter().next().expect("one");
+        format!("{:?}", service.scheduler)
+    };
+    let mut service = Service::new(key);
+    let add = [
+        Operation::AddService(service.clone()),
+        Operation::AddServer(key, server(1)),
+    ];
+    state
+        .change(&add, Rules::Ipvs)
+        .expect("the kernel takes it");
+    assert_eq!(scheduler(), "None");
+    service.persistence_timeout = Some(60);
+    let edit = [Operation::EditService(service)];
+    state.change(&edit, Rules::Ipvs).expect("valid");
+    assert_ne!(scheduler(), "None");
 }
 
 fn at(directory: &Path, services: &str) -> State {
