@@ -421,6 +421,14 @@ impl<F: Frame> Director<F> {
         }
     }
 
+    /// Counts a packet of so many bytes that a server, or the director in its place, sent to a client.
+    pub(crate) fn count_out(&self, server: ServerId, bytes: u64) {
+        if let Some(counters) = self.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(bytes);
+        }
+    }
+
     /// Counts a packet that ends here, and lets it be sampled.
     pub(crate) fn end<O: Outlet<Frame = F>>(
         &self,

@@ -122,6 +122,41 @@ fn services_come_and_go() {
     assert!(state.services().services.is_empty());
 }
 
+#[test]
+fn a_service_for_every_port_begins_nothing_until_it_is_persistent() {
+    let worker = worker(0);
+    let mut state = state("", vec![worker.clone()]);
+    let ServiceKey::Address {
+        protocol, address, ..
+    } = web()
+    else {
+        panic!("it goes by address");
+    };
+    let key = ServiceKey::Address {
+        protocol,
+        address,
+        port: 0,
+    };
+    let scheduler = || {
+        let snapshot = worker.adopt_newest().expect("it was published");
+        let (_, service) = snapshot.services.iter().next().expect("one");
+        format!("{:?}", service.scheduler)
+    };
+    let mut service = Service::new(key);
+    let add = [
+        Operation::AddService(service.clone()),
+        Operation::AddServer(key, server(1)),
+    ];
+    state
+        .change(&add, Rules::Ipvs)
+        .expect("the kernel takes it");
+    assert_eq!(scheduler(), "None");
+    service.persistence_timeout = Some(60);
+    let edit = [Operation::EditService(service)];
+    state.change(&edit, Rules::Ipvs).expect("valid");
+    assert_ne!(scheduler(), "None");
+}
+
 fn at(directory: &Path, services: &str) -> State {
     let control = format!("[control]\nstate_directory = \"{}\"\n", directory.display());
     state_of(config_file(&(control + services)), vec![worker(0)])

@@ -147,8 +147,13 @@ pub(super) fn recipe(service: &weir_model::Service) -> Recipe {
             weir_model::Family::Ipv6 => (Family::V6, true),
         },
     };
+    let is_for_any_port = matches!(service.key, weir_model::ServiceKey::Address { port: 0, .. });
     Recipe {
-        name: scheduler_name(service.scheduler),
+        name: match service.persistence_timeout {
+            // The kernel takes such a service and has it begin nothing.
+            None if is_for_any_port => SchedulerName::None,
+            _ => scheduler_name(service.scheduler),
+        },
         flags: HashFlags {
             port: flags.has(SchedulerFlag::Two),
             fallback: flags.has(SchedulerFlag::One),
