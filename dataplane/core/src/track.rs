@@ -356,7 +356,9 @@ fn uncount_at_server(counters: &WorkerCounters, snapshot: &Snapshot, flow: &Flow
     let id = flow.server();
     if let Some(load) = counters.loads.get(id.0 as usize) {
         load.sub(Connections::one(flow.is_active()));
-        snapshot.loads.unbound(id, snapshot.services.server(id));
+        if snapshot.loads.is_overloaded(id) {
+            snapshot.loads.unbound(id, snapshot.services.server(id));
+        }
     }
 }
 
