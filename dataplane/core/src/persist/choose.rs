@@ -73,11 +73,11 @@ impl Service {
 }
 
 /// What an engine tells clients apart by.
-fn name_of<'a>(
+fn name_of(
     engine: Option<Engine>,
     protocol: Protocol,
-    payload: &'a [u8],
-) -> Result<Option<&'a [u8]>, Verdict> {
+    payload: &[u8],
+) -> Result<Option<&[u8]>, Verdict> {
     match engine {
         None => Ok(None),
         Some(Engine::Sip) => {
