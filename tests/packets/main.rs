@@ -11,6 +11,7 @@ mod dr;
 mod errors;
 mod fragments;
 mod ftp;
+mod ftp_stream;
 mod fullnat;
 mod ipsec;
 mod nat;

@@ -290,7 +290,8 @@ impl Replay {
     }
 
     fn frame(&mut self, exchange: &Exchange) {
-        self.world.receive(exchange.port, &[exchange.frame.clone()]);
+        self.world
+            .receive(exchange.port, std::slice::from_ref(&exchange.frame));
         let sent = self.world.sent();
         let punted = std::mem::take(&mut self.world.out.punted);
         let is_meant = |(name, about, _): &(&str, &str, &str)| {

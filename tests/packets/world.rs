@@ -126,6 +126,14 @@ impl Net {
     }
 }
 
+/// The number of the server in a slot, of which each server has one in every sixteen.
+pub(crate) fn number_of(slot: u8) -> u8 {
+    match slot {
+        0..=16 => slot,
+        _ => (slot - 1) % 16 + 1,
+    }
+}
+
 /// A service of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct Described {
@@ -135,8 +143,8 @@ pub(crate) struct Described {
     pub(crate) tunnel: Tunnel,
     /// The addresses of its servers.
     pub(crate) servers_of: Net,
-    /// Server number, port and weight, in the order of addition. Number 16 + N is server N again,
-    /// as that of another service.
+    /// Server number, port and weight, in the order of addition. Numbers 16 + N and 32 + N
+    /// are server N again, as that of another service.
     pub(crate) servers: Vec<(u8, u16, u32)>,
     /// How many local addresses FullNAT has, and the first and last port of each.
     pub(crate) local: (u8, u16, u16),
@@ -206,7 +214,7 @@ pub(crate) fn limits() -> Limits {
         flows_v6: 1000,
         half_open: 1000,
         services: 32,
-        servers: 32,
+        servers: 64,
         punt_per_second: 1000,
         punt_reserved_percent: 25,
         icmp_per_second: 1000,
@@ -336,7 +344,7 @@ impl World {
         for &(n, port, weight) in described.servers.iter().rev() {
             let is_available = !removed.contains(&n);
             slots[usize::from(n)] = Some(Server {
-                addr: net.server(if n > 16 { n - 16 } else { n }),
+                addr: net.server(number_of(n)),
                 port,
                 method: match described.by_nat.contains(&n) {
                     true => Method::Nat,

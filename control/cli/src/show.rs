@@ -425,6 +425,7 @@ fn server_state(state: ServerState) -> &'static str {
     match state {
         ServerState::Up => "up",
         ServerState::Draining => "draining",
+        ServerState::Full => "full",
         ServerState::Removed => "removed",
     }
 }

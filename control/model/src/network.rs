@@ -313,6 +313,22 @@ pub(crate) fn unicast(text: &str, noun: &str) -> Result<IpAddr, Problem> {
     unicast_address(address, noun).map(|()| address)
 }
 
+/// As [`unicast`], or loopback: a server that is the director itself.
+pub(crate) fn server_address(text: &str) -> Result<IpAddr, Problem> {
+    match text.parse() {
+        Ok(address) if IpAddr::is_loopback(&address) => Ok(address),
+        _ => unicast(text, "a server"),
+    }
+}
+
+/// As [`unicast_address`], or loopback.
+pub(crate) fn is_servers(address: IpAddr) -> Result<(), Problem> {
+    match address.is_loopback() {
+        true => Ok(()),
+        false => unicast_address(address, "a server"),
+    }
+}
+
 /// As [`unicast`], of an address that was read already.
 pub(crate) fn unicast_address(address: IpAddr, noun: &str) -> Result<(), Problem> {
     possible(address, noun)?;

@@ -56,7 +56,9 @@ impl State {
         let steps = steps(&self.wanted, &planned);
         self.compiler.check_room(&steps)?;
         let changes = difference::planned(&steps, self.wanted.config(), &planned);
-        if changes.count() > 0 {
+        if changes.count() == 0 {
+            self.touch(operations);
+        } else {
             let are_other_marks = planned.marks.is_some();
             let epoch = self.publisher.next_epoch();
             let workers = self.publisher.workers();
@@ -68,6 +70,17 @@ impl State {
         }
         let epoch = self.epoch();
         Ok(Applied { epoch, changes })
+    }
+
+    /// Servers were edited to what they were.
+    fn touch(&mut self, operations: &[Operation]) {
+        let mut is_other = false;
+        for operation in operations {
+            if let Operation::EditServer(key, _) = operation {
+                is_other |= self.compiler.touch(*key);
+            }
+        }
+        self.publish_services(is_other, false);
     }
 
     /// Publishes settings that differ, and services and rules for marks if they do.

@@ -10,7 +10,7 @@ use weir_core::io::PortId;
 use weir_core::next_hop::Network;
 use weir_core::persist::Templates;
 use weir_model::api::{NeighbourView, RouteView};
-use weir_model::{Config, ConfigFile, LogLevel, Wanted};
+use weir_model::{Config, ConfigFile, LogLevel, ServiceKey, Wanted};
 use weir_worker::Handle;
 use weir_worker::publish::Publisher;
 
@@ -19,7 +19,6 @@ use crate::devices::Devices;
 use crate::difference::{self, Sentences};
 use crate::drops::Samples;
 use crate::host::TwinCounters;
-use crate::ipvs::zero::Zero;
 use crate::kept::Kept;
 use crate::local::{LocalUse, Watch};
 use crate::merge::merge;
@@ -111,8 +110,6 @@ pub struct State {
     pub(crate) routes: Vec<RouteView>,
     set_log_level: Box<dyn Fn(LogLevel)>,
     replaced: Option<Config>,
-    /// What IPVS's clients count from.
-    pub(crate) zero: Zero,
     /// What IPVS's clients started. It is kept, told and has no effect yet.
     pub(crate) sync_daemons: Vec<weir_ipvs::Daemon>,
 }
@@ -195,7 +192,6 @@ impl State {
             routes: ways.routes,
             set_log_level: parts.set_log_level,
             replaced: None,
-            zero: Zero::default(),
             sync_daemons: Vec::new(),
             file: parts.file,
         };
@@ -343,10 +339,21 @@ impl State {
         }
     }
 
-    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time.
+    /// IPVS's clients are told of one service with its servers, or of all, as if nothing had been
+    /// counted yet; rates begin again for everybody. The API and the metrics go on, because a counter
+    /// of Prometheus does not fall.
+    pub fn zero(&mut self, service: Option<ServiceKey>) {
+        self.compiler.zero(self.publisher.workers(), service);
+    }
+
+    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time. Rates are
+    /// zero while they are not to be estimated.
     pub fn estimate(&mut self, seconds: f64) {
         let workers = self.publisher.workers();
-        self.compiler.estimate(workers, seconds);
+        match self.wanted.config().ipvs.run_estimation {
+            true => self.compiler.estimate(workers, seconds),
+            false => self.compiler.pause_estimation(workers),
+        }
         for (meter, worker) in self.busy.iter_mut().zip(workers) {
             meter.observe(worker);
         }

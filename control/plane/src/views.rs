@@ -83,14 +83,16 @@ impl State {
         local_use: &LocalUse<'_>,
     ) -> Vec<ServerView> {
         let configured = service.servers.iter().map(|server| {
-            let state = match server.weight {
-                0 => ServerState::Draining,
-                _ => ServerState::Up,
-            };
-            let local = local_use.ratios(SlotKey {
+            let key = SlotKey {
                 service: service.key,
                 server: server.key(),
-            });
+            };
+            let state = match server.weight {
+                0 => ServerState::Draining,
+                _ if self.is_full(key) => ServerState::Full,
+                _ => ServerState::Up,
+            };
+            let local = local_use.ratios(key);
             let is_tun = server.method == weir_model::Method::Tun;
             let or_none = |number: u32| (number != 0).then_some(number);
             ServerView {
@@ -113,6 +115,13 @@ impl State {
         let removed = removed.into_iter().flatten();
         let removed = removed.map(|key| self.server(service, *key));
         configured.chain(removed).collect()
+    }
+
+    /// True while the server gets nothing new for having too many connections.
+    fn is_full(&self, key: SlotKey) -> bool {
+        let loads = &self.publisher.newest().loads;
+        let slot = self.compiler.slots().find(key);
+        slot.is_some_and(|(id, _)| loads.is_overloaded(id))
     }
 
     /// What the slot of a server knows; the rest is for one that was removed.

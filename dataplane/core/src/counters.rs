@@ -98,7 +98,7 @@ drop_reasons! {
     LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
     NeighbourQueueFull = "neighbour_queue_full", "Too many packets waited for the same neighbour; the oldest is given up.";
-    NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery.";
+    NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery; a client whose request it was is told.";
     IcmpUnrelated = "icmp_unrelated", "An ICMP error that concerns no flow.";
     PuntLimit = "punt_limit", "More packets for Linux than limits.punt_packets_per_second.";
     PuntRingFull = "punt_ring_full", "Linux did not take its packets fast enough.";

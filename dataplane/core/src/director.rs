@@ -421,6 +421,14 @@ impl<F: Frame> Director<F> {
         }
     }
 
+    /// Counts a packet of so many bytes that a server, or the director in its place, sent to a client.
+    pub(crate) fn count_out(&self, server: ServerId, bytes: u64) {
+        if let Some(counters) = self.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(bytes);
+        }
+    }
+
     /// Counts a packet that ends here, and lets it be sampled.
     pub(crate) fn end<O: Outlet<Frame = F>>(
         &self,
@@ -516,11 +524,7 @@ impl<F: Frame> Director<F> {
             .set(self.flows.len_of(Family::V6) as u64);
         self.counters.half_open.set(self.flows.half_open() as u64);
         self.give_up_fragments(now, outlet);
-        let counters = &self.counters;
-        self.park.expire(now, |port, frame| {
-            counters.count_drop(DropReason::NeighbourTimeout);
-            outlet.dropped(DropReason::NeighbourTimeout, port, &frame);
-        });
+        self.give_up_parked(now, outlet);
         swept
     }
 

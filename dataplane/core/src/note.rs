@@ -71,6 +71,8 @@ pub(crate) struct ToServer {
     pub(crate) method: Method,
     pub(crate) addr: Addr,
     pub(crate) port: u16,
+    /// The packet is of a flow, not by itself.
+    pub(crate) has_flow: bool,
     /// What packets to it go inside of (TUN).
     pub(crate) tunnel: Tunnel,
     /// What stands for the client (FullNAT).

@@ -106,6 +106,7 @@ impl<F: Frame> Director<F> {
             self.unchoose(now, &chosen);
             self.pass_once(&chosen);
             return Err(Verdict::OnePacket(ToServer {
+                has_flow: false,
                 server: chosen.id,
                 method: chosen.server.method,
                 addr: chosen.server.addr,

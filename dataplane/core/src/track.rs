@@ -10,9 +10,10 @@ use crate::io::Frame;
 use crate::ipsec::is_ipsec;
 use crate::load::Connections;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
+use crate::persist::Begun;
 use crate::plain::count_activity;
 use crate::reuse::Known;
-use crate::service::{Method, Protocol};
+use crate::service::{Method, Protocol, ServerId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
@@ -42,7 +43,7 @@ impl<F: Frame> Director<F> {
                     let verdict = self.begin(now, headers, bytes, &tuple, true);
                     // It weighs when the next is scheduled: the kernel ends it a moment later.
                     if let Some(ended) = ended {
-                        uncount(&self.counters, &self.snapshot, now, &ended);
+                        uncount_ended(&self.counters, &self.snapshot, now, &ended);
                     }
                     return verdict;
                 }
@@ -73,24 +74,27 @@ impl<F: Frame> Director<F> {
         if let Some(template) = flow.template().filter(|_| moved.assures) {
             self.snapshot.templates.assure(template);
         }
-        let bytes = headers.packet_len() as u64;
-        if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
-            match direction {
-                Direction::Request => {
+        match direction {
+            Direction::Request => {
+                if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
                     counters.packets_in.add(1);
-                    counters.bytes_in.add(bytes);
-                }
-                Direction::Reply => {
-                    counters.packets_out.add(1);
-                    counters.bytes_out.add(bytes);
+                    counters.bytes_in.add(headers.packet_len() as u64);
                 }
             }
+            Direction::Reply => self.count_reply(flow.server(), headers),
         }
         let verdict = match direction {
             Direction::Request => self.request_of(&flow),
             Direction::Reply => Verdict::Reply(from_server(&flow)),
         };
         self.read_control(verdict, &flow)
+    }
+
+    fn count_reply(&self, server: ServerId, headers: &Headers) {
+        if let Some(counters) = self.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(headers.packet_len() as u64);
+        }
     }
 
     /// A packet that no flow of this worker knows.
@@ -112,7 +116,11 @@ impl<F: Frame> Director<F> {
         ) {
             Ok(id) => self.take(now, headers, id, Direction::Request),
             Err(verdict @ Verdict::Punt(_)) => match self.open_from_server(now, tuple, payload) {
-                Some(id) => self.take(now, headers, id, Direction::Reply),
+                Some(Begun::Flow(id)) => self.take(now, headers, id, Direction::Reply),
+                Some(Begun::OnePacket(server, from)) => {
+                    self.count_reply(server, headers);
+                    Verdict::Reply(from)
+                }
                 None => verdict,
             },
             Err(verdict) => verdict,
@@ -265,6 +273,7 @@ impl<F: Frame> Director<F> {
             return None;
         }
         Some(ToServer {
+            has_flow: true,
             server: flow.server(),
             method: flow.method(),
             addr: server.addr,
@@ -283,11 +292,29 @@ impl<F: Frame> Director<F> {
     }
 }
 
-/// Takes a flow that ended out of its server's connection counts and its template's children.
+/// Takes a flow that ended in its time out of its server's connection counts and its template's
+/// children.
 pub(crate) fn uncount(counters: &WorkerCounters, snapshot: &Snapshot, now: Tick, flow: &Flow) {
     if let Some(template) = flow.template() {
         snapshot.templates.release(now, template, false);
     }
+    uncount_at_server(counters, snapshot, flow);
+}
+
+/// The same of a flow that was ended before its time: its template may go with it.
+pub(crate) fn uncount_ended(
+    counters: &WorkerCounters,
+    snapshot: &Snapshot,
+    now: Tick,
+    flow: &Flow,
+) {
+    if let Some(template) = flow.template() {
+        snapshot.templates.release(now, template, true);
+    }
+    uncount_at_server(counters, snapshot, flow);
+}
+
+fn uncount_at_server(counters: &WorkerCounters, snapshot: &Snapshot, flow: &Flow) {
     let id = flow.server();
     if let Some(load) = counters.loads.get(id.0 as usize) {
         load.sub(Connections::one(flow.is_active()));

@@ -113,6 +113,8 @@ pub enum ServerState {
     Up,
     /// Weight 0: it keeps its flows and gets no new ones.
     Draining,
+    /// It has as many connections as its thresholds allow, and gets no new ones until there are fewer.
+    Full,
     /// It is out of the configuration and listed while flows remember it.
     Removed,
 }

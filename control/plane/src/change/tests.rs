@@ -42,6 +42,31 @@ fn a_change_is_published_and_one_that_changes_nothing_is_not() {
     assert_eq!((applied.epoch, applied.changes.count()), (2, 0));
 }
 
+/// As recorded of a kernel, whose `wrr` begins its list again at every edit.
+#[test]
+fn an_edit_to_what_a_server_was_restarts_the_walk_of_wrr() {
+    let worker = worker(0);
+    let weights = [(1, 3), (2, 2), (3, 1)];
+    let mut state = state(&service("wrr", &weights), vec![worker.clone()]);
+    let picks = |state: &mut State, count: usize| {
+        drop(worker.adopt_newest());
+        let services = &state.publisher.newest().services;
+        let service = services.iter().next().expect("there is one").1;
+        let number = |_| {
+            let id = weir_core::testing::pick(service, services).expect("one is usable");
+            services.server(id).expect("its slot").addr.0 as u8
+        };
+        (0..count).map(number).collect::<Vec<u8>>()
+    };
+    assert_eq!(picks(&mut state, 4), [3, 2, 1, 1]);
+    let mut same = server(2);
+    same.weight = 2;
+    let edit = [Operation::EditServer(web(), same)];
+    let applied = state.change(&edit, Rules::Ipvs).expect("it is valid");
+    assert_eq!(applied.changes.count(), 0);
+    assert_eq!(picks(&mut state, 6), [1, 2, 1, 3, 2, 1]);
+}
+
 #[test]
 fn all_of_a_change_is_done_or_nothing() {
     let mut state = state(&service("rr", &[(1, 1)]), vec![worker(0)]);

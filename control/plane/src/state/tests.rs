@@ -5,6 +5,7 @@ use weir_core::service::ServerId;
 use weir_model::api::ServerState;
 
 use crate::reload::Refused;
+use crate::state::State;
 use crate::testing::{SERVERS, config_file, fullnat_service, service, state, worker};
 
 #[test]
@@ -103,6 +104,35 @@ fn a_removed_server_is_listed_until_its_last_flow_ends() {
     assert_eq!((view.servers.len(), view.stats.connections), (1, 4));
     let snapshot = worker.adopt_newest().expect("the slot was given up");
     assert_eq!(snapshot.services.server(ServerId(1)), None);
+}
+
+#[test]
+fn a_server_at_its_threshold_is_full_until_the_threshold_rises() {
+    let worker = worker(0);
+    let with = |upper: u32| {
+        let limit = format!("method = \"nat\"\nupper_threshold = {upper}\n");
+        service("lc", &[(1, 1), (2, 0)]).replace("method = \"nat\"\n", &limit)
+    };
+    let mut state = state(&with(1), vec![worker.clone()]);
+    let states = |state: &State| {
+        let servers = &state.services().services[0].servers;
+        servers
+            .iter()
+            .map(|server| server.state)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(states(&state), [ServerState::Up, ServerState::Draining]);
+    let snapshot = worker.adopt_newest().expect("one was published");
+    worker.counters().loads[0].add(Connections::ACTIVE);
+    let server = snapshot.services.server(ServerId(0)).expect("its slot");
+    snapshot.loads.bound(ServerId(0), server);
+    assert_eq!(states(&state), [ServerState::Full, ServerState::Draining]);
+    let same = state.apply(config_file(&with(1)));
+    same.expect("it is valid");
+    assert_eq!(states(&state)[0], ServerState::Full);
+    let more = state.apply(config_file(&with(2)));
+    more.expect("it is valid");
+    assert_eq!(states(&state)[0], ServerState::Up);
 }
 
 #[test]
