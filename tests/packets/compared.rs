@@ -421,6 +421,8 @@ impl Compared {
             },
             2 | 3 => {
                 let weight = u32::from(input.next() % 3);
+                // Only a server without weight has had its time to drain.
+                self.each(|world| world.resets.retain(|s| *s != slot || weight == 0));
                 let all = self.services.iter_mut().flat_map(|s| &mut s.servers);
                 all.filter(|server| server.0 == slot)
                     .for_each(|server| server.2 = weight);
@@ -446,6 +448,17 @@ impl Compared {
             11 | 12 => {
                 let ipvs = rules(input);
                 self.each(|world| world.settings.ipvs = ipvs);
+            }
+            13 => {
+                let all = self.services.iter_mut().flat_map(|s| &mut s.servers);
+                all.filter(|server| server.0 == slot)
+                    .for_each(|server| server.2 = 0);
+                self.each(|world| match world.resets.iter().position(|s| *s == slot) {
+                    Some(at) => {
+                        world.resets.swap_remove(at);
+                    }
+                    None => world.resets.push(slot),
+                });
             }
             _ => {
                 let (which, is_so) = (input.below(4), input.once_in(2));

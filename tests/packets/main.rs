@@ -8,6 +8,7 @@ mod classify;
 mod compared;
 mod defence;
 mod dr;
+mod drained;
 mod errors;
 mod fragments;
 mod ftp;

@@ -191,6 +191,8 @@ pub(crate) struct World {
     /// The servers are on the client side too.
     pub(crate) is_one_arm: bool,
     pub(crate) unknown_neighbours: Vec<Addr>,
+    /// Servers whose flows are ended by resets.
+    pub(crate) resets: Vec<u8>,
     /// Besides those that every world has.
     pub(crate) own_addresses: Vec<Addr>,
     /// IPv4 prefixes of 16 bits to which there is no way.
@@ -251,6 +253,7 @@ impl World {
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
+            resets: Vec::new(),
             loads: Arc::new(Loads::new([Arc::clone(&counters)])),
             thresholds: BTreeMap::new(),
             own_addresses: Vec::new(),
@@ -312,7 +315,11 @@ impl World {
                 self.service(service, cursor, removed, &mut slots)
             })
             .collect();
-        self.snapshot_of(Services::new(list, slots))
+        let mut services = Services::new(list, slots);
+        for slot in &self.resets {
+            services.set_resets(ServerId((*slot).into()), true);
+        }
+        self.snapshot_of(services)
     }
 
     fn snapshot_of(&self, services: Services) -> Snapshot {

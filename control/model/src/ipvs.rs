@@ -1,10 +1,13 @@
 //! `[ipvs]`: the switches of the kernel's director under the kernel's names.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Problem;
 use crate::reader::Section;
 
 /// `[ipvs]`: `net.ipv4.vs.*`, with the kernel's defaults. All of it can change on a reload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ipvs {
     /// What a new SYN on a known connection does, a sum: 1: one that has ended is scheduled anew;
     /// 2: so is one in FIN_WAIT whose replies are not seen. 0: it stays. Default 1.

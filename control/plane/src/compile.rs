@@ -234,6 +234,14 @@ impl Compiler {
         self.next.set_server(id, lingering);
     }
 
+    /// Has the flows of a server ended by resets, or no longer. True when the workers need to know.
+    pub fn set_resets(&mut self, key: SlotKey, resets: bool) -> bool {
+        match self.slots.find(key) {
+            Some((id, _)) => self.next.set_resets(id, resets),
+            None => false,
+        }
+    }
+
     /// Forgets removed servers that no flow remembers; `adopted` is the oldest epoch that a worker
     /// still decides by, `newest` the one published last. True when there were any: what the
     /// workers have is then larger than need be.
@@ -264,6 +272,7 @@ impl Compiler {
         let freed = self.slots.reap(workers, templates, adopted);
         for (id, key, carried) in &freed {
             self.next.set_server(*id, None);
+            self.next.set_resets(*id, false);
             if let Some(held) = self.services.get_mut(&key.service) {
                 held.retired += *carried;
                 held.former.remove(id);

@@ -17,6 +17,7 @@ use weir_worker::publish::Publisher;
 use crate::compile::{self, Compiler};
 use crate::devices::Devices;
 use crate::difference::{self, Sentences};
+use crate::drain::Drains;
 use crate::drops::Samples;
 use crate::host::TwinCounters;
 use crate::kept::Kept;
@@ -78,6 +79,8 @@ pub struct Applied {
     pub epoch: u64,
     /// What changed.
     pub changes: Sentences,
+    /// Live flows of servers that left or are reached in another way.
+    pub flows_touched: u64,
 }
 
 /// How the last reload went.
@@ -106,6 +109,9 @@ pub struct State {
     local_watch: Watch,
     pub(crate) busy: Vec<BusyMeter>,
     pub(crate) last_reload: LastReload,
+    /// Raised with each change of the configuration.
+    pub(crate) revision: u64,
+    pub(crate) drains: Drains,
     pub(crate) neighbours: Vec<NeighbourView>,
     pub(crate) routes: Vec<RouteView>,
     set_log_level: Box<dyn Fn(LogLevel)>,
@@ -188,6 +194,8 @@ impl State {
                 is_ok: true,
                 succeeded: SystemTime::now(),
             },
+            revision: 0,
+            drains: Drains::default(),
             neighbours: ways.neighbours,
             routes: ways.routes,
             set_log_level: parts.set_log_level,
@@ -282,9 +290,12 @@ impl State {
         if held.log != wanted_config.log {
             (self.set_log_level)(wanted_config.log.level);
         }
+        let flows_touched = self.flows_touched(&steps);
         let epoch = self.publisher.next_epoch();
         let workers = self.publisher.workers();
-        let is_other = self.compiler.apply(&steps, workers, epoch);
+        let mut is_other = self.compiler.apply(&steps, workers, epoch);
+        is_other |= self.drains.keep_those_of(&steps, &mut self.compiler);
+        self.revision += u64::from(changes.count() > 0);
         let mut held = std::mem::replace(&mut self.wanted, wanted).into_config();
         self.file = file;
         self.publish_services(is_other, are_other_marks);
@@ -294,7 +305,11 @@ impl State {
         free_elsewhere(std::mem::take(&mut held.services));
         self.replaced = Some(held);
         let epoch = self.epoch();
-        Ok(Applied { epoch, changes })
+        Ok(Applied {
+            epoch,
+            changes,
+            flows_touched,
+        })
     }
 
     /// The configuration before the one in use, without its services, once after a reload: its
@@ -326,6 +341,7 @@ impl State {
         watch.check(&self.local_use(), now);
         self.local_watch = watch;
         self.samples.collect(self.publisher.workers(), now);
+        self.end_drains(now);
         self.kept.sync();
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();

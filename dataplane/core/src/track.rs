@@ -1,7 +1,7 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
 use weir_wire::tunnel::{self, Tunnel};
-use weir_wire::{Headers, icmp, parse_embedded};
+use weir_wire::{Headers, icmp, parse_embedded, tcp_flag};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -35,6 +35,9 @@ impl<F: Frame> Director<F> {
         let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) else {
             return self.begin(now, headers, bytes, &tuple, is_handed_off);
         };
+        if self.has_resets && self.snapshot.services.resets(self.flows.get(id).server()) {
+            return self.cut(now, headers, bytes, &tuple, (id, direction));
+        }
         if direction == Direction::Request {
             match self.judge(&self.flows.get(id), Signal::of(headers)) {
                 Known::GoesOn => {}
@@ -51,6 +54,41 @@ impl<F: Frame> Director<F> {
             }
         }
         self.take(now, headers, id, direction)
+    }
+
+    /// What becomes of a packet of a flow whose server had its time to drain. TCP is told by a reset
+    /// to both ends, by this packet's own numbers, and the flow is closed. A client's datagram and
+    /// its next connection begin a flow with another server.
+    fn cut(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        bytes: &[u8],
+        tuple: &Tuple,
+        (id, direction): (FlowId, Direction),
+    ) -> Verdict {
+        let is_request = direction == Direction::Request;
+        let flow = self.flows.get(id);
+        let opens = is_request && Signal::of(headers).opens(tuple.protocol);
+        if !headers.is_tcp() || (opens && flow.state().may_be_reused(1, flow.method())) {
+            self.forget(now, tuple);
+            return match direction {
+                Direction::Request => self.begin(now, headers, bytes, tuple, true),
+                Direction::Reply => Verdict::Drop(DropReason::ServerDrained),
+            };
+        }
+        if headers.tcp_flags & tcp_flag::RST != 0 {
+            return self.take(now, headers, id, direction);
+        }
+        let reset = Headers {
+            tcp_flags: tcp_flag::RST,
+            ..*headers
+        };
+        match self.take(now, &reset, id, direction) {
+            Verdict::Request(to) | Verdict::ControlRequest(to, _) => Verdict::ResetRequest(to),
+            Verdict::Reply(from) | Verdict::ControlReply(from, _) => Verdict::ResetReply(from),
+            ended => ended,
+        }
     }
 
     /// Counts a packet of the flow at `id` and moves its state on.

@@ -77,7 +77,8 @@ fn all_of_a_change_is_done_or_nothing() {
         Err(ChangeRefused::Fault(ChangeFault::ServerExists(..)))
     ));
     assert_eq!((servers(&state).len(), state.epoch()), (1, 1));
-    let preview = state.preview(&[add(2)], Rules::File).expect("it is valid");
+    let preview = state.preview(&[add(2)], Rules::File);
+    let preview = preview.expect("it is valid").changes;
     assert_eq!(preview.count(), 1);
     assert_eq!((servers(&state).len(), state.epoch()), (1, 1));
 }

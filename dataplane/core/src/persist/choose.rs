@@ -176,7 +176,8 @@ impl<F: Frame> Director<F> {
     fn is_usable(&self, id: ServerId) -> bool {
         let expires = self.snapshot.settings.ipvs.expire_quiescent_template;
         let server = self.snapshot.services.server(id);
-        server.is_some_and(|s| s.is_available && (s.weight != 0 || !expires))
+        let is_reset = self.has_resets && self.snapshot.services.resets(id);
+        server.is_some_and(|s| s.is_available && (s.weight != 0 || !expires) && !is_reset)
     }
 
     /// The server that a client is known to have, without a flow that begins.
