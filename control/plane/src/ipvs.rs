@@ -7,8 +7,8 @@
 //! | [`table`] | answers for the [`State`](crate::state::State), as [`weir_ipvs::Table`] |
 //! | [`words`] | both vocabularies, one into the other |
 //! | [`socket`] | the sockets |
-//! | [`serve`] | who comes in by them |
-//! | [`texts`] | the texts |
+//! | `serve` | who comes in by them |
+//! | `texts` | the texts |
 
 pub(crate) mod serve;
 pub mod socket;
