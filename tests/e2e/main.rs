@@ -3,6 +3,7 @@
 //! All tests share one lab, whose lock runs them one after the other, and each has a director of
 //! its own, so each begins with empty tables and schedulers at their start.
 
+mod api;
 mod clusters;
 mod director;
 mod forwarding;

@@ -136,7 +136,7 @@ const LIMITS: Limits = Limits {
     half_open: 30,
     services: 32,
     servers: 64,
-    punt_per_second: 800,
+    punt_per_second: 200,
     punt_reserved_percent: 25,
     icmp_per_second: 100,
     parked: 6,
@@ -652,7 +652,7 @@ fn ends(input: &mut Bytes<'_>) -> (Net, u16, u16) {
         0x3e => 20,
         n => 4000 + u16::from(n & 15),
     };
-    (net, port, 80 + u16::from(what & 15) % 9)
+    (net, port, 80 + u16::from(what & 15) % 10)
 }
 
 fn from_client(kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {

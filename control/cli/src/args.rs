@@ -137,6 +137,9 @@ pub(crate) struct FlowArgs {
     #[arg(long, value_name = "N", default_value_t = FlowFilter::LIMIT_DEFAULT,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(FlowFilter::LIMIT_MAX)))]
     limit: u32,
+    /// End them: a client's next segment is answered with a reset. Needs one of the filters.
+    #[arg(long)]
+    end: bool,
 }
 
 fn protocol(text: &str) -> Result<Protocol, String> {
@@ -168,7 +171,11 @@ impl Command {
         match self {
             Command::Status => get(path::STATUS),
             Command::Services { .. } => get(path::SERVICES),
-            Command::Flows(args) => get(&format!("{}?{}", path::FLOWS, args.filter().to_query())),
+            Command::Flows(args) => Some(Request {
+                verb: if args.end { Verb::Delete } else { Verb::Get },
+                path: format!("{}?{}", path::FLOWS, args.filter().to_query()),
+                body: None,
+            }),
             Command::Ports => get(path::PORTS),
             Command::Neighbours => get(path::NEIGHBOURS),
             Command::Routes => get(path::ROUTES),

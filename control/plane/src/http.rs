@@ -99,6 +99,27 @@ async fn list_flows(
     Ok(Json(flows).into_response())
 }
 
+async fn end_flows(
+    Shared(door): Shared<Door>,
+    filter: Result<Query<FlowFilter>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(filter) = filter.map_err(|rejection| bad_query(rejection.body_text()))?;
+    let without_limit = FlowFilter {
+        limit: None,
+        ..filter.clone()
+    };
+    if without_limit == FlowFilter::default() {
+        let detail = "give a filter, such as client or server: not every flow there is".to_owned();
+        return Err(bad_query(detail));
+    }
+    let limit = filter.limit.unwrap_or(FlowFilter::LIMIT_MAX);
+    let limit = limit.min(FlowFilter::LIMIT_MAX);
+    let workers = door.ask(|state| state.workers().to_vec()).await?;
+    let flows = flows::end(&workers, &filter, limit as usize).await?;
+    tracing::info!("{} flows were ended", flows.flows.len());
+    Ok(Json(flows).into_response())
+}
+
 async fn services(Shared(door): Shared<Door>) -> Result<Response, Failure> {
     let (services, revision) = door
         .ask(|state| (state.services(), state.revision()))

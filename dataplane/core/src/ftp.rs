@@ -46,13 +46,16 @@ impl<F: Frame> Director<F> {
     }
 
     /// Has a new flow to `server` watched if it is a control connection.
+    #[inline]
     pub(crate) fn watch_control(&mut self, request: &Tuple, method: Method, id: FlowId) {
-        if method == Method::Nat && self.is_control(request) && !self.flows.watch(id) {
+        let may_be = method == Method::Nat && !self.ftp_ports.is_empty();
+        if may_be && self.is_control(request) && !self.flows.watch(id) {
             self.counters.ftp_unaided.add(1);
         }
     }
 
     /// The flow of an announced data connection whose first packet this is.
+    #[inline]
     pub(crate) fn connect_data(&mut self, request: &Tuple, signal: Signal) -> Option<FlowId> {
         let may_be = self.flows.awaits_clients()
             && request.protocol == Protocol::Tcp
@@ -67,15 +70,19 @@ impl<F: Frame> Director<F> {
     }
 
     /// The owner of the flow of a client's packet to `service`.
+    #[inline]
     pub(crate) fn owner_of(&self, request: &Tuple, service: &Service) -> WorkerId {
-        // A service at a port of FTP's may also get what is for data connections.
-        let is_ftp = request.protocol == Protocol::Tcp
-            && (self.is_control(request) || self.ftp_ports.contains(service.key.port));
-        if service.by_client && is_ftp {
-            self.owner_of_ftp(request.src)
-        } else {
-            self.steering.owner_of_request(request, service.by_client)
+        if !self.ftp_ports.is_empty() && service.by_client && self.may_be_ftp(request, service) {
+            return self.owner_of_ftp(request.src);
         }
+        self.steering.owner_of_request(request, service.by_client)
+    }
+
+    /// A service at a port of FTP's may also get what is for data connections.
+    #[inline(never)]
+    fn may_be_ftp(&self, request: &Tuple, service: &Service) -> bool {
+        request.protocol == Protocol::Tcp
+            && (self.is_control(request) || self.ftp_ports.contains(service.key.port))
     }
 
     fn owner_of_ftp(&self, client: Addr) -> WorkerId {

@@ -48,6 +48,11 @@ impl<F: Frame> Director<F> {
         }
     }
 
+    /// Ends the flow of these requests, as if its time were over.
+    pub fn end_flow(&mut self, now: Tick, request: &Tuple) {
+        self.forget(now, request);
+    }
+
     /// Takes the flow of these requests out.
     pub(crate) fn forget(&mut self, now: Tick, request: &Tuple) {
         if let Some(ended) = self.take_out(now, request) {

@@ -9,6 +9,7 @@ use crate::flow::{Direction, Flow, FlowId, Signal, Tuple};
 use crate::io::Frame;
 use crate::ipsec::is_ipsec;
 use crate::load::Connections;
+use crate::next_hop::Hop;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
 use crate::persist::Begun;
 use crate::plain::count_activity;
@@ -52,6 +53,9 @@ impl<F: Frame> Director<F> {
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
+        } else if self.is_stuck(headers) {
+            // As the kernel, whose IPVS does not see it.
+            return Verdict::Reply(from_server(&self.flows.get(id)));
         }
         self.take(now, headers, id, direction)
     }
@@ -88,6 +92,21 @@ impl<F: Frame> Director<F> {
             Verdict::Request(to) | Verdict::ControlRequest(to, _) => Verdict::ResetRequest(to),
             Verdict::Reply(from) | Verdict::ControlReply(from, _) => Verdict::ResetReply(from),
             ended => ended,
+        }
+    }
+
+    /// True for a packet to a client that goes no further than here: its time is over, or it is too
+    /// big. Its sender is told; its flow does not move on.
+    fn is_stuck(&mut self, headers: &Headers) -> bool {
+        if headers.ttl <= 1 {
+            return true;
+        }
+        let may_be_cut = headers.is_v4() && !headers.bits.dont_fragment();
+        match self.hop_to_client(headers.dst) {
+            Hop::Ready(next) | Hop::Unresolved { hop: next, .. } => {
+                !may_be_cut && headers.packet_len() > usize::from(next.mtu)
+            }
+            Hop::Local | Hop::Unreachable => false,
         }
     }
 
@@ -356,7 +375,9 @@ fn uncount_at_server(counters: &WorkerCounters, snapshot: &Snapshot, flow: &Flow
     let id = flow.server();
     if let Some(load) = counters.loads.get(id.0 as usize) {
         load.sub(Connections::one(flow.is_active()));
-        snapshot.loads.unbound(id, snapshot.services.server(id));
+        if snapshot.loads.is_overloaded(id) {
+            snapshot.loads.unbound(id, snapshot.services.server(id));
+        }
     }
 }
 

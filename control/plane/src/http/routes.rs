@@ -100,6 +100,17 @@ fn looking(described: Described) -> Described {
             super::list_flows,
         )
         .on(
+            &Method::DELETE,
+            path::FLOWS,
+            Say::new(
+                "endFlows",
+                "End flows that match a filter: a client's next segment is reset",
+            )
+            .query::<FlowFilter>()
+            .answers::<Flows>(200, "The flows that were ended, in no order."),
+            super::end_flows,
+        )
+        .on(
             &Method::POST,
             path::RELOAD,
             Say::new(

@@ -276,7 +276,7 @@ fn templates_are_listed_and_hold_the_place_of_their_server() {
         flows.flows
     };
     let flow = list("").pop().expect("it is listed");
-    assert_eq!(list("assured"), [flow.clone()]);
+    assert_eq!(list("assured"), std::slice::from_ref(&flow));
     assert_eq!(list("none"), []);
     let ends = [flow.client, flow.vip, flow.server].map(|end| end.to_string());
     assert_eq!(ends, ["198.51.100.7:0", "0.0.0.7:0", "10.0.0.1:0"]);

@@ -73,11 +73,11 @@ impl Service {
 }
 
 /// What an engine tells clients apart by.
-fn name_of<'a>(
+fn name_of(
     engine: Option<Engine>,
     protocol: Protocol,
-    payload: &'a [u8],
-) -> Result<Option<&'a [u8]>, Verdict> {
+    payload: &[u8],
+) -> Result<Option<&[u8]>, Verdict> {
     match engine {
         None => Ok(None),
         Some(Engine::Sip) => {
@@ -93,6 +93,7 @@ impl<F: Frame> Director<F> {
     ///
     /// # Errors
     /// What becomes of the packet when there is none.
+    #[inline]
     pub(crate) fn choose(
         &self,
         now: Tick,
@@ -100,18 +101,29 @@ impl<F: Frame> Director<F> {
         id: ServiceId,
         payload: &[u8],
     ) -> Result<Chosen, Verdict> {
-        let Some(service) = self.snapshot.services.service(id) else {
-            return Err(Verdict::Refuse(DropReason::NoServer));
-        };
+        const NONE: Verdict = Verdict::Refuse(DropReason::NoServer);
+        let service = self.snapshot.services.service(id).ok_or(NONE)?;
+        if service.persistence.is_none() && !service.is_beside(tuple) {
+            return self.schedule(now, tuple, service).ok_or(NONE);
+        }
+        self.choose_by_template(now, tuple, service, payload)
+    }
+
+    /// The same where a template may know, or another port than the service's is asked for.
+    #[inline(never)]
+    fn choose_by_template(
+        &self,
+        now: Tick,
+        tuple: &Tuple,
+        service: &Service,
+        payload: &[u8],
+    ) -> Result<Chosen, Verdict> {
         let none = match service.is_beside(tuple) {
             true => Verdict::Punt(PuntClass::Ordinary),
             false => Verdict::Refuse(DropReason::NoServer),
         };
         let Some(persistence) = &service.persistence else {
-            return match service.is_beside(tuple) {
-                true => Err(none),
-                false => self.schedule(now, tuple, service).ok_or(none),
-            };
+            return Err(none);
         };
         let name = name_of(persistence.engine, tuple.protocol, payload)?;
         let key = TemplateKey {
@@ -141,6 +153,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// The scheduler's choice.
+    #[inline]
     fn schedule(&self, now: Tick, tuple: &Tuple, service: &Service) -> Option<Chosen> {
         let snapshot = &self.snapshot;
         let services = &snapshot.services;

@@ -393,3 +393,12 @@ fn counts_begin_anew() {
         .collect();
     assert_eq!(statuses, ["204", "204", "404"]);
 }
+
+#[test]
+fn not_every_flow_is_ended_by_mistake() {
+    let answers = answers(&[
+        "DELETE /v1/flows".to_owned(),
+        "DELETE /v1/flows?limit=5".to_owned(),
+    ]);
+    assert_eq!((answers[0].0, answers[1].0), (400, 400));
+}
