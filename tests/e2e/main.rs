@@ -3,10 +3,12 @@
 //! All tests share one lab, whose lock runs them one after the other, and each has a director of
 //! its own, so each begins with empty tables and schedulers at their start.
 
+mod api;
 mod clusters;
 mod director;
 mod forwarding;
 mod fragments;
+mod ftp;
 mod fullnat;
 mod ipvs;
 mod network;

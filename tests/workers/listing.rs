@@ -1,11 +1,13 @@
 //! Flows listed while traffic runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use weir_core::io::WorkerId;
 use weir_core::service::Method;
 use weir_wire::tcp_flag::{ACK, RST, SYN};
+use weir_worker::Handle;
 use weir_worker::handle::{FlowDump, FlowFilter, FlowRecord};
 
 use crate::network::{FlowNumber, WAN, flow_of, segment, server, syn};
@@ -15,9 +17,19 @@ use crate::{WORKERS, amount};
 
 /// How often each flow is listed by all workers together.
 fn list(director: &Running, filter: FlowFilter) -> BTreeMap<FlowNumber, u32> {
+    list_by(director, filter, |handle, filter| {
+        handle.dump_flows(filter, usize::MAX)
+    })
+}
+
+fn list_by(
+    director: &Running,
+    filter: FlowFilter,
+    ask: impl Fn(&Handle, FlowFilter) -> Option<Arc<FlowDump>>,
+) -> BTreeMap<FlowNumber, u32> {
     let mut times = BTreeMap::new();
     for handle in director.publisher.workers() {
-        let dump = handle.dump_flows(filter, usize::MAX).expect("a free place");
+        let dump = ask(handle, filter).expect("a free place");
         let mut note = |record: FlowRecord| {
             assert!(filter.matches(&record), "{record:?}");
             let flow = flow_of(record.request.src, record.request.src_port);
@@ -98,4 +110,30 @@ fn a_listing_that_nobody_takes_does_not_hold_the_next_up() {
         left.expect("a free place").give_up();
     }
     assert_eq!(list(&director, FlowFilter::default()).len(), 100);
+}
+
+#[test]
+fn flows_that_are_ended_as_they_are_told_are_gone() {
+    for workers in WORKERS {
+        let director = Plan::new(workers, Method::Nat).start();
+        let at = |n: u32| WorkerId((n % u32::from(workers)) as u16);
+        let count = amount(2000);
+        director.exchange(count, |wire| {
+            for n in 0..count {
+                wire.deliver(at(n), WAN, &syn(n));
+            }
+        });
+        let of_one = FlowFilter {
+            server: Some(server(1)),
+            ..FlowFilter::default()
+        };
+        let ended = list_by(&director, of_one, |handle, filter| {
+            handle.end_flows(filter, usize::MAX)
+        });
+        assert!(!ended.is_empty());
+        let left = list(&director, FlowFilter::default());
+        assert_eq!(left.len() + ended.len(), count as usize);
+        assert!(ended.keys().all(|flow| !left.contains_key(flow)));
+        assert!(list(&director, of_one).is_empty());
+    }
 }

@@ -6,16 +6,14 @@
 //! |---|---|
 //! | [`table`] | answers for the [`State`](crate::state::State), as [`weir_ipvs::Table`] |
 //! | [`words`] | both vocabularies, one into the other |
-//! | [`zero`] | counters from zero again, for these clients only |
 //! | [`socket`] | the sockets |
-//! | [`serve`] | who comes in by them |
-//! | [`texts`] | the texts |
+//! | `serve` | who comes in by them |
+//! | `texts` | the texts |
 
 pub(crate) mod serve;
 pub mod socket;
 pub mod table;
 pub(crate) mod texts;
 pub mod words;
-pub mod zero;
 
 pub use socket::{IpvsSocket, ProcSocket};

@@ -100,6 +100,8 @@ impl FlowFilter {
 pub struct FlowDump {
     filter: FlowFilter,
     limit: usize,
+    /// What is told of ends.
+    ends: bool,
     ring: ArrayQueue<FlowRecord>,
     is_done: AtomicBool,
     is_given_up: AtomicBool,
@@ -283,9 +285,20 @@ impl Handle {
     /// under way.
     #[must_use]
     pub fn dump_flows(&self, filter: FlowFilter, limit: usize) -> Option<Arc<FlowDump>> {
+        self.ask_for_flows(filter, limit, false)
+    }
+
+    /// As [`dump_flows`](Self::dump_flows), and each flow ends as it is told.
+    #[must_use]
+    pub fn end_flows(&self, filter: FlowFilter, limit: usize) -> Option<Arc<FlowDump>> {
+        self.ask_for_flows(filter, limit, true)
+    }
+
+    fn ask_for_flows(&self, filter: FlowFilter, limit: usize, ends: bool) -> Option<Arc<FlowDump>> {
         let dump = Arc::new(FlowDump {
             filter,
             limit,
+            ends,
             ring: ArrayQueue::new(DUMP_RING),
             is_done: AtomicBool::new(false),
             is_given_up: AtomicBool::new(false),
@@ -353,7 +366,7 @@ const VISIT: usize = 256;
 
 impl Listing {
     /// Goes on for a few places; none when the listing has ended.
-    pub(crate) fn go_on<F: Frame>(mut self, director: &Director<F>, now: Tick) -> Option<Self> {
+    pub(crate) fn go_on<F: Frame>(mut self, director: &mut Director<F>, now: Tick) -> Option<Self> {
         if self.dump.is_given_up.load(Ordering::Acquire) {
             return None;
         }
@@ -361,6 +374,8 @@ impl Listing {
             return Some(self);
         }
         let (dump, told) = (&self.dump, &mut self.told);
+        let mut ending = [None; VISIT];
+        let mut places = ending.iter_mut();
         let services = &director.snapshot().services;
         let next = director.flows().visit(self.at, VISIT, |flow| {
             let Some(record) = FlowRecord::of(flow, services, now) else {
@@ -369,8 +384,14 @@ impl Listing {
             if *told < dump.limit && dump.filter.matches(&record) && dump.ring.push(record).is_ok()
             {
                 *told += 1;
+                if let Some(place) = places.next().filter(|_| dump.ends) {
+                    *place = Some(record.request);
+                }
             }
         });
+        for request in ending.iter().flatten() {
+            director.end_flow(now, request);
+        }
         match next {
             Some(at) if self.told < self.dump.limit => {
                 self.at = at;

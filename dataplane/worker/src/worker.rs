@@ -286,7 +286,7 @@ impl<IO: PacketIo> Worker<IO> {
             self.sweep_due -= self.director.housekeep(self.now, groups, &mut self.outside);
         }
         self.listing = match self.listing.take() {
-            Some(listing) => listing.go_on(&self.director, self.now),
+            Some(listing) => listing.go_on(&mut self.director, self.now),
             None => self.handle.shared.next_dump(),
         };
     }

@@ -41,11 +41,31 @@ pub(super) async fn list(
     filter: &FlowFilter,
     limit: usize,
 ) -> Result<Flows, Busy> {
+    // One more than wanted tells whether there are more.
+    let ask = |worker: &Handle, filter| worker.dump_flows(filter, limit + 1);
+    gather(workers, filter, limit, ask).await
+}
+
+/// Ends the flows of all `workers` that match, each worker `limit` at most. Returns them.
+pub(super) async fn end(
+    workers: &[Handle],
+    filter: &FlowFilter,
+    limit: usize,
+) -> Result<Flows, Busy> {
+    let ask = |worker: &Handle, filter| worker.end_flows(filter, limit);
+    gather(workers, filter, limit.saturating_mul(workers.len()), ask).await
+}
+
+async fn gather(
+    workers: &[Handle],
+    filter: &FlowFilter,
+    limit: usize,
+    ask: impl Fn(&Handle, handle::FlowFilter) -> Option<Arc<FlowDump>>,
+) -> Result<Flows, Busy> {
     let mut listings = Vec::new();
     for filter in worker_filters(filter) {
         for worker in workers {
-            // One more than wanted tells whether there are more.
-            let dump = worker.dump_flows(filter, limit + 1).ok_or(Busy)?;
+            let dump = ask(worker, filter).ok_or(Busy)?;
             let worker = worker.id().0;
             listings.push(Listening { worker, dump });
         }

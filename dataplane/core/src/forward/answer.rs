@@ -7,7 +7,7 @@ use super::{Packet, Way};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::{Hop, NextHop};
-use crate::note::PuntClass;
+use crate::note::{FromServer, PuntClass, ToServer};
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Ends a packet and tells its sender why, in the name of `src`, as far as RFC 1122 §3.2.2,
@@ -19,10 +19,35 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         kind: icmp::ErrorKind,
         src: Addr,
     ) {
-        if icmp::may_answer(&self.headers, frame.received().bytes()) && self.may_speak() {
-            self.send_error(&frame, kind, src);
+        self.told(&frame, kind, src);
+        self.end(&frame, reason);
+    }
+
+    /// Ends a client's packet that cannot go on to its server, and tells the client why in the name of
+    /// the service. Where the server answers past the director, the kernel takes that for a packet of
+    /// the server and counts it as one; so does Weir.
+    pub(super) fn error_of_request<P: Packet<F>>(
+        &mut self,
+        frame: P,
+        to: &ToServer,
+        reason: DropReason,
+        kind: icmp::ErrorKind,
+    ) {
+        let len = self.told(&frame, kind, self.headers.dst);
+        if len > 0 && to.has_flow && !to.method.sees_replies() {
+            self.director.count_out(to.server, len as u64);
         }
         self.end(&frame, reason);
+    }
+
+    /// Tells the sender of a packet what is wrong with it; returns the length of what was said, 0 when
+    /// nothing may be.
+    fn told<P: Packet<F>>(&mut self, frame: &P, kind: icmp::ErrorKind, src: Addr) -> usize {
+        if icmp::may_answer(&self.headers, frame.received().bytes()) && self.may_speak() {
+            self.send_error(frame, kind, src)
+        } else {
+            0
+        }
     }
 
     /// Ends a packet that no flow may take: a TCP segment without flow gets a reset, everything
@@ -68,7 +93,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
     }
 
-    fn may_speak(&mut self) -> bool {
+    pub(super) fn may_speak(&mut self) -> bool {
         let allowed = self.director.errors.allow(self.now, false);
         if !allowed {
             self.director.counters.answers_suppressed.add(1);
@@ -76,66 +101,99 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         allowed
     }
 
-    pub(super) fn send_error<P: Packet<F>>(&mut self, frame: &P, kind: icmp::ErrorKind, src: Addr) {
+    fn send_error<P: Packet<F>>(&mut self, frame: &P, kind: icmp::ErrorKind, src: Addr) -> usize {
         let h = self.headers;
         let end = usize::from(h.end).min(frame.bytes().len());
         let Some(original) = frame.bytes().get(usize::from(h.l3)..end) else {
-            return;
+            return 0;
         };
         let len = icmp::error_len(h.family(), original.len());
         let sent = self.answer(frame.received(), h.src, len, |packet| {
             icmp::write_error(packet, kind, src, h.src, original, h.tos)
         });
-        if sent {
+        if sent > 0 {
             self.director.counters.icmp_sent.add(1);
+        }
+        sent
+    }
+
+    /// Sends resets to both ends of a flow, each with the numbers of this packet from the client.
+    pub(crate) fn reset_request<P: Packet<F>>(&mut self, frame: P, to: ToServer) {
+        if let Some(frame) = self.reset_sender(frame) {
+            self.request(frame, to);
         }
     }
 
-    fn reset<P: Packet<F>>(&mut self, frame: &P) {
-        let h = self.headers;
-        if h.tcp_flags & weir_wire::tcp_flag::RST != 0 || !self.may_speak() {
-            return;
+    /// As [`reset_request`](Self::reset_request), of a packet from the server.
+    pub(crate) fn reset_reply<P: Packet<F>>(&mut self, frame: P, from: FromServer) {
+        if let Some(frame) = self.reset_sender(frame) {
+            self.reply(frame, from);
         }
+    }
+
+    /// Answers the packet with a reset and makes it one itself. None: it ended, because there were
+    /// too many; the next packet of its flow gets another chance.
+    fn reset_sender<P: Packet<F>>(&mut self, mut frame: P) -> Option<P> {
+        if self.may_speak() {
+            self.send_reset(&frame);
+            if let Some(headers) = tcp::become_reset(frame.bytes_mut(), &self.headers) {
+                self.headers = headers;
+                return Some(frame);
+            }
+        }
+        self.end(&frame, DropReason::ServerDrained);
+        None
+    }
+
+    fn reset<P: Packet<F>>(&mut self, frame: &P) {
+        let is_reset = self.headers.tcp_flags & weir_wire::tcp_flag::RST != 0;
+        if !is_reset && self.may_speak() {
+            self.send_reset(frame);
+        }
+    }
+
+    fn send_reset<P: Packet<F>>(&mut self, frame: &P) {
+        let h = self.headers;
         let len = tcp::reset_len(h.family());
         let sent = self.answer(frame.received(), h.src, len, |packet| {
             tcp::write_reset(packet, frame.bytes(), &h).unwrap_or(0)
         });
-        if sent {
+        if sent > 0 {
             self.director.counters.resets_sent.add(1);
         }
     }
 
-    /// Sends a new packet of up to `len` bytes to `to`; false when it could not be made. `write`
-    /// returns its length, 0 for none.
+    /// Sends a new packet of up to `len` bytes to `to`; returns its length, 0 when it could not be
+    /// made. `write` returns its length, 0 for none.
     pub(super) fn answer(
         &mut self,
         about: &F,
         to: Addr,
         len: usize,
         write: impl FnOnce(&mut [u8]) -> usize,
-    ) -> bool {
+    ) -> usize {
         let (hop, next) = match self.director.hop_to_client(to) {
             hop @ (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) => (hop, next),
             Hop::Local | Hop::Unreachable => match self.way_back(about) {
                 Some(next) => (Hop::Ready(next), next),
-                None => return false,
+                None => return 0,
             },
         };
         let link = rewrite::ethernet_len(next.vlan);
         let Some(mut fresh) = self.outlet.fresh() else {
-            return false;
+            return 0;
         };
         if !fresh.push_back(link + len) {
-            return false;
+            return 0;
         }
         let written = fresh.bytes_mut().get_mut(link..).map_or(0, write);
         if written == 0 {
-            return false;
+            return 0;
         }
         fresh.truncate(link + written);
         write_link(fresh.bytes_mut(), &next, self.headers.family());
         self.leave(fresh, hop, next);
-        true
+        written
     }
 
     /// Back to the station that sent the frame, when no route says better.

@@ -8,6 +8,7 @@ mod packet;
 mod related;
 mod send;
 mod tunnel;
+mod unresolved;
 
 pub(crate) use packet::{Packet, Whole};
 pub(crate) use tunnel::least_mtu;
@@ -46,12 +47,12 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             }
             Hop::Unreachable => {
                 let kind = icmp::ErrorKind::HostUnreachable;
-                return self.error(packet, DropReason::Unreachable, kind, h.dst);
+                return self.error_of_request(packet, &to, DropReason::Unreachable, kind);
             }
         };
         if h.ttl <= 1 {
             let kind = icmp::ErrorKind::TimeExceeded;
-            return self.error(packet, DropReason::TtlExceeded, kind, h.dst);
+            return self.error_of_request(packet, &to, DropReason::TtlExceeded, kind);
         }
         trim(&mut packet, &h);
         rewrite::decrement_ttl(packet.bytes_mut(), &h);
@@ -62,7 +63,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(next.mtu),
             };
-            return self.error(packet, DropReason::TooBig, kind, h.dst);
+            return self.error_of_request(packet, &to, DropReason::TooBig, kind);
         }
         rewrite_request(packet.bytes_mut(), &h, to);
         self.director.counters.forwarded.add(1);
