@@ -44,6 +44,38 @@ fn the_directors_own_tcp_server_is_reached_through_the_twin() -> Result<()> {
     Ok(())
 }
 
+/// Linux gets the packets by the twin, and with NAT what it answers is rewritten like any reply.
+#[test]
+fn the_director_itself_is_a_server() -> Result<()> {
+    let lab = lab();
+    let mut config = nat_service(&lab)?;
+    for service in &mut config.services {
+        service.servers.truncate(1);
+    }
+    let director = lab.director(&config.clone().on_every_core())?;
+    lab.start_directors_own_server()?;
+    let text = lab.toml(&config.on_every_core());
+    let servers = [
+        ("10.0.0.1", "2001:db8:2::1"),
+        ("10.0.0.254", "2001:db8:2::254"),
+    ];
+    let with = |v4: &str, v6: &str, method: &str| {
+        text.replace(&format!("\"{}\"", servers[0].0), &format!("\"{v4}\""))
+            .replace(&format!("\"{}\"", servers[0].1), &format!("\"{v6}\""))
+            .replace("method = \"nat\"", &format!("method = \"{method}\""))
+    };
+    let (v4, v6) = servers[1];
+    for config in [with(v4, v6, "nat"), with("127.0.0.1", "::1", "dr")] {
+        director.reload_text(&config)?;
+        for family in Family::ALL {
+            let vip = Method::Nat.vip(family);
+            assert_eq!(lab.client.names(vip, 3)?, ["director"; 3]);
+            assert_eq!(lab.client.body_digest(vip)?, crate::BODY_SHA256);
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_vips_port_without_service_refuses_at_once() -> Result<()> {
     let lab = lab();

@@ -127,7 +127,10 @@ fn wait_for_names(
         let names: BTreeSet<_> = names.into_iter().collect();
         (names == wanted).then_some(())
     })
-    .with_context(|| keepalived.log())
+    .with_context(|| keepalived.log())?;
+    // With --nocapture: what the operator sees.
+    println!("curl http://{vip}/: {}", names.join(", "));
+    Ok(())
 }
 
 fn servers(lab: &Lab) -> Result<[Server; 3]> {
@@ -171,6 +174,7 @@ fn keepalived_fails_over_and_back_and_takes_weights_by_sighup() -> Result<()> {
         (names.iter().filter(|name| *name == "nat1").count() == 6).then_some(())
     })
     .with_context(|| keepalived.log())?;
+    println!("{}", keepalived.log());
     let status = keepalived.stop()?;
     assert!(status.success(), "{status}");
     let left = lab.ipvsadm("-S -n")?;
@@ -202,4 +206,98 @@ fn the_director_may_die_and_come_back_under_keepalived() -> Result<()> {
     wait_for_names(&lab, &keepalived, Family::V4, &["nat2"])?;
     lab.start_web(&one)?;
     fail_over_and_back(&lab, &keepalived)
+}
+
+/// The director's old watchman, with `weir` in the place of `ipvsadm`, and then with Debian's own.
+#[test]
+fn ldirectord_takes_a_server_out_and_in_with_either_ipvsadm() -> Result<()> {
+    let lab = lab();
+    let _director = lab.director(&nothing())?;
+    let [one, ..] = servers(&lab)?;
+    let names = |names: &[&str]| -> Result<()> {
+        let wanted: BTreeSet<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let vip = Method::Nat.vip(Family::V4);
+        wait_for(&format!("answers of {names:?}"), PATIENCE, || {
+            let names = lab.client.names(vip, 6).ok()?;
+            let names: BTreeSet<_> = names.into_iter().collect();
+            (names == wanted).then_some(())
+        })
+    };
+    for is_ours in [true, false] {
+        let ldirectord = lab.ldirectord(LDIRECTORD, is_ours)?;
+        names(&["nat1", "nat2"]).with_context(|| ldirectord.log())?;
+        lab.stop_web(&one)?;
+        names(&["nat2"]).with_context(|| ldirectord.log())?;
+        lab.start_web(&one)?;
+        names(&["nat1", "nat2"]).with_context(|| ldirectord.log())?;
+        ldirectord.stop()?;
+        let left = lab.ipvsadm("-S -n")?;
+        assert_eq!(left, "", "ldirectord takes along what it made");
+    }
+    Ok(())
+}
+
+const LDIRECTORD: &str = "checktimeout = 2\ncheckinterval = 1\nautoreload = no\nquiescent = no\n\
+virtual = 192.0.2.101:80\n\
+\treal = 10.0.0.1:80 masq 2\n\
+\treal = 10.0.0.2:80 masq 3\n\
+\tfallback = 10.0.0.3:80 masq\n\
+\tservice = http\n\
+\tscheduler = wrr\n\
+\tprotocol = tcp\n\
+\tchecktype = negotiate\n\
+\tcheckport = 80\n\
+\trequest = \"index\"\n\
+\treceive = \"nat\"\n";
+
+#[test]
+fn keepalived_has_groups_and_marks() -> Result<()> {
+    let lab = lab();
+    let director = lab.director(&nothing())?;
+    let marks = "\n[[mark]]\nmark = 7\nprotocol = \"tcp\"\ndestination = \"192.0.2.102\"\n\
+        destination_ports = [\"80\"]\n";
+    director.reload_text(&(lab.toml(&nothing()) + marks))?;
+    let check = "TCP_CHECK { connect_timeout 1\n retry 0\n delay_before_retry 1 }";
+    let reals = [1, 2].map(|number| format!(" real_server 10.0.0.{number} 80 {{ {check} }}\n"));
+    let reals = reals.concat();
+    let rest = "delay_loop 1\n lvs_sched rr\n lvs_method NAT\n protocol TCP";
+    let config = format!(
+        "virtual_server_group web {{\n {VIP} 80\n 192.0.2.103 80\n}}\n\
+         virtual_server group web {{\n {rest}\n{reals}}}\n\
+         virtual_server fwmark 7 {{\n {rest}\n persistence_timeout 60\n{reals}}}\n"
+    );
+    let keepalived = lab.keepalived(&config)?;
+    for vip in [VIP, "192.0.2.103"] {
+        wait_for(vip, PATIENCE, || {
+            let names = lab.client.names(vip.parse().ok()?, 6).ok()?;
+            let names: BTreeSet<_> = names.into_iter().collect();
+            (names.len() == 2).then_some(())
+        })
+        .with_context(|| keepalived.log())?;
+    }
+    let by_mark = "192.0.2.102".parse()?;
+    wait_for("an answer by the mark", PATIENCE, || {
+        lab.client.names(by_mark, 1).ok()
+    })
+    .with_context(|| keepalived.log())?;
+    let names: BTreeSet<_> = lab.client.names(by_mark, 6)?.into_iter().collect();
+    assert_eq!(
+        names.len(),
+        1,
+        "one client stays with one server: {names:?}"
+    );
+    let listing = lab.ipvsadm("-L -n --persistent-conn")?;
+    let marked: Vec<_> = listing
+        .lines()
+        .skip_while(|line| !line.starts_with("FWM"))
+        .collect();
+    assert!(marked[0].contains("FWM  7 rr persistent 60"), "{listing}");
+    let templates = marked[1..]
+        .iter()
+        .map(|line| line.split_whitespace().nth(3));
+    let templates: BTreeSet<_> = templates.take(2).flatten().collect();
+    assert_eq!(templates, BTreeSet::from(["0", "1"]), "{listing}");
+    let connections = lab.ipvsadm("-L -n -c")?;
+    assert!(connections.contains("ASSURED"), "{connections}");
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod clusters;
 mod director;
 mod forwarding;
 mod fragments;
+mod ftp;
 mod fullnat;
 mod ipvs;
 mod network;

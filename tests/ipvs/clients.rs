@@ -297,3 +297,31 @@ fn the_texts_of_proc_are_read_by_name() {
     assert!(read("ip_vs_stats_percpu").contains("  ~ "));
     assert_eq!(read("ip_vs_nothing"), "");
 }
+
+#[test]
+fn beyond_the_limits_there_is_no_room_and_what_is_there_stays() {
+    let dir = std::sync::Arc::new(tempfile::tempdir().expect("a directory"));
+    let door = Door::open_in(dir, "[limits]\nservices = 2\nservers = 3\n");
+    let mut client = client(&door);
+    for port in [80, 81] {
+        client.add_service(&service(port)).expect("it is not there");
+    }
+    let refused = client.add_service(&service(82));
+    assert!(
+        matches!(refused, Err(Failure::Refused(Errno::Enomem))),
+        "{refused:?}"
+    );
+    let key = service(80).key;
+    for number in [1, 2, 3] {
+        client
+            .add_server(&key, &server(number))
+            .expect("there is room");
+    }
+    let refused = client.add_server(&service(81).key, &server(4));
+    assert!(
+        matches!(refused, Err(Failure::Refused(Errno::Enomem))),
+        "{refused:?}"
+    );
+    assert_eq!(client.services().expect("told").len(), 2);
+    assert_eq!(client.servers(&key).expect("told").len(), 3);
+}

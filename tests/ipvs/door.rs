@@ -121,6 +121,7 @@ async fn serve(file: ConfigFile, ready: std::sync::mpsc::Sender<()>) -> std::io:
     let path = |path: &Option<PathBuf>| path.clone().expect("it has one");
     let listeners = Listeners {
         control: ControlSocket::bind(&control.socket, 0o600).expect("a fresh path"),
+        remote: None,
         ipvs: Some(IpvsSocket::bind(&path(&control.ipvs_socket)).expect("a fresh path")),
         ipvs_proc: Some(ProcSocket::bind(&path(&control.ipvs_proc_socket)).expect("a fresh path")),
         metrics: None,

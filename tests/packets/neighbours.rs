@@ -1,4 +1,7 @@
 use weir_core::service::Method;
+use weir_wire::builder::addr;
+use weir_wire::tcp_flag::{ACK, SYN};
+use weir_wire::{Parsed, icmp, parse};
 
 use crate::world::{Described, LAN, Net, WAN, World, server_mac};
 
@@ -55,4 +58,57 @@ fn who_does_not_answer_is_given_up_and_asked_for_again() {
     );
     world.receive(WAN, &[net.syn(4000)]);
     assert_eq!(world.out.solicited.len(), 2);
+}
+
+/// As Linux does after three requests: in its own name towards the client, about the packet as it was
+/// to leave. What NAT or a tunnel made of it is no business of the client's.
+#[test]
+fn the_client_hears_of_a_server_that_does_not_answer() {
+    for net in Net::both() {
+        for method in [Method::Nat, Method::Dr, Method::Tun, Method::FullNat] {
+            let service = Described::web(&net, method);
+            let mut world = World::new(std::slice::from_ref(&service));
+            world.unknown_neighbours = vec![net.server(3)];
+            world.publish(std::slice::from_ref(&service), &[]);
+            world.receive(WAN, &[net.syn(4000)]);
+            world.later(3);
+            world.housekeep();
+            let (port, frame) = world.only_sent();
+            let Ok(Parsed::Ip(h)) = parse(&frame, true) else {
+                panic!("the error does not parse");
+            };
+            let own = if net.is_v4 {
+                "192.0.2.1"
+            } else {
+                "2001:db8:1::1"
+            };
+            assert_eq!((port, h.src, h.dst), (WAN, addr(own), net.client));
+            let kind = if net.is_v4 { (3, 1) } else { (1, 3) };
+            assert_eq!((h.icmp_type, h.icmp_code), kind);
+            assert!(icmp::checksum_ok(&frame, &h));
+            let sent = net
+                .client_frame()
+                .ttl(63)
+                .tcp(4000, 80)
+                .flags(SYN)
+                .seq(1000);
+            assert_eq!(frame[icmp::quoted_at(&h)..], sent.build_ip());
+        }
+    }
+}
+
+#[test]
+fn nobody_hears_of_a_client_that_does_not_answer() {
+    let net = Net::v4();
+    let service = Described::web(&net, Method::Nat);
+    let mut world = World::new(std::slice::from_ref(&service));
+    world.receive(WAN, &[net.syn(4000)]);
+    world.sent();
+    world.unknown_neighbours = vec![addr("192.0.2.254")];
+    world.publish(std::slice::from_ref(&service), &[]);
+    let reply = net.server_frame(3).tcp(80, 4000).flags(SYN | ACK).build();
+    world.receive(LAN, &[reply]);
+    world.later(3);
+    world.housekeep();
+    assert!(world.sent().is_empty());
 }

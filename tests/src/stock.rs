@@ -12,7 +12,7 @@ use crate::director::program;
 use crate::lab::Lab;
 use crate::netns::{run, wait_for};
 
-/// How long `keepalived` may take to end.
+/// How long a program may take to end.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Lab {
@@ -65,6 +65,83 @@ impl Lab {
     }
 }
 
+impl Lab {
+    /// Starts `ldirectord` with this configuration in its debug mode, in which it takes the `ipvsadm`
+    /// beside it: `weir` under that name if it `is_ours`, else Debian's.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn ldirectord(&self, config: &str, is_ours: bool) -> Result<Ldirectord<'_>> {
+        let dir = self.dir().join("ldirectord");
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join("ldirectord.cf"), config)?;
+        if is_ours {
+            std::os::unix::fs::symlink(program("weir")?, dir.join("ipvsadm"))?;
+        }
+        let log = File::create(dir.join("ldirectord.log"))?;
+        let mut command = self.stock("ldirectord")?;
+        let child = command
+            .current_dir(&dir)
+            .arg("-d")
+            .arg(dir.join("ldirectord.cf"))
+            .arg("start")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("ldirectord")?;
+        Ok(Ldirectord { lab: self, child })
+    }
+}
+
+/// A running `ldirectord`. Dropping it ends it by SIGTERM.
+#[derive(Debug)]
+pub struct Ldirectord<'l> {
+    lab: &'l Lab,
+    child: Child,
+}
+
+impl Ldirectord<'_> {
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        let log = self.lab.dir().join("ldirectord/ldirectord.log");
+        fs::read_to_string(log).unwrap_or_default()
+    }
+
+    /// Ends it by SIGTERM.
+    ///
+    /// # Errors
+    /// When it is still there after some seconds.
+    pub fn stop(mut self) -> Result<ExitStatus> {
+        end(&mut self.child, "ldirectord")
+    }
+}
+
+impl Drop for Ldirectord<'_> {
+    fn drop(&mut self) {
+        // The lab's end takes what is still there.
+        let _ = end(&mut self.child, "ldirectord");
+    }
+}
+
+/// Ends a program by SIGTERM.
+fn end(child: &mut Child, name: &str) -> Result<ExitStatus> {
+    if let Some(status) = child.try_wait()? {
+        return Ok(status);
+    }
+    signal(child, "TERM")?;
+    let what = format!("the end of {name}");
+    wait_for(&what, PATIENCE, || child.try_wait().ok()?)
+}
+
+fn signal(child: &Child, name: &str) -> Result<()> {
+    let pid = child.id().to_string();
+    run(Command::new("kill").args(["-s", name, &pid])).map(drop)
+}
+
 /// A running `keepalived`. Dropping it ends it by SIGTERM.
 #[derive(Debug)]
 pub struct Keepalived<'l> {
@@ -79,7 +156,7 @@ impl Keepalived<'_> {
     /// When it no longer runs.
     pub fn reload(&self, config: &str) -> Result<()> {
         fs::write(self.lab.dir().join("keepalived.conf"), config)?;
-        self.signal("HUP")
+        signal(&self.child, "HUP")
     }
 
     /// What it has logged so far.
@@ -92,30 +169,14 @@ impl Keepalived<'_> {
     /// # Errors
     /// When it is still there after some seconds.
     pub fn stop(mut self) -> Result<ExitStatus> {
-        self.end()
-    }
-
-    fn signal(&self, name: &str) -> Result<()> {
-        let pid = self.child.id().to_string();
-        run(Command::new("kill").args(["-s", name, &pid])).map(drop)
-    }
-
-    fn end(&mut self) -> Result<ExitStatus> {
-        if let Some(status) = self.child.try_wait()? {
-            return Ok(status);
-        }
-        self.signal("TERM")?;
-        let child = &mut self.child;
-        wait_for("the end of keepalived", PATIENCE, || {
-            child.try_wait().ok()?
-        })
+        end(&mut self.child, "keepalived")
     }
 }
 
 impl Drop for Keepalived<'_> {
     fn drop(&mut self) {
         // The lab's end takes what is still there.
-        let _ = self.end();
+        let _ = end(&mut self.child, "keepalived");
     }
 }
 

@@ -11,17 +11,27 @@ use weir_ipvsadm::{Change, Command, Names, parse};
 use crate::Options;
 use crate::draft::{Draft, Front, Method, Protocol, Server, Service, Tunnel};
 use crate::line::{Line, lines_of};
+use crate::sysctl;
 
 pub(crate) fn read(file: &str, text: &str, options: Options<'_>) -> Draft {
     let names = Names::new(&options.files.services(), "");
     let mut draft = Draft::default();
-    for line in lines_of(file, 0, text) {
+    let is_program = |word: &String| word.rsplit('/').next() == Some("ipvsadm");
+    let lines = lines_of(file, 0, text);
+    let mut words = lines.iter().map(|line| words_of(line.text()));
+    let is_script = words.any(|words| words.first().is_some_and(is_program));
+    for line in lines {
         let mut words = words_of(line.text());
-        let is_program = |word: &String| word.rsplit('/').next() == Some("ipvsadm");
-        if words.first().is_some_and(is_program) {
+        let has_program = words.first().is_some_and(is_program);
+        if has_program {
             words.remove(0);
         }
-        if words.is_empty() {
+        if words.is_empty() || sysctl::take(&mut draft, &line) {
+            continue;
+        }
+        if is_script && !has_program {
+            let reason = "it is no command of ipvsadm's";
+            draft.remarks.not_carried(&line, reason);
             continue;
         }
         match parse("ipvsadm", &words, &names) {

@@ -169,7 +169,7 @@ pub fn acknowledge(request: &Message<'_>, result: Result<(), Errno>) -> Vec<u8> 
     };
     let mut message = Vec::with_capacity(HEADER + 4 + repeated.len() + 3);
     let header = Header {
-        length: (HEADER + 4 + repeated.len()) as u32,
+        length: aligned(HEADER + 4 + repeated.len()) as u32,
         kind: ERROR,
         flags,
         ..request.header

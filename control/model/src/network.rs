@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Problem;
@@ -73,7 +74,7 @@ pub struct Neighbour {
 }
 
 /// A MAC address. Written `02:00:00:00:00:fe`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct Mac(pub [u8; 6]);
 
@@ -311,6 +312,22 @@ fn is_pci(name: &str) -> bool {
 pub(crate) fn unicast(text: &str, noun: &str) -> Result<IpAddr, Problem> {
     let address = unicast_or_link_local(text, noun)?;
     unicast_address(address, noun).map(|()| address)
+}
+
+/// As [`unicast`], or loopback: a server that is the director itself.
+pub(crate) fn server_address(text: &str) -> Result<IpAddr, Problem> {
+    match text.parse() {
+        Ok(address) if IpAddr::is_loopback(&address) => Ok(address),
+        _ => unicast(text, "a server"),
+    }
+}
+
+/// As [`unicast_address`], or loopback.
+pub(crate) fn is_servers(address: IpAddr) -> Result<(), Problem> {
+    match address.is_loopback() {
+        true => Ok(()),
+        false => unicast_address(address, "a server"),
+    }
 }
 
 /// As [`unicast`], of an address that was read already.

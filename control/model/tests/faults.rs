@@ -267,6 +267,11 @@ const SINGLE: &[(&str, &str, &str)] = &[
         "10.0.0.1 is IPv4 and the service's address 2001:db8::1 is IPv6",
     ),
     (
+        "10.0.0.1\"",
+        "127.0.0.1\"",
+        "127.0.0.1 is the director itself, and nat cannot rewrite to it; give method = \"dr\"",
+    ),
+    (
         "port = 80",
         "port = 0",
         "port 0, every port, needs persistence; give persistence_timeout, or a port from 1 to 65535",

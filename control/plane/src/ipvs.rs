@@ -6,7 +6,6 @@
 //! |---|---|
 //! | [`table`] | answers for the [`State`](crate::state::State), as [`weir_ipvs::Table`] |
 //! | [`words`] | both vocabularies, one into the other |
-//! | [`zero`] | counters from zero again, for these clients only |
 //! | [`socket`] | the sockets |
 //! | [`serve`] | who comes in by them |
 //! | [`texts`] | the texts |
@@ -16,6 +15,5 @@ pub mod socket;
 pub mod table;
 pub(crate) mod texts;
 pub mod words;
-pub mod zero;
 
 pub use socket::{IpvsSocket, ProcSocket};

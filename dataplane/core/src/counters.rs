@@ -92,13 +92,14 @@ drop_reasons! {
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
     NoCallId = "no_call_id", "The service tells calls apart by SIP's Call-ID, and the packet is no datagram with one.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
+    ServerDrained = "server_drained", "The time is over that the flow's real server had to drain: a datagram's flow ends, and a TCP packet is dropped only above limits.icmp_per_second, else both ends get a reset.";
     ServerWithoutFlow = "server_without_flow", "A NAT server's packet belongs to no flow; the server was told (ipvs.nat_icmp_send).";
     DropPacket = "drop_packet", "A packet that would have begun a flow was dropped by the defence ipvs.drop_packet.";
     FlowTableFull = "flow_table_full", "A new flow was not kept (weir_flows_not_kept_total tells why), and FullNAT cannot forward without one.";
     LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
     Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
     NeighbourQueueFull = "neighbour_queue_full", "Too many packets waited for the same neighbour; the oldest is given up.";
-    NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery.";
+    NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery; a client whose request it was is told.";
     IcmpUnrelated = "icmp_unrelated", "An ICMP error that concerns no flow.";
     PuntLimit = "punt_limit", "More packets for Linux than limits.punt_packets_per_second.";
     PuntRingFull = "punt_ring_full", "Linux did not take its packets fast enough.";

@@ -36,6 +36,10 @@ pub(crate) enum Verdict {
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
     Reply(FromServer),
+    /// As a request, and what goes on is a reset; so does what goes back.
+    ResetRequest(ToServer),
+    /// As a reply, and what goes on is a reset; so does what goes back.
+    ResetReply(FromServer),
     /// As a request, of the control connection of FTP in this place.
     ControlRequest(ToServer, u32),
     /// As a reply, likewise.

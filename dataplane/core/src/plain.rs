@@ -8,8 +8,8 @@
 
 use weir_memory::prefetch;
 use weir_wire::plain::{self, Plain};
-use weir_wire::tunnel::Tunnel;
-use weir_wire::{Family, protocol, tcp_flag};
+use weir_wire::tunnel::{self, Tunnel};
+use weir_wire::{Addr, Family, protocol, tcp_flag};
 
 use crate::counters::WorkerCounters;
 use crate::director::Director;
@@ -82,6 +82,7 @@ pub(crate) struct Target {
     /// The director's address before it, for tunnels; 0 when there is none of the family, or the way
     /// is too narrow for any.
     tunnel_source: u32,
+    tunnel: Tunnel,
 }
 
 const _: () = assert!(size_of::<Target>() == 64);
@@ -95,6 +96,7 @@ impl Target {
         addr: 0,
         port: 0,
         tunnel_source: 0,
+        tunnel: Tunnel::Ipip,
     };
 
     /// Has it made anew.
@@ -215,6 +217,7 @@ impl<F: Frame> Director<F> {
             flows: &mut self.flows,
             counters: &self.counters,
             snapshot: &self.snapshot,
+            has_resets: self.has_resets,
             next_ip_id: &mut self.next_ip_id,
         };
         let Some((out, len)) = way.pass(found.place, &self.targets, &mut frame) else {
@@ -277,7 +280,8 @@ impl<F: Frame> Director<F> {
             ..Target::UNSET
         };
         let server = self.snapshot.services.server(id).copied();
-        if let Some(server) = server.filter(|s| s.is_available && s.addr.is_v4())
+        let is_reset = self.has_resets && self.snapshot.services.resets(id);
+        if let Some(server) = server.filter(|s| s.is_available && s.addr.is_v4() && !is_reset)
             && !self.has_path_mtu(now, id)
             && let Hop::Ready(next) = self.hop_to_server(now, id, server.addr)
             && let Some(hop) = next.plain()
@@ -285,9 +289,9 @@ impl<F: Frame> Director<F> {
             target.hop = hop;
             target.addr = u32::from_ne_bytes(server.addr.v4_bytes());
             target.port = server.port.to_be();
-            let carries = next.mtu >= least_mtu(Family::V4) + plain::OUTER_LEN as u16;
-            // GRE and GUE take the general way.
-            let carries = carries && server.tunnel == Tunnel::Ipip;
+            let overhead = server.tunnel.overhead(Family::V4) as u16;
+            let carries = next.mtu >= least_mtu(Family::V4) + overhead;
+            target.tunnel = server.tunnel;
             let source = next.source.filter(|source| carries && source.is_v4());
             target.tunnel_source = source.map_or(0, |source| u32::from_ne_bytes(source.v4_bytes()));
             target.ready = epoch;
@@ -304,6 +308,8 @@ struct Way<'a> {
     flows: &'a mut FlowTable,
     counters: &'a WorkerCounters,
     snapshot: &'a Snapshot,
+    /// As the director's.
+    has_resets: bool,
     /// As the director's.
     next_ip_id: &'a mut u16,
 }
@@ -359,6 +365,9 @@ impl Way<'_> {
                 let ports = both_ports(flow.other_port(), port);
                 plain::pass_between(head, &target.hop.link, addrs, ports);
             }
+            Method::Tun if target.tunnel != Tunnel::Ipip => {
+                len = self.wrap_in_more(target, flow.protocol(), frame)?;
+            }
             Method::Tun => {
                 let fits = self.len <= target.hop.mtu.saturating_sub(plain::OUTER_LEN as u16);
                 if !fits || target.tunnel_source == 0 || !frame.push_front(plain::OUTER_LEN) {
@@ -394,11 +403,62 @@ impl Way<'_> {
         }
     }
 
+    /// Puts the outer headers of GRE or GUE before a packet; gives the length of both.
+    #[inline(never)]
+    fn wrap_in_more<F: Frame>(
+        &mut self,
+        target: &Target,
+        protocol: Protocol,
+        frame: &mut F,
+    ) -> Option<u16> {
+        let overhead = target.tunnel.overhead(Family::V4);
+        let fits = self.len <= target.hop.mtu.saturating_sub(overhead as u16);
+        let head: &plain::Head = frame.bytes().first_chunk()?;
+        let (addrs, ports) = plain::ends(head);
+        if !fits || target.tunnel_source == 0 || !frame.push_front(overhead) {
+            return None;
+        }
+        let [src, dst] = addrs.map(Addr::from_v4_bytes);
+        let inner = tunnel::Inner {
+            src,
+            dst,
+            ports,
+            protocol: protocol.number(),
+            len: usize::from(self.len),
+        };
+        let outer = tunnel::Outer {
+            tunnel: target.tunnel,
+            src: Addr::from_v4_bytes(target.tunnel_source.to_ne_bytes()),
+            dst: Addr::from_v4_bytes(target.addr.to_ne_bytes()),
+            copy_df: self.snapshot.settings.pmtu_disc,
+            id: *self.next_ip_id,
+        };
+        *self.next_ip_id = self.next_ip_id.wrapping_add(1);
+        let len = self.len + overhead as u16;
+        let bytes = frame.bytes_mut();
+        if let Some(inner) = bytes.get_mut(overhead..).and_then(<[u8]>::first_chunk_mut) {
+            plain::pass_on(inner, &target.hop.link);
+        }
+        // What follows the packet in its frame is none of it.
+        let packet = plain::ETHERNET_LEN..plain::ETHERNET_LEN + usize::from(len);
+        if let Some(packet) = bytes.get_mut(packet) {
+            tunnel::write_outer(packet, inner, &outer);
+        }
+        if let Some(link) = bytes.first_chunk_mut() {
+            *link = target.hop.link;
+        }
+        Some(len)
+    }
+
     /// From a real server; the flow is at `place`.
     #[inline(always)]
     fn reply<F: Frame>(&mut self, place: u32, frame: &mut F) -> Option<(PortId, u16)> {
         let Entry4 { addrs, head: flow } = self.flows.v4.at(place)?;
         let server = flow.server;
+        // A request finds no target of such a server.
+        if self.has_resets && self.snapshot.services.resets(ServerId(server)) {
+            return None;
+        }
         let moved = self.move_on(flow, Direction::Reply)?;
         // The client comes first in both of the request's words.
         let [client, virt] = halves(*addrs);

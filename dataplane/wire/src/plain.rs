@@ -15,6 +15,7 @@
 //! does not mind (RFC 1071 §2 B).
 
 use crate::addr::Addr;
+use crate::bytes::{array, get_u16};
 use crate::headers::protocol;
 use crate::parser::refuse_martian_v4;
 use crate::tunnel;
@@ -244,6 +245,18 @@ pub fn pass_between(head: &mut Head, link: &[u8; L3], addrs: u64, ports: u32) {
 
 /// Bytes that [`wrap`] puts before the packet.
 pub const OUTER_LEN: usize = 20;
+
+/// The addresses and the ports of a plain packet, its source's first.
+#[inline]
+#[must_use]
+pub fn ends(head: &Head) -> ([[u8; 4]; 2], [u16; 2]) {
+    let addr = |at: usize| array::<4>(head, at).copied().unwrap_or_default();
+    let port = |at: usize| get_u16(head, at).unwrap_or_default();
+    (
+        [addr(L3 + 12), addr(L3 + 16)],
+        [port(L3 + 20), port(L3 + 22)],
+    )
+}
 
 /// What the outer header of a tunnelled packet does not take from the inner one.
 #[derive(Clone, Copy, Debug)]

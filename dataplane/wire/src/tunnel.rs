@@ -104,14 +104,44 @@ pub struct Outer {
     pub id: u16,
 }
 
+/// What the outer headers take from the packet inside, besides what stands in its first bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner {
+    /// Its ends.
+    pub src: Addr,
+    /// Of the family of `src`.
+    pub dst: Addr,
+    /// Their ports, that of the source first; 0 where there are none.
+    pub ports: [u16; 2],
+    /// What it carries, after the extension headers of IPv6.
+    pub protocol: u8,
+    /// Bytes of it, IP header onward.
+    pub len: usize,
+}
+
+impl From<&Headers> for Inner {
+    #[inline]
+    fn from(h: &Headers) -> Self {
+        Self {
+            src: h.src,
+            dst: h.dst,
+            ports: [h.src_port, h.dst_port],
+            protocol: h.protocol,
+            len: h.packet_len(),
+        }
+    }
+}
+
 /// Writes the outer headers to the front of `buf`, where the inner packet stands right behind them
 /// and ends with `buf`.
 ///
 /// TTL and type of service are taken from the inner packet as it stands there, so its TTL has been
-/// decremented before. `inner` gives its family, length and flow. The caller has seen to it that
+/// decremented before. The caller has seen to it that
 /// the sum of both is no longer than an IP packet can be.
 #[inline]
-pub fn write_outer(buf: &mut [u8], inner: &Headers, outer: &Outer) {
+pub fn write_outer(buf: &mut [u8], inner: impl Into<Inner>, outer: &Outer) {
+    let inner: Inner = inner.into();
+    let inner_family = inner.src.family();
     let family = outer.dst.family();
     let len = outer.tunnel.overhead(family);
     let Some((headers, packet)) = buf.split_at_mut_checked(len) else {
@@ -120,7 +150,7 @@ pub fn write_outer(buf: &mut [u8], inner: &Headers, outer: &Outer) {
     let Some(&[b0, b1, _, _, _, _, b6, b7, b8, ..]) = packet.first_chunk::<V4_LEN>() else {
         return;
     };
-    let (tos, ttl, inside, dont_fragment) = match inner.family() {
+    let (tos, ttl, inside, dont_fragment) = match inner_family {
         Family::V4 => (b1, b8, protocol::IPIP, b6 & 0x40 != 0),
         // The outer packet may be fragmented though the inner may not: so does Linux.
         Family::V6 => (b0 << 4 | b1 >> 4, b7, protocol::IPV6, false),
@@ -130,7 +160,7 @@ pub fn write_outer(buf: &mut [u8], inner: &Headers, outer: &Outer) {
     match family {
         Family::V4 => {
             let dont_fragment = outer.copy_df && dont_fragment;
-            let len = (len + inner.packet_len()) as u16;
+            let len = (len + inner.len) as u16;
             let (id, flags) = if dont_fragment {
                 (0, 0x4000)
             } else {
@@ -143,7 +173,7 @@ pub fn write_outer(buf: &mut [u8], inner: &Headers, outer: &Outer) {
             );
         }
         Family::V6 => {
-            let len = (outer.tunnel.header_len() + inner.packet_len()) as u16;
+            let len = (outer.tunnel.header_len() + inner.len) as u16;
             put(
                 headers,
                 0,
@@ -154,9 +184,9 @@ pub fn write_outer(buf: &mut [u8], inner: &Headers, outer: &Outer) {
     let at = len - outer.tunnel.header_len();
     match outer.tunnel {
         Tunnel::Ipip => {}
-        Tunnel::Gre { checksum } => write_gre(buf.get_mut(at..), inner.family(), checksum),
+        Tunnel::Gre { checksum } => write_gre(buf.get_mut(at..), inner_family, checksum),
         Tunnel::Gue { port, checksum } => {
-            let ports = [source_port(inner), port];
+            let ports = [source_port(&inner), port];
             let pseudo = checksum.then_some((outer.src, outer.dst));
             write_gue(buf.get_mut(at..), inside, ports, pseudo);
         }
@@ -211,13 +241,11 @@ fn write_gue(
 /// flows, so that what is shared out by ports on the way is shared out evenly. As the kernel's from
 /// the range of ephemeral ports, 32768 to 60998.
 #[inline]
-fn source_port(inner: &Headers) -> u16 {
+fn source_port(inner: &Inner) -> u16 {
     const FIRST: u64 = 32768;
     const COUNT: u64 = 60999 - FIRST;
-    let ports = u64::from(inner.src_port) << 32
-        | u64::from(inner.dst_port) << 16
-        | u64::from(inner.protocol);
-    let mut hash = ports;
+    let [src, dst] = inner.ports.map(u64::from);
+    let mut hash = src << 32 | dst << 16 | u64::from(inner.protocol);
     for addr in [inner.src, inner.dst] {
         for half in [(addr.0 >> 64) as u64, addr.0 as u64] {
             hash = (hash ^ half).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -58,6 +58,8 @@ impl Wanted {
             services,
             marks,
             timeouts,
+            ipvs,
+            settings,
         } = state;
         let all = Planned {
             services: services
@@ -66,6 +68,8 @@ impl Wanted {
                 .collect(),
             timeouts: Some(timeouts),
             marks: Some(marks),
+            ipvs: Some(ipvs),
+            settings: Some(settings),
         };
         let without = Config {
             services: Vec::new(),
@@ -84,6 +88,12 @@ impl Wanted {
         }
         if let Some(marks) = planned.marks {
             self.config.marks = marks;
+        }
+        if let Some(ipvs) = planned.ipvs {
+            self.config.ipvs = ipvs;
+        }
+        if let Some(settings) = planned.settings {
+            self.config.settings = settings;
         }
         let mut are_removed = false;
         for (key, service) in planned.services {

@@ -10,7 +10,7 @@ use super::{
     TunnelChecksum, TunnelKind, WEIGHT_MAX,
 };
 use crate::fault::{FieldFault, Problem};
-use crate::network::unicast_address;
+use crate::network::{is_servers, unicast_address};
 
 /// Most local addresses of a service.
 const LOCAL_ADDRESSES_MAX: usize = 64;
@@ -96,7 +96,7 @@ impl Server {
     /// Everything that is wrong with it as a server of the service `key`.
     fn faults(&self, key: ServiceKey) -> Vec<Wrong> {
         let mut told = Vec::new();
-        if let Err(problem) = unicast_address(self.address, "a server") {
+        if let Err(problem) = is_servers(self.address) {
             told.push(("address", problem));
         }
         let most = |field, number: u32, most: u32| {
@@ -158,6 +158,12 @@ pub(super) fn address(key: ServiceKey, address: IpAddr, method: Method) -> Optio
         };
         let problem = format!("{address} is {own} and {of} is {wanted}");
         let cure = format!("give an {wanted} address, or method = \"tun\"");
+        return Some(("address", Problem::new(problem, cure)));
+    }
+    if address.is_loopback() && matches!(method, Method::Nat | Method::FullNat) {
+        let problem =
+            format!("{address} is the director itself, and {method} cannot rewrite to it");
+        let cure = "give method = \"dr\", or another address of the director";
         return Some(("address", Problem::new(problem, cure)));
     }
     (key.address() == Some(address)).then(|| {

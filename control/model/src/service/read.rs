@@ -7,7 +7,7 @@ use super::{
     TunnelKind, WEIGHT_MAX, port_range,
 };
 use crate::fault::Problem;
-use crate::network::unicast;
+use crate::network::{server_address, unicast};
 use crate::reader::{Path, Placed, Section};
 
 impl Service {
@@ -144,9 +144,7 @@ fn mask(text: &str, family: Option<Family>) -> Result<PersistenceMask, Problem> 
 impl Server {
     /// Reads a server of the service `key`, as far as that is known.
     fn read(s: Section<'_>, key: Option<ServiceKey>) -> Option<(Path, Server)> {
-        let address = s.required("address", "the real server's address", |text| {
-            unicast(text, "a server")
-        });
+        let address = s.required("address", "the real server's address", server_address);
         let port = s.optional_number("port", "a port", 0..=u16::MAX);
         let weight = s.number("weight", "a weight", 1, 0..=WEIGHT_MAX);
         let method = s.required_choice("method");

@@ -12,7 +12,7 @@ use super::words;
 use crate::change::ChangeRefused;
 use crate::slots::SlotKey;
 use crate::state::State;
-use crate::totals::{FlowCounts, Totals};
+use crate::totals::{FlowCounts, Totals, shown};
 
 /// What the kernel tells of the size of its connection table unless it was told another. Clients
 /// print it; ours says nothing of this director's.
@@ -54,27 +54,17 @@ impl IpvsTable<'_> {
 
     fn stats_of(&self, key: &ServiceKey, totals: Totals) -> Stats {
         let rates = self.0.compiler.service_rates(*key);
-        stats(self.0.zero.service(key, totals), &rates)
+        stats(self.0.compiler.since_zero(*key, totals), &rates)
     }
 
     /// What all of it carried, and what each worker did.
     pub(crate) fn all_stats(&self) -> (Stats, Vec<Stats>) {
         let state = &self.0;
-        let workers = state.worker_totals().into_iter().enumerate();
-        let workers = workers.map(|(at, totals)| state.zero.worker(at, totals));
-        let workers: Vec<Totals> = workers.collect();
+        let workers = state.compiler.workers_since_zero(state.workers());
         let all = workers
             .iter()
             .fold(Totals::default(), |sum, one| sum + *one);
-        let mut rates = Rates::default();
-        for service in &state.config().services {
-            let one = state.compiler.service_rates(service.key);
-            rates.connections_per_second += one.connections_per_second;
-            rates.packets_in_per_second += one.packets_in_per_second;
-            rates.packets_out_per_second += one.packets_out_per_second;
-            rates.bytes_in_per_second += one.bytes_in_per_second;
-            rates.bytes_out_per_second += one.bytes_out_per_second;
-        }
+        let rates = state.compiler.all_rates();
         let workers = workers.into_iter();
         let workers = workers.map(|totals| stats(totals, &Rates::default()));
         (stats(all, &rates), workers.collect())
@@ -164,7 +154,7 @@ impl Table for IpvsTable<'_> {
                 server: key,
             };
             let (id, slot) = slots.find(key)?;
-            let totals = self.0.zero.server(&key, slots.totals(workers, id));
+            let totals = slot.since_zero(slots.totals(workers, id));
             let persistent = self.0.templates().of_server(id);
             let counts = counts(FlowCounts::of_slot(workers, id), persistent);
             Some((server, counts, stats(totals, &slot.rates())))
@@ -211,9 +201,7 @@ impl Table for IpvsTable<'_> {
 
     fn remove_service(&mut self, key: &weir_ipvs::ServiceKey) -> Result<(), Errno> {
         let key = self.held_key(key)?;
-        self.change(Operation::RemoveService(key))?;
-        self.0.zero.forget(&key);
-        Ok(())
+        self.change(Operation::RemoveService(key))
     }
 
     fn add_server(
@@ -244,21 +232,17 @@ impl Table for IpvsTable<'_> {
     ) -> Result<(), Errno> {
         let key = self.held_key(service)?;
         let server = words::server_key(server);
-        self.change(Operation::RemoveServer(key, server))?;
-        self.0.zero.forget_server(key, server);
-        Ok(())
+        self.change(Operation::RemoveServer(key, server))
     }
 
     fn flush(&mut self) -> Result<(), Errno> {
-        self.change(Operation::RemoveServices)?;
-        self.0.zero.forget_all();
-        Ok(())
+        self.change(Operation::RemoveServices)
     }
 
     fn zero(&mut self, service: Option<&weir_ipvs::ServiceKey>) {
         let key = service.map(words::key);
         if key != Some(None) {
-            self.0.count_from_zero(key.flatten().as_ref());
+            self.0.zero(key.flatten());
         }
     }
 
@@ -301,18 +285,16 @@ fn counts(flows: FlowCounts, persistent: impl TryInto<u32>) -> Counts {
 }
 
 fn stats(totals: Totals, rates: &Rates) -> Stats {
-    // IPVS rounds half up, too.
-    let rate = |rate: f64| rate.round() as u64;
     Stats {
         connections: totals.connections,
         packets_in: totals.packets_in,
         packets_out: totals.packets_out,
         bytes_in: totals.bytes_in,
         bytes_out: totals.bytes_out,
-        connections_rate: rate(rates.connections_per_second),
-        packets_in_rate: rate(rates.packets_in_per_second),
-        packets_out_rate: rate(rates.packets_out_per_second),
-        bytes_in_rate: rate(rates.bytes_in_per_second),
-        bytes_out_rate: rate(rates.bytes_out_per_second),
+        connections_rate: shown(rates.connections_per_second),
+        packets_in_rate: shown(rates.packets_in_per_second),
+        packets_out_rate: shown(rates.packets_out_per_second),
+        bytes_in_rate: shown(rates.bytes_in_per_second),
+        bytes_out_rate: shown(rates.bytes_out_per_second),
     }
 }

@@ -7,7 +7,7 @@
 
 use weir_ipvs::types::{SCTP, TCP, UDP, method, service_flags, tunnel};
 use weir_ipvs::{Errno, Netmask, Tunnel};
-use weir_model::service::PERSISTENCE_TIMEOUT_MAX;
+use weir_model::service::{PERSISTENCE_TIMEOUT_MAX, THRESHOLD_MAX};
 use weir_model::{
     Family, Method, PersistenceEngine, PersistenceMask, Protocol, SchedulerFlag, SchedulerName,
     Server, ServerKey, Service, ServiceKey, TunnelChecksum, TunnelKind,
@@ -118,7 +118,7 @@ pub fn service(wanted: &weir_ipvs::Service, held: Option<&Service>) -> Result<Se
         }
     };
     let engine = match wanted.engine.as_deref() {
-        None | Some("") => None,
+        None => None,
         Some(name) if name == PersistenceEngine::Sip.name() => Some(PersistenceEngine::Sip),
         Some(_) => return Err(Errno::Enoent),
     };
@@ -185,6 +185,9 @@ pub fn server(wanted: &weir_ipvs::Server, held: Option<&Server>) -> Result<Serve
         (method::ROUTE, _) => Method::Dr,
         _ => return Err(Errno::Eopnotsupp),
     };
+    if wanted.upper_threshold > THRESHOLD_MAX {
+        return Err(Errno::Einval);
+    }
     let Tunnel { kind, port, flags } = match method {
         Method::Tun => wanted.tunnel,
         _ => Tunnel::default(),

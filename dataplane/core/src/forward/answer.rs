@@ -7,7 +7,7 @@ use super::{Packet, Way};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::{Hop, NextHop};
-use crate::note::{PuntClass, ToServer};
+use crate::note::{FromServer, PuntClass, ToServer};
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Ends a packet and tells its sender why, in the name of `src`, as far as RFC 1122 §3.2.2,
@@ -93,7 +93,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
     }
 
-    fn may_speak(&mut self) -> bool {
+    pub(super) fn may_speak(&mut self) -> bool {
         let allowed = self.director.errors.allow(self.now, false);
         if !allowed {
             self.director.counters.answers_suppressed.add(1);
@@ -117,11 +117,43 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         sent
     }
 
-    fn reset<P: Packet<F>>(&mut self, frame: &P) {
-        let h = self.headers;
-        if h.tcp_flags & weir_wire::tcp_flag::RST != 0 || !self.may_speak() {
-            return;
+    /// Sends resets to both ends of a flow, each with the numbers of this packet from the client.
+    pub(crate) fn reset_request<P: Packet<F>>(&mut self, frame: P, to: ToServer) {
+        if let Some(frame) = self.reset_sender(frame) {
+            self.request(frame, to);
         }
+    }
+
+    /// As [`reset_request`](Self::reset_request), of a packet from the server.
+    pub(crate) fn reset_reply<P: Packet<F>>(&mut self, frame: P, from: FromServer) {
+        if let Some(frame) = self.reset_sender(frame) {
+            self.reply(frame, from);
+        }
+    }
+
+    /// Answers the packet with a reset and makes it one itself. None: it ended, because there were
+    /// too many; the next packet of its flow gets another chance.
+    fn reset_sender<P: Packet<F>>(&mut self, mut frame: P) -> Option<P> {
+        if self.may_speak() {
+            self.send_reset(&frame);
+            if let Some(headers) = tcp::become_reset(frame.bytes_mut(), &self.headers) {
+                self.headers = headers;
+                return Some(frame);
+            }
+        }
+        self.end(&frame, DropReason::ServerDrained);
+        None
+    }
+
+    fn reset<P: Packet<F>>(&mut self, frame: &P) {
+        let is_reset = self.headers.tcp_flags & weir_wire::tcp_flag::RST != 0;
+        if !is_reset && self.may_speak() {
+            self.send_reset(frame);
+        }
+    }
+
+    fn send_reset<P: Packet<F>>(&mut self, frame: &P) {
+        let h = self.headers;
         let len = tcp::reset_len(h.family());
         let sent = self.answer(frame.received(), h.src, len, |packet| {
             tcp::write_reset(packet, frame.bytes(), &h).unwrap_or(0)

@@ -8,6 +8,7 @@ mod packet;
 mod related;
 mod send;
 mod tunnel;
+mod unresolved;
 
 pub(crate) use packet::{Packet, Whole};
 pub(crate) use tunnel::least_mtu;

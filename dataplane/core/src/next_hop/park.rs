@@ -117,11 +117,13 @@ impl<F: Frame> Park<F> {
         sent
     }
 
-    /// Gives up what has waited too long.
-    pub fn expire(&mut self, now: Tick, mut give_up: impl FnMut(PortId, F)) {
-        let late = |p: &mut Parked<F>| now.since(p.since) >= seconds(PATIENCE_SECONDS);
-        for parked in self.waiting.extract_if(.., late) {
-            give_up(parked.port, parked.frame);
-        }
+    /// Takes out one that has waited too long.
+    pub fn take_late(&mut self, now: Tick) -> Option<(PortId, F)> {
+        let late = |p: &Parked<F>| now.since(p.since) >= seconds(PATIENCE_SECONDS);
+        // The oldest come first.
+        let is_due = self.waiting.first().is_some_and(late);
+        is_due
+            .then(|| self.waiting.remove(0))
+            .map(|parked| (parked.port, parked.frame))
     }
 }

@@ -18,7 +18,7 @@ use crate::service::ServerId;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::{TICKS_PER_SECOND, Tick};
 
-pub(crate) use choose::Chosen;
+pub(crate) use choose::{Begun, Chosen};
 pub use table::NAME_MAX;
 
 /// How the clients of a service are remembered.

@@ -294,12 +294,12 @@ fn change(operation: &Operation, config: &Config) -> Option<weir_model::Operatio
     let service = |key: &Key| {
         let key = service_key(key);
         let mut services = config.services.iter();
-        services.find(move |service| service.key() == key).cloned()
+        services.find(move |service| service.key == key).cloned()
     };
     let server = |key: &Key, at: SocketAddr| {
         let service = service(key)?;
         let server = service.server(server_key(at))?.clone();
-        Some((service.key(), server))
+        Some((service.key, server))
     };
     Some(match operation {
         Operation::AddService(new) => weir_model::Operation::AddService(service(&new.key)?),
