@@ -157,3 +157,23 @@ fn other_programs_do_not_notice_the_library() {
         }
     );
 }
+
+#[test]
+fn a_program_cannot_load_the_kernels_ipvs() {
+    let door = Door::open();
+    // A program that starts another by execv, as ipvsadm and keepalived start modprobe.
+    let line = |module: &str| {
+        format!(
+            "printf '#!/bin/sh\necho loaded $*\n' > modprobe && chmod +x modprobe; \
+             start-stop-daemon --start --pidfile none --startas \"$PWD\"/modprobe -- -- {module}"
+        )
+    };
+    let loaded = run(&door, &line("tun"));
+    assert_eq!(
+        (loaded.status, loaded.stdout.as_str()),
+        (0, "loaded -- tun\n")
+    );
+    let refused = run(&door, &line("ip_vs"));
+    assert_ne!(refused.status, 0, "{refused:?}");
+    assert_eq!(refused.stdout, "");
+}
