@@ -1,13 +1,14 @@
 //! What the director says in its own name: ICMP errors and TCP resets.
 
-use weir_wire::{Addr, Mac, icmp, rewrite, tcp};
+use weir_wire::{Addr, Family, Mac, icmp, rewrite, tcp};
 
 use super::send::write_link;
 use super::{Packet, Way};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::{Hop, NextHop};
-use crate::note::PuntClass;
+use crate::note::{PuntClass, ToServer};
+use crate::service::ServerId;
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Ends a packet and tells its sender why, in the name of `src`, as far as RFC 1122 §3.2.2,
@@ -25,13 +26,59 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         self.end(&frame, reason);
     }
 
+    /// As [`error`](Self::error), about a request of a flow, in the name of the service. Where the
+    /// director sees no replies, the error counts as a packet to the client, as in the kernel.
+    pub(super) fn error_of_request<P: Packet<F>>(
+        &mut self,
+        frame: P,
+        reason: DropReason,
+        kind: icmp::ErrorKind,
+        to: ToServer,
+    ) {
+        let h = self.headers;
+        if icmp::may_answer(&h, frame.received().bytes()) && self.may_speak() {
+            let len = self.send_error(&frame, kind, h.dst);
+            if !to.method.sees_replies() {
+                self.count_out(to.server, len);
+            }
+        }
+        self.end(&frame, reason);
+    }
+
+    /// Tells the sender of a first fragment that the others did not come in time.
+    pub(crate) fn tell_of_time(&mut self, first: &F, server: Option<ServerId>) {
+        let (icmp_type, code) = match self.headers.family() {
+            Family::V4 => (11, 1),
+            Family::V6 => (3, 1),
+        };
+        if icmp::may_answer(&self.headers, first.bytes()) && self.may_speak() {
+            let kind = icmp::ErrorKind::Told { icmp_type, code };
+            let len = self.send_error(first, kind, self.headers.dst);
+            if let Some(server) = server {
+                self.count_out(server, len);
+            }
+        }
+    }
+
+    /// Counts what the director says to a client for a server; nothing when it could not be sent.
+    pub(super) fn count_out(&self, server: ServerId, len: usize) {
+        let counters = self.director.counters.servers.get(server.0 as usize);
+        if let Some(counters) = counters.filter(|_| len > 0) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(len as u64);
+        }
+    }
+
     /// Ends a packet that no flow may take: a TCP segment without flow gets a reset, everything
     /// else a port unreachable (RFC 9293 §3.10.7.1, RFC 1122 §4.1.3.1). The kernel too sends port
     /// unreachable, not a reset, when a service has no real server.
     pub(crate) fn refuse<P: Packet<F>>(&mut self, frame: P, reason: DropReason) {
         let h = self.headers;
         if h.is_tcp() && reason != DropReason::NoServer {
-            self.reset(&frame);
+            // No stack answers a segment that is damaged.
+            if tcp::checksum_ok(frame.bytes(), &h) {
+                self.reset(&frame);
+            }
             return self.end(&frame, reason);
         }
         self.error(frame, reason, icmp::ErrorKind::PortUnreachable, h.dst);
@@ -76,19 +123,24 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         allowed
     }
 
-    pub(super) fn send_error<P: Packet<F>>(&mut self, frame: &P, kind: icmp::ErrorKind, src: Addr) {
+    /// Gives the bytes of the error from its IP header on; 0 when it could not be sent.
+    pub(super) fn send_error<P: Packet<F>>(
+        &mut self,
+        frame: &P,
+        kind: icmp::ErrorKind,
+        src: Addr,
+    ) -> usize {
         let h = self.headers;
         let end = usize::from(h.end).min(frame.bytes().len());
         let Some(original) = frame.bytes().get(usize::from(h.l3)..end) else {
-            return;
+            return 0;
         };
         let len = icmp::error_len(h.family(), original.len());
         let sent = self.answer(frame.received(), h.src, len, |packet| {
             icmp::write_error(packet, kind, src, h.src, original, h.tos)
         });
-        if sent {
-            self.director.counters.icmp_sent.add(1);
-        }
+        self.director.counters.icmp_sent.add(u64::from(sent));
+        if sent { len } else { 0 }
     }
 
     fn reset<P: Packet<F>>(&mut self, frame: &P) {

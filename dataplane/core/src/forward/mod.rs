@@ -47,12 +47,12 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             }
             Hop::Unreachable => {
                 let kind = icmp::ErrorKind::HostUnreachable;
-                return self.error(packet, DropReason::Unreachable, kind, h.dst);
+                return self.error_of_request(packet, DropReason::Unreachable, kind, to);
             }
         };
         if h.ttl <= 1 {
             let kind = icmp::ErrorKind::TimeExceeded;
-            return self.error(packet, DropReason::TtlExceeded, kind, h.dst);
+            return self.error_of_request(packet, DropReason::TtlExceeded, kind, to);
         }
         trim(&mut packet, &h);
         rewrite::decrement_ttl(packet.bytes_mut(), &h);
@@ -63,7 +63,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(next.mtu),
             };
-            return self.error(packet, DropReason::TooBig, kind, h.dst);
+            return self.error_of_request(packet, DropReason::TooBig, kind, to);
         }
         rewrite_request(packet.bytes_mut(), &h, to);
         self.director.counters.forwarded.add(1);

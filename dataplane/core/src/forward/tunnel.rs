@@ -28,7 +28,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let h = self.headers;
         let Some(source) = next.source.filter(|s| s.family() == to.addr.family()) else {
             let kind = icmp::ErrorKind::HostUnreachable;
-            return self.error(frame, DropReason::Unreachable, kind, h.dst);
+            return self.error_of_request(frame, DropReason::Unreachable, kind, to);
         };
         let outer_len = to.tunnel.overhead(to.addr.family());
         let inner_mtu = next.mtu.saturating_sub(outer_len as u16);
@@ -36,8 +36,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         // Where it is a router's word that makes the path so narrow, the outer packet is cut
         // (RFC 2473 §7.1).
         if inner_mtu < least && !self.director.has_path_mtu(self.now, to.server) {
-            let kind = icmp::ErrorKind::HostUnreachable;
-            return self.error(frame, DropReason::Unreachable, kind, h.dst);
+            // The kernel says nothing then.
+            return self.end(&frame, DropReason::Unreachable);
         }
         let inner_mtu = inner_mtu.max(least);
         let path_mtu_discovery = self.director.snapshot.settings.pmtu_disc;
@@ -47,7 +47,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(inner_mtu),
             };
-            return self.error(frame, DropReason::TooBig, kind, h.dst);
+            return self.error_of_request(frame, DropReason::TooBig, kind, to);
         }
         let l3 = usize::from(h.l3);
         // The new header takes the place of the old Ethernet header as far as that reaches.
