@@ -6,14 +6,17 @@
 //! Replies and ICMP errors answer what was sent before.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weir_core::counters::DropReason;
 use weir_core::director::Limits;
 use weir_core::flow::{Flow, Timeouts};
 use weir_core::io::{BURST_MAX, Frame, PortId, RxChecksum, WorkerId};
+use weir_core::mark::MarkRule;
 use weir_core::next_hop::InterfaceId;
+use weir_core::persist::{Engine, Persistence, TemplateView, Templates, mask_of_v4};
 use weir_core::schedule::SchedulerName;
-use weir_core::service::{Method, Protocol, Tunnel};
+use weir_core::service::{Method, Protocol, ServiceKey, Tunnel};
 use weir_core::settings::{Defence, FtpPorts, Ipvs};
 use weir_core::testing::MemFrame;
 use weir_wire::builder::{PacketBuilder, addr};
@@ -21,14 +24,17 @@ use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
 use weir_wire::{Addr, Headers, Mac, Parsed, fragment};
 
 use crate::world::{
-    Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, each_counter, server_mac,
+    Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, each_counter, number_of,
+    server_mac,
 };
 
 /// Frames that replies and errors may answer.
 const REMEMBERED: usize = 64;
 
 /// Slots of the servers that changes are about; the last has no neighbour.
-const SLOTS: [u8; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 17, 20, 21, 23, 24, 25, 26];
+const SLOTS: [u8; 20] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 17, 20, 21, 23, 24, 25, 33, 35, 36, 37, 40, 26,
+];
 
 fn services() -> Vec<Described> {
     use Method::{Dr, FullNat, Nat, Tun};
@@ -68,6 +74,24 @@ fn services() -> Vec<Described> {
         service(Tun, Tcp, 87, Rr, &[(29, 87, 1)]),
         service(Tun, Udp, 87, Rr, &[(30, 87, 1)]),
     ];
+    let persistent = [
+        service(Nat, Tcp, 86, Rr, &[(33, 8080, 1), (34, 80, 1)]),
+        service(Dr, Tcp, 0, Wrr, &[(35, 0, 1), (36, 0, 1)]),
+        service(Nat, Udp, 88, Rr, &[(37, 53, 1), (38, 53, 1)]),
+        // Of every port that is not named here.
+        service(Nat, Tcp, 0, Rr, &[(39, 0, 1), (40, 8080, 1)]),
+    ];
+    for (mut service, seconds) in persistent.into_iter().zip([2, 3, 60, 5]) {
+        service.persistence = Some(Persistence {
+            lifetime: weir_core::time::seconds(seconds),
+            mask: mask_of_v4(0xffff_fffe),
+            engine: (service.key.port == 88).then_some(Engine::Sip),
+        });
+        if service.method == Dr {
+            service.key = ServiceKey::of_mark(MARK, weir_wire::Family::V4);
+        }
+        all.push(service);
+    }
     // The datagrams of port 86 are scheduled one by one.
     all[12].one_packet = true;
     all[13].tunnel = Tunnel::Gue {
@@ -88,6 +112,22 @@ fn services() -> Vec<Described> {
     all
 }
 
+/// What packets of the last client to some ports carry.
+const MARK: u32 = 5;
+
+fn marks() -> Vec<MarkRule> {
+    vec![MarkRule {
+        mark: MARK,
+        family: None,
+        protocol: Some(Protocol::Tcp),
+        source: Some((addr("198.51.100.10"), 32)),
+        destination: None,
+        source_ports: Vec::new(),
+        destination_ports: vec![80..=81, 86..=86],
+        interface: Some(WAN),
+    }]
+}
+
 /// Small, so that everything runs out. Of so many flows the lines of the table are as full as they
 /// may be, so that entries are pushed around under a burst's feet.
 const LIMITS: Limits = Limits {
@@ -95,8 +135,8 @@ const LIMITS: Limits = Limits {
     flows_v6: 16,
     half_open: 30,
     services: 32,
-    servers: 32,
-    punt_per_second: 800,
+    servers: 64,
+    punt_per_second: 200,
     punt_reserved_percent: 25,
     icmp_per_second: 100,
     parked: 6,
@@ -144,6 +184,7 @@ struct Outcome {
     half_open: usize,
     flows: Vec<Flow>,
     seconds_left: Vec<u32>,
+    templates: Vec<(TemplateView, Vec<u8>)>,
 }
 
 /// Takes what happened to a worker since the last call.
@@ -163,6 +204,11 @@ fn outcome(world: &mut World) -> (Outcome, Vec<(WorkerId, PortId, MemFrame)>) {
     let ports = world.counters().ports.iter();
     let received = ports.map(|p| (p.packets_received.get(), p.bytes_received.get()));
     let received = received.collect();
+    let mut templates = Vec::new();
+    for at in 0..world.templates.buckets() {
+        let see = |view: &_, name: &[u8]| templates.push((*view, name.to_vec()));
+        world.templates.visit(world.now, at, see);
+    }
     let seconds_left = flows.iter().map(|f| f.seconds_left(world.now)).collect();
     let out = &mut world.out;
     let handed_off = std::mem::take(&mut out.handed_off);
@@ -180,6 +226,7 @@ fn outcome(world: &mut World) -> (Outcome, Vec<(WorkerId, PortId, MemFrame)>) {
         half_open,
         flows,
         seconds_left,
+        templates,
     };
     (outcome, handed_off)
 }
@@ -235,6 +282,11 @@ fn difference(short: &Outcome, general: &Outcome, world: &World) -> String {
         texts(&[general.half_open]),
     );
     lists("flow", texts(&short.flows), texts(&general.flows));
+    lists(
+        "template",
+        texts(&short.templates),
+        texts(&general.templates),
+    );
     told
 }
 
@@ -245,6 +297,7 @@ fn rules(input: &mut Bytes<'_>) -> Ipvs {
     Ipvs {
         conn_reuse_mode: input.next() & 3,
         expire_nodest_conn: input.once_in(2),
+        expire_quiescent_template: input.once_in(2),
         sloppy_tcp: input.once_in(3),
         nat_icmp_send: input.once_in(2),
         schedule_icmp: input.once_in(2),
@@ -290,8 +343,11 @@ impl Compared {
                 if is_general {
                     world.director.take_the_general_way_only();
                 }
-                if let Some(first) = worlds.first() {
-                    world.share_cursor(first, &services);
+                world.marks = marks();
+                world.templates = Arc::new(Templates::new(6, LIMITS.servers, [7, 9]));
+                match worlds.first() {
+                    Some(first) => world.share_cursor(first, &services),
+                    None => world.publish(&services, &[]),
                 }
                 worlds.push(world);
             }
@@ -365,12 +421,14 @@ impl Compared {
             },
             2 | 3 => {
                 let weight = u32::from(input.next() % 3);
+                // Only a server without weight has had its time to drain.
+                self.each(|world| world.resets.retain(|s| *s != slot || weight == 0));
                 let all = self.services.iter_mut().flat_map(|s| &mut s.servers);
                 all.filter(|server| server.0 == slot)
                     .for_each(|server| server.2 = weight);
             }
             4 | 5 => {
-                let who = net.server(if slot > 16 { slot - 16 } else { slot });
+                let who = net.server(number_of(slot));
                 self.each(|world| toggle(&mut world.unknown_neighbours, who));
             }
             6 => self.each(|world| toggle(&mut world.unknown_neighbours, addr("192.0.2.254"))),
@@ -390,6 +448,17 @@ impl Compared {
             11 | 12 => {
                 let ipvs = rules(input);
                 self.each(|world| world.settings.ipvs = ipvs);
+            }
+            13 => {
+                let all = self.services.iter_mut().flat_map(|s| &mut s.servers);
+                all.filter(|server| server.0 == slot)
+                    .for_each(|server| server.2 = 0);
+                self.each(|world| match world.resets.iter().position(|s| *s == slot) {
+                    Some(at) => {
+                        world.resets.swap_remove(at);
+                    }
+                    None => world.resets.push(slot),
+                });
             }
             _ => {
                 let (which, is_so) = (input.below(4), input.once_in(2));
@@ -583,7 +652,7 @@ fn ends(input: &mut Bytes<'_>) -> (Net, u16, u16) {
         0x3e => 20,
         n => 4000 + u16::from(n & 15),
     };
-    (net, port, 80 + u16::from(what & 15) % 8)
+    (net, port, 80 + u16::from(what & 15) % 10)
 }
 
 fn from_client(kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
@@ -591,6 +660,9 @@ fn from_client(kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
     let frame = net.client_frame();
     let packet = match kind {
         12 => frame.udp_without_checksum(port, service),
+        13..=15 if service == 88 && !input.once_in(3) => {
+            return frame.udp(port, service).payload(call(input).as_bytes());
+        }
         13..=15 => frame.udp(port, service),
         _ => {
             let flags = match kind {
@@ -606,6 +678,11 @@ fn from_client(kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
     payload(packet, input)
 }
 
+/// A message of one of few calls.
+fn call(input: &mut Bytes<'_>) -> String {
+    format!("BYE sip:b SIP/2.0\r\ni: call-{}\r\n\r\n", input.below(3))
+}
+
 /// Of a server, to a client or local end that may have no flow.
 fn stray(input: &mut Bytes<'_>) -> PacketBuilder {
     let (net, port, _) = ends(input);
@@ -617,7 +694,11 @@ fn stray(input: &mut Bytes<'_>) -> PacketBuilder {
     };
     let frame = frame_at(LAN, input).ip(server, to.0);
     if input.once_in(2) {
-        frame.udp(53, to.1)
+        let datagram = frame.udp(53, to.1);
+        match input.once_in(2) {
+            true => datagram.payload(call(input).as_bytes()),
+            false => datagram,
+        }
     } else {
         frame.tcp(80, to.1).flags(input.next() & 0x17)
     }

@@ -566,3 +566,12 @@ fn control_connections_of_other_protocols_are_none() {
         .payload(PASV.as_bytes());
     assert_eq!(world.only_sent().1, expected.build());
 }
+
+proptest::proptest! {
+    #[test]
+    fn both_ends_see_one_stream_whatever_they_say(
+        input in proptest::collection::vec(proptest::num::u8::ANY, 0..300), is_v4: bool,
+    ) {
+        crate::ftp_stream::Stream::new(Net::both()[usize::from(is_v4)]).run(&input);
+    }
+}

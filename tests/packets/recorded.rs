@@ -90,10 +90,10 @@ struct Table {
 fn key(protocol: &str, at: &str) -> ServiceKey {
     let (addr, port) = end(at);
     ServiceKey {
-        protocol: if protocol == "-t" {
-            Protocol::Tcp
-        } else {
-            Protocol::Udp
+        protocol: match protocol {
+            "-t" => Protocol::Tcp,
+            "-u" => Protocol::Udp,
+            _ => Protocol::Sctp,
         },
         addr,
         port,
@@ -235,6 +235,12 @@ struct Replay {
     differences: Vec<String>,
 }
 
+/// `net.ipv4.vs.NAME=VALUE`.
+fn switch(setting: &str) -> Option<(&str, u8)> {
+    let (name, value) = setting.strip_prefix("net.ipv4.vs.")?.split_once('=')?;
+    Some((name, value.parse().ok()?))
+}
+
 impl Replay {
     fn run(name: &'static str, text: &str, is_general_only: bool) -> Self {
         let mut world = World::new(&[]);
@@ -269,11 +275,15 @@ impl Replay {
         match words.as_slice() {
             ["ipvsadm", words @ ..] => self.table.command(&self.world, words),
             ["sysctl", "net.ipv4.vs.pmtu_disc=0"] => self.world.settings.pmtu_disc = false,
-            ["sysctl", "net.ipv4.vs.schedule_icmp=1"] => {
-                self.world.settings.ipvs.schedule_icmp = true;
-            }
-            ["sysctl", "net.ipv4.vs.nat_icmp_send=1"] => {
-                self.world.settings.ipvs.nat_icmp_send = true;
+            ["sysctl", setting] if let Some((name, value)) = switch(setting) => {
+                let rules = &mut self.world.settings.ipvs;
+                match name {
+                    "schedule_icmp" => rules.schedule_icmp = value != 0,
+                    "nat_icmp_send" => rules.nat_icmp_send = value != 0,
+                    "sloppy_tcp" => rules.sloppy_tcp = value != 0,
+                    "conn_reuse_mode" => rules.conn_reuse_mode = value,
+                    _ => return,
+                }
             }
             ["ip", "link", "set", "rs0", "mtu", mtu] => {
                 self.world.mtu_lan = mtu.parse().expect("a number");
@@ -449,12 +459,16 @@ macro_rules! recordings {
 }
 
 recordings! {
+    first_sloppy0 first_sloppy1
     frag_dr frag_nat frag_tun
+    ftp_nat
     icmp_dr icmp_gre icmp_gue icmp_nat icmp_ttl icmp_tun
     mixed_families
     mtu_dr mtu_gre mtu_gue_csum mtu_nat mtu_nat_reply mtu_tun
     no_service
     pmtu_gre pmtu_gue pmtu_nat pmtu_tun
+    reuse0_dr reuse0_nat reuse1_dr reuse1_nat reuse2_dr reuse2_nat reuse3_dr reuse3_nat
+    sctp_dr sctp_nat
     tun_options
     v4_dr v4_gre v4_gre_csum v4_gue v4_gue_csum v4_nat v4_tun
     v6_dr v6_gre v6_gue v6_gue_csum v6_nat v6_tun

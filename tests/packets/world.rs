@@ -126,6 +126,14 @@ impl Net {
     }
 }
 
+/// The number of the server in a slot, of which each server has one in every sixteen.
+pub(crate) fn number_of(slot: u8) -> u8 {
+    match slot {
+        0..=16 => slot,
+        _ => (slot - 1) % 16 + 1,
+    }
+}
+
 /// A service of a world.
 #[derive(Clone, Debug)]
 pub(crate) struct Described {
@@ -135,8 +143,8 @@ pub(crate) struct Described {
     pub(crate) tunnel: Tunnel,
     /// The addresses of its servers.
     pub(crate) servers_of: Net,
-    /// Server number, port and weight, in the order of addition. Number 16 + N is server N again,
-    /// as that of another service.
+    /// Server number, port and weight, in the order of addition. Numbers 16 + N and 32 + N
+    /// are server N again, as that of another service.
     pub(crate) servers: Vec<(u8, u16, u32)>,
     /// How many local addresses FullNAT has, and the first and last port of each.
     pub(crate) local: (u8, u16, u16),
@@ -183,6 +191,8 @@ pub(crate) struct World {
     /// The servers are on the client side too.
     pub(crate) is_one_arm: bool,
     pub(crate) unknown_neighbours: Vec<Addr>,
+    /// Servers whose flows are ended by resets.
+    pub(crate) resets: Vec<u8>,
     /// Besides those that every world has.
     pub(crate) own_addresses: Vec<Addr>,
     /// IPv4 prefixes of 16 bits to which there is no way.
@@ -206,7 +216,7 @@ pub(crate) fn limits() -> Limits {
         flows_v6: 1000,
         half_open: 1000,
         services: 32,
-        servers: 32,
+        servers: 64,
         punt_per_second: 1000,
         punt_reserved_percent: 25,
         icmp_per_second: 1000,
@@ -243,6 +253,7 @@ impl World {
             vlan_lan: 0,
             is_one_arm: false,
             unknown_neighbours: Vec::new(),
+            resets: Vec::new(),
             loads: Arc::new(Loads::new([Arc::clone(&counters)])),
             thresholds: BTreeMap::new(),
             own_addresses: Vec::new(),
@@ -304,7 +315,11 @@ impl World {
                 self.service(service, cursor, removed, &mut slots)
             })
             .collect();
-        self.snapshot_of(Services::new(list, slots))
+        let mut services = Services::new(list, slots);
+        for slot in &self.resets {
+            services.set_resets(ServerId((*slot).into()), true);
+        }
+        self.snapshot_of(services)
     }
 
     fn snapshot_of(&self, services: Services) -> Snapshot {
@@ -336,7 +351,7 @@ impl World {
         for &(n, port, weight) in described.servers.iter().rev() {
             let is_available = !removed.contains(&n);
             slots[usize::from(n)] = Some(Server {
-                addr: net.server(if n > 16 { n - 16 } else { n }),
+                addr: net.server(number_of(n)),
                 port,
                 method: match described.by_nat.contains(&n) {
                     true => Method::Nat,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::lab::Server;
 use crate::plan::{self, Family, Method, with_prefix};
@@ -199,8 +199,10 @@ listen = \"{METRICS}\"
 
 [control]
 socket = \"{}\"
+state_directory = \"{}\"
 ",
-            socket(dir)
+            socket(dir),
+            state(dir).display()
         );
         let families = || Family::ALL.into_iter();
         let vips = families().flat_map(|family| Method::ALL.map(|method| method.vip(family)));
@@ -254,6 +256,11 @@ pub(crate) fn socket(dir: &Path) -> String {
 /// A network of one address.
 fn single(address: IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
+}
+
+/// Where the director keeps what is changed at run time.
+pub(crate) fn state(dir: &Path) -> PathBuf {
+    dir.join("state")
 }
 
 fn write_port(

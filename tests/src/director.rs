@@ -23,11 +23,24 @@ pub struct Director<'a> {
 }
 
 impl Lab {
-    /// Starts the director and waits until it answers and its ports hang on the bridges.
+    /// Starts the director, which remembers nothing, and waits until it answers and its ports hang on
+    /// the bridges.
     ///
     /// # Errors
     /// When it does not come up; the text ends with its log.
     pub fn director(&self, config: &Config) -> Result<Director<'_>> {
+        let state = config::state(self.dir());
+        if state.exists() {
+            fs::remove_dir_all(state)?;
+        }
+        self.director_again(config)
+    }
+
+    /// As [`Lab::director`], after another one whose changes at run time it finds.
+    ///
+    /// # Errors
+    /// As [`Lab::director`].
+    pub fn director_again(&self, config: &Config) -> Result<Director<'_>> {
         fs::write(self.config_path(), self.toml(config))?;
         let log = File::create(self.log_path())?;
         let child = self
@@ -147,6 +160,19 @@ impl Director<'_> {
         self.end()
     }
 
+    /// Ends the director by SIGKILL.
+    ///
+    /// # Errors
+    /// When it had ended before.
+    pub fn kill(mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("it had ended: {status}\n{}", self.log());
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Lets the director run on when this handle and its process are gone.
     pub fn keep(mut self) {
         self.is_kept = true;
@@ -229,7 +255,7 @@ fn eprintln_log(log: &str) {
 }
 
 /// The path of one of our programs: in `$WEIR_BIN`, or else where this one was built.
-fn program(name: &str) -> Result<PathBuf> {
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
     let dir = match std::env::var_os("WEIR_BIN") {
         Some(dir) => PathBuf::from(dir),
         None => {

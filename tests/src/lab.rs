@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::client::Client;
 use crate::dns;
 use crate::guest;
-use crate::netns::Netns;
+use crate::netns::{Netns, run};
 use crate::nginx;
 use crate::plan::{self, Family, Method, in_url, with_prefix};
 use crate::reaper::{self, Reaper};
@@ -161,6 +161,28 @@ impl Lab {
     /// When nginx cannot be started.
     pub fn start_directors_own_server(&self) -> Result<()> {
         nginx::start(&self.director, "director", &self.dir)
+    }
+
+    /// Ends the web server of a real server.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn stop_web(&self, server: &Server) -> Result<()> {
+        let pid = fs::read_to_string(self.dir.join(format!("{}.pid", server.name)))?;
+        run(process::Command::new("kill").arg(pid.trim())).map(drop)
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_web(&self, server: &Server) -> Result<()> {
+        let netns = server
+            .netns
+            .as_ref()
+            .context("in a namespace of this host")?;
+        nginx::start(netns, &server.name, &self.dir)?;
+        nginx::wait_until_up(netns, std::slice::from_ref(server))
     }
 
     /// Where this run keeps its configuration, logs and sockets.

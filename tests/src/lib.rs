@@ -30,12 +30,14 @@ pub mod netns;
 mod nginx;
 pub mod plan;
 mod reaper;
+pub mod stock;
 
 pub use client::{Client, Traffic};
 pub use config::{Config, Service};
 pub use director::Director;
 pub use lab::{Lab, Server};
 pub use plan::{Family, Method};
+pub use stock::Keepalived;
 
 /// Size of the large body every server has at `/body`, in bytes.
 pub const BODY_LEN: u64 = 100_000_000;

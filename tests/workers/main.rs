@@ -13,6 +13,7 @@ mod replies;
 mod running;
 mod sequences;
 mod stopping;
+mod templates;
 mod wire;
 
 /// How many workers are tried.

@@ -20,7 +20,7 @@ const KNOWN_SERVERS: u8 = 9;
 pub(crate) type FlowNumber = u32;
 
 const PORT_FIRST: u32 = 1024;
-const PORTS: u32 = 50_000;
+pub(crate) const PORTS: u32 = 50_000;
 
 pub(crate) fn vip() -> Addr {
     Addr::from_v4_bytes([192, 0, 2, 100])

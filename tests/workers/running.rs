@@ -11,6 +11,7 @@ use weir_core::director::Limits;
 use weir_core::flow::{TcpState, Timeouts};
 use weir_core::io::WorkerId;
 use weir_core::load::Thresholds;
+use weir_core::persist::{Persistence, Templates};
 use weir_core::schedule::SchedulerName;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
@@ -39,6 +40,7 @@ pub(crate) struct Plan {
     pub(crate) depth: usize,
     /// By worker, where there are twins.
     pub(crate) twins: Vec<TwinLink>,
+    pub(crate) persistence: Option<Persistence>,
 }
 
 impl Plan {
@@ -51,6 +53,7 @@ impl Plan {
             servers: vec![(1, 1), (2, 1), (3, 1)],
             depth: 1024,
             twins: Vec::new(),
+            persistence: None,
         }
     }
 
@@ -86,12 +89,14 @@ impl Plan {
             generation: 0,
             scheduler: self.scheduler,
             method: self.method,
+            persistence: self.persistence,
             known: BTreeMap::new(),
             threads: Vec::new(),
         };
         running.publisher.publish(|snapshot| {
             snapshot.network = network();
             snapshot.settings.timeouts = timeouts();
+            snapshot.templates = Arc::new(Templates::new(10_000, SLOTS.into(), [3, 5]));
         });
         running.publish(&self.servers);
         (running, workers)
@@ -142,6 +147,7 @@ pub(crate) struct Running {
     pub(crate) generation: u16,
     scheduler: SchedulerName,
     method: Method,
+    persistence: Option<Persistence>,
     /// Every server there ever was.
     known: BTreeMap<u8, u32>,
     threads: Vec<JoinHandle<()>>,
@@ -211,7 +217,7 @@ impl Running {
             consistent: Arc::default(),
             new_flows_max: 0,
             one_packet: false,
-            persistence: None,
+            persistence: self.persistence,
             local: None,
         };
         Services::new(vec![service], (0..SLOTS).map(slot).collect())

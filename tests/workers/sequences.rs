@@ -78,6 +78,30 @@ fn flows_at_once_give_each_server_its_exact_share() {
     }
 }
 
+#[test]
+fn whatever_they_go_by_flows_at_once_all_begin_and_are_counted_where_they_go() {
+    for scheduler in SchedulerName::ALL {
+        // These refuse by design.
+        if matches!(scheduler, SchedulerName::None | SchedulerName::Ovf) {
+            continue;
+        }
+        for workers in WORKERS {
+            let director = plan(workers, *scheduler).start();
+            let flows = amount(1500);
+            let mut shares: BTreeMap<u8, u64> = BTreeMap::new();
+            for packet in begin_at_once(&director, flows) {
+                *shares.entry(packet.server).or_default() += 1;
+            }
+            for server in 1..=3 {
+                let share = shares.get(&server).copied().unwrap_or(0);
+                let told = format!("{scheduler} over {workers} workers, server {server}");
+                assert_eq!(director.connections(server), (share, 0), "{told}");
+            }
+            assert_handed_off(&director);
+        }
+    }
+}
+
 /// Begins flows from three threads, each at all workers in turn.
 fn begin_at_once(director: &Running, flows: u32) -> Vec<Sent> {
     const CLIENTS: u32 = 3;

@@ -7,9 +7,15 @@ use clap::{Parser, Subcommand};
 use weir_model::Protocol;
 use weir_model::api::{FlowFilter, FlowState, ServerFilter, path};
 
+use crate::change::{MarkCommand, ServiceCommand, SettingsCommand, Trial};
 use crate::client::{Request, Verb};
+use crate::here::Here;
+use crate::server::ServerCommand;
 
-/// Asks a running weird, the LVS director, what it does.
+/// Asks a running weird, the LVS director, what it does, and tells it what to do.
+///
+/// Exit status: 0 done; 1 not done; 2 wrong usage; 3 done, and what `weir diff` or `weir server
+/// drain --wait` looked for was not so: see their help.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -27,7 +33,18 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Top,
+}
+
+/// What is wanted.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Top {
+    /// Something of the daemon.
+    #[command(flatten)]
+    Ask(Command),
+    /// Something that is done here.
+    #[command(flatten)]
+    Here(Here),
 }
 
 /// What is asked.
@@ -62,6 +79,40 @@ pub(crate) enum Command {
     },
     /// Read the configuration again and apply what changed, whole or not at all.
     Reload,
+    /// Add, change, remove or show a service.
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Add, change, remove, show or drain a real server.
+    #[command(subcommand)]
+    Server(ServerCommand),
+    /// The rules that give packets their marks.
+    #[command(subcommand)]
+    Mark(MarkCommand),
+    /// [ipvs], [timeouts] and [settings].
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// Have the director do what a file says of services, marks and settings, whole or not at all.
+    ///
+    /// What the file does not have at all (no [[service]], say) stays as it is; `service = []` removes
+    /// all.
+    Apply {
+        /// A configuration file, or the part of one.
+        file: PathBuf,
+        #[command(flatten)]
+        trial: Trial,
+    },
+    /// Tell what `weir apply` would change. Exit status 3: something would.
+    Diff {
+        /// A configuration file, or the part of one.
+        file: PathBuf,
+    },
+    /// Count from 0 what ipvsadm is told that services carry, or one service, as ipvsadm -Z does.
+    ///
+    /// The totals of `weir services` and of the metrics go on.
+    Zero {
+        /// Only this service, by its name or key.
+        service: Option<String>,
+    },
 }
 
 /// Which flows.
@@ -111,12 +162,9 @@ impl FlowArgs {
 }
 
 impl Command {
-    /// What the daemon is asked.
-    pub(crate) fn request(&self) -> Request {
-        let get = |path: &str| Request {
-            verb: Verb::Get,
-            path: path.to_owned(),
-        };
+    /// What the daemon is asked, where that is one request.
+    pub(crate) fn request(&self) -> Option<Request> {
+        let get = |path: &str| Some(Request::get(path));
         match self {
             Command::Status => get(path::STATUS),
             Command::Services { .. } => get(path::SERVICES),
@@ -126,10 +174,24 @@ impl Command {
             Command::Routes => get(path::ROUTES),
             Command::Workers => get(path::WORKERS),
             Command::Drops { .. } => get(path::DROPS),
-            Command::Reload => Request {
+            Command::Reload => Some(Request {
                 verb: Verb::Post,
                 path: path::RELOAD.to_owned(),
-            },
+                body: None,
+            }),
+            Command::Service(command) => Some(command.request()),
+            Command::Mark(command) => Some(command.request()),
+            Command::Settings(command) => Some(command.request()),
+            Command::Zero { service } => {
+                let service = service.as_ref().map(|word| path::segment(word));
+                let query = service.map_or(String::new(), |word| format!("?service={word}"));
+                Some(Request {
+                    verb: Verb::Post,
+                    path: format!("{}{query}", path::ZERO),
+                    body: None,
+                })
+            }
+            Command::Server(_) | Command::Apply { .. } | Command::Diff { .. } => None,
         }
     }
 }

@@ -5,31 +5,50 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, header};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::UnixStream;
+use weir_model::Faults;
 use weir_model::api::Problem;
 
 /// A reload or a long listing may take a while; a daemon that hangs should not hang us.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Request {
     pub(crate) verb: Verb,
     /// Path and query.
     pub(crate) path: String,
+    /// What is sent along, as JSON.
+    pub(crate) body: Option<Value>,
+}
+
+impl Request {
+    /// Looks at what is at `path`.
+    pub(crate) fn get(path: &str) -> Self {
+        Request {
+            verb: Verb::Get,
+            path: path.to_owned(),
+            body: None,
+        }
+    }
 }
 
 /// How it is asked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     /// Changes nothing.
     Get,
-    /// Changes something.
+    /// Adds or does something.
     Post,
+    /// Changes some of something.
+    Patch,
+    /// Removes something.
+    Delete,
 }
 
 /// The daemon at a socket.
@@ -51,6 +70,12 @@ pub(crate) enum Error {
     Slow(PathBuf),
     /// The daemon says no.
     Refused(Problem),
+    /// The configuration file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// The configuration file has faults.
+    Faults(Faults),
+    /// The answer lacks something.
+    Empty,
     /// The answer is not what this version expects.
     NotUnderstood(serde_json::Error),
 }
@@ -94,14 +119,18 @@ impl Client {
         let method = match request.verb {
             Verb::Get => Method::GET,
             Verb::Post => Method::POST,
+            Verb::Patch => Method::PATCH,
+            Verb::Delete => Method::DELETE,
         };
+        let body = request.body.as_ref().map(Value::to_string);
         let request = hyper::Request::builder()
             .method(method)
             .uri(request.path.as_str())
             // RFC 9112 §3.2: a Host field is a must, and a socket has no name.
             .header(header::HOST, "localhost")
             .header(header::ACCEPT, "application/json")
-            .body(Empty::<Bytes>::new())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::<Bytes>::from(body.unwrap_or_default()))
             .expect("paths and queries are made of URI characters");
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
@@ -156,6 +185,11 @@ impl fmt::Display for Error {
                 PATIENCE.as_secs()
             ),
             Error::Refused(problem) => write!(f, "{problem}"),
+            Error::Unreadable(path, error) => {
+                write!(f, "{} cannot be read: {error}", path.display())
+            }
+            Error::Faults(faults) => write!(f, "the file has faults\n{faults}"),
+            Error::Empty => f.write_str("the answer is empty"),
             Error::NotUnderstood(error) => write!(
                 f,
                 "the answer is not understood ({error}); are weir and weird of one version?"

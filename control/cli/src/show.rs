@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use weir_model::api::{
-    Drops, Flows, LinkView, Neighbours, Origin, Ports, Reloaded, Routes, ServerState, ServerView,
-    ServiceView, Services, Stats, Status, Workers,
+    Changed, DrainState, DrainView, Drops, Flows, LinkView, MarksBody, Neighbours, Origin, Ports,
+    Reloaded, Routes, ServerState, ServerView, ServiceView, Services, Stats, Status, Workers,
 };
 use weir_model::{Family, Mac, Method, ServiceKey};
 
@@ -348,6 +348,87 @@ pub(crate) fn reloaded(answer: &Reloaded) -> String {
     format!("Reloaded, epoch {}:\n{changes}", answer.epoch)
 }
 
+/// The answer to a change.
+pub(crate) fn changed(answer: &Changed) -> String {
+    let changes = answer.changes.iter();
+    let mut text = match (answer.dry_run, answer.changes.is_empty()) {
+        (_, true) => "Nothing to change.\n".to_owned(),
+        (true, false) => "Would change:\n".to_owned(),
+        (false, false) => "Changed:\n".to_owned(),
+    };
+    changes.for_each(|change| text += &format!("  {change}\n"));
+    if answer.flows_touched > 0 {
+        let flows = match answer.flows_touched {
+            1 => "1 live flow".to_owned(),
+            count => format!("{count} live flows"),
+        };
+        text += &format!("That touches {flows}.\n");
+    }
+    text
+}
+
+/// `weir service show`
+pub(crate) fn service(service: &ServiceView) -> String {
+    services(&Services {
+        services: vec![service.clone()],
+    })
+}
+
+/// `weir server show`, in one service.
+pub(crate) fn server(service: ServiceKey, server: &ServerView) -> String {
+    let at = SocketAddr::new(server.address, server.port);
+    let name = server
+        .name
+        .as_ref()
+        .map_or(String::new(), |name| format!(" ({name})"));
+    format!(
+        "{service} -> {at}{name}: {}, weight {}, {}; {} active and {} other flows, {} so far\n",
+        server.method,
+        server.weight,
+        server_state(server.state),
+        server.active,
+        server.inactive,
+        server.stats.connections,
+    )
+}
+
+/// `weir server drain`, in one service.
+pub(crate) fn drain(server: &str, service: ServiceKey, drain: &DrainView) -> String {
+    let left = drain.active + drain.inactive;
+    match drain.state {
+        DrainState::Drained => format!("{server} of {service} is drained.\n"),
+        DrainState::Draining => {
+            let until = drain.seconds_left;
+            let until = until.map_or(String::new(), |left| format!(", {left} s to the deadline"));
+            format!("{server} of {service} drains: {left} flows left{until}.\n")
+        }
+        DrainState::Forced => format!(
+            "{server} of {service} had its time: {} flows were left, each is reset with its next \
+             packet.\n",
+            drain.flows_reset
+        ),
+    }
+}
+
+/// `weir mark list`
+pub(crate) fn marks(answer: &MarksBody) -> String {
+    let rules = answer.marks.iter().enumerate();
+    rules.map(|(at, rule)| format!("{at}: {rule}\n")).collect()
+}
+
+/// `weir settings show`: as the file has them.
+pub(crate) fn settings(answer: &serde_json::Value) -> String {
+    let sections = ["ipvs", "timeouts", "settings"];
+    let mut text = String::new();
+    for section in sections {
+        text += &format!("[{section}]\n");
+        for (key, value) in answer[section].as_object().into_iter().flatten() {
+            text += &format!("{key} = {value}\n");
+        }
+    }
+    text
+}
+
 fn service_cell(service: &ServiceView) -> String {
     match service.key {
         ServiceKey::Address {
@@ -425,6 +506,7 @@ fn server_state(state: ServerState) -> &'static str {
     match state {
         ServerState::Up => "up",
         ServerState::Draining => "draining",
+        ServerState::Full => "full",
         ServerState::Removed => "removed",
     }
 }

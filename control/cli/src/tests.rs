@@ -11,10 +11,19 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod changes;
+/// What is asked of the daemon.
+fn asked(args: &Args) -> &Command {
+    match &args.command {
+        Top::Ask(command) => command,
+        Top::Here(here) => panic!("{here:?} asks for nothing"),
+    }
+}
+
 /// What `weir` with these arguments shows for `body`.
 fn shown(arguments: &str, body: &Value) -> String {
     let args = Args::try_parse_from(arguments.split(' ')).expect("arguments");
-    render(&args.command, body.to_string().as_bytes()).expect("an answer")
+    render(asked(&args), body.to_string().as_bytes()).expect("an answer")
 }
 
 fn stats(scale: u64) -> Value {
@@ -159,6 +168,35 @@ UDP  120:05  UDP          [2001:db8:9::7]:5353  [2001:db8::100]:53  -           
 TCP   00:59  SYN_RECV     198.51.100.7:40001    192.0.2.100:81      10.0.0.200:1024  10.0.0.1:8080       FullNat       1
 There may be more than these 3: raise --limit.
 ");
+}
+
+#[test]
+fn templates_stand_among_the_flows_and_services_say_how_long_they_last() {
+    let body = json!({"flows": [
+        {"protocol": "tcp", "client": "198.51.100.7:0", "virtual": "0.0.0.10:0",
+         "server": "10.0.0.1:0", "state": "ASSURED", "expires_seconds": 600,
+         "method": "nat", "worker": 0, "template": {"flows": 2, "mark": 10}},
+        {"protocol": "udp", "client": "198.51.100.7:0", "virtual": "192.0.2.100:5060",
+         "server": "10.0.0.2:5060", "state": "NONE", "expires_seconds": 60, "method": "dr",
+         "worker": 0, "template": {"flows": 1, "engine": "sip", "engine_data": "aaa@x\n"}},
+    ], "truncated": false});
+    assert_eq!(
+        shown("weir flows", &body),
+        "\
+Pro  Expire  State    Source          Virtual           Local  Destination    Forward  Worker
+IP    10:00  ASSURED  198.51.100.7:0  0.0.0.10:0        -      10.0.0.1:0     Masq          -
+UDP   01:00  NONE     198.51.100.7:0  192.0.2.100:5060  -      10.0.0.2:5060  Route         -
+       sip aaa@x\\n
+"
+    );
+    let body = json!({"services": [{
+        "mark": 10, "family": "ipv4", "scheduler": "rr", "persistence_timeout": 360,
+        "persistence_mask": "255.255.255.0", "persistence_engine": "sip", "stats": stats(1),
+        "servers": []
+    }]});
+    let shown = shown("weir services", &body);
+    let wanted = "FWM  10 rr persistent 360 mask 255.255.255.0 pe sip\n";
+    assert!(shown.contains(wanted), "{shown}");
 }
 
 #[test]
@@ -373,7 +411,8 @@ fn http(status: &str, body: &str) -> String {
 fn run_at(socket: PathBuf, arguments: &str) -> Result<String, String> {
     let mut args = Args::try_parse_from(arguments.split(' ')).expect("arguments");
     args.socket = socket;
-    run(&args).map_err(|error| error.to_string())
+    let outcome = run(&args, asked(&args)).map_err(|error| error.to_string())?;
+    Ok(outcome.text)
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) struct Draft {
     pub(crate) services: Vec<Service>,
     pub(crate) marks: Vec<Mark>,
     pub(crate) timeouts: Timeouts,
+    pub(crate) settings: Vec<Setting>,
     /// Addresses that the other program puts on an interface itself, and the lines that say so.
     pub(crate) held: Vec<Held>,
     /// Groups of resources, one sentence each.
@@ -23,6 +24,14 @@ pub(crate) struct Timeouts {
     pub(crate) tcp: Option<(u32, Line)>,
     pub(crate) tcp_fin: Option<(u32, Line)>,
     pub(crate) udp: Option<(u32, Line)>,
+}
+
+/// A key of `[ipvs]`, or `pmtu_disc` of `[settings]`, with its value as TOML has it.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) line: Line,
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 /// An address that is put on an interface.

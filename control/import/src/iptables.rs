@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use ipnet::IpNet;
+use weir_ipvs::types::{SCTP, TCP, UDP};
 use weir_ipvsadm::Names;
-use weir_ipvsadm::director::Protocol as Transport;
 use weir_ipvsadm::restore::words_of;
 
 use crate::Options;
@@ -337,9 +337,9 @@ fn number(text: &str) -> Option<u32> {
 /// `80`, `1024:65535`, `80,443,8000:8100`
 fn ports(text: &str, protocol: &Option<String>, names: &Names) -> Option<Vec<String>> {
     let transport = match protocol.as_deref() {
-        Some("udp") => Transport::Udp,
-        Some("sctp") => Transport::Sctp,
-        _ => Transport::Tcp,
+        Some("udp") => UDP,
+        Some("sctp") => SCTP,
+        _ => TCP,
     };
     let port = |text: &str| {
         let number = text.parse::<u16>().ok();

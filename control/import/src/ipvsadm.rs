@@ -1,11 +1,9 @@
 //! What `ipvsadm -S` prints, and scripts of such commands: every line is a command, with or without
 //! the program's name before it, and is carried out on a table that begins empty.
 
-use std::net::Ipv4Addr;
-
-use weir_ipvsadm::director::{
-    Method as Way, Protocol as Transport, Server as SetServer, Service as SetService, ServiceId,
-    TunnelChecksum, TunnelKind, flag,
+use weir_ipvs::types::{SCTP, UDP, method, service_flags as flag, tunnel};
+use weir_ipvs::{
+    Family, Netmask, Server as SetServer, ServerKey, Service as SetService, ServiceKey,
 };
 use weir_ipvsadm::restore::words_of;
 use weir_ipvsadm::{Change, Command, Names, parse};
@@ -13,17 +11,27 @@ use weir_ipvsadm::{Change, Command, Names, parse};
 use crate::Options;
 use crate::draft::{Draft, Front, Method, Protocol, Server, Service, Tunnel};
 use crate::line::{Line, lines_of};
+use crate::sysctl;
 
 pub(crate) fn read(file: &str, text: &str, options: Options<'_>) -> Draft {
     let names = Names::new(&options.files.services(), "");
     let mut draft = Draft::default();
-    for line in lines_of(file, 0, text) {
+    let is_program = |word: &String| word.rsplit('/').next() == Some("ipvsadm");
+    let lines = lines_of(file, 0, text);
+    let mut words = lines.iter().map(|line| words_of(line.text()));
+    let is_script = words.any(|words| words.first().is_some_and(is_program));
+    for line in lines {
         let mut words = words_of(line.text());
-        let is_program = |word: &String| word.rsplit('/').next() == Some("ipvsadm");
-        if words.first().is_some_and(is_program) {
+        let has_program = words.first().is_some_and(is_program);
+        if has_program {
             words.remove(0);
         }
-        if words.is_empty() {
+        if words.is_empty() || sysctl::take(&mut draft, &line) {
+            continue;
+        }
+        if is_script && !has_program {
+            let reason = "it is no command of ipvsadm's";
+            draft.remarks.not_carried(&line, reason);
             continue;
         }
         match parse("ipvsadm", &words, &names) {
@@ -43,13 +51,13 @@ fn said(message: &str) -> String {
 
 fn carry_out(draft: &mut Draft, line: &Line, change: Change) {
     let refused = match change {
-        Change::AddService(set) if find(draft, &set.id).is_some() => "Service already exists",
+        Change::AddService(set) if find(draft, &set.key).is_some() => "Service already exists",
         Change::AddService(set) => {
             let service = service(line, &set);
             draft.services.push(service);
             return;
         }
-        Change::EditService(set) => match find(draft, &set.id) {
+        Change::EditService(set) => match find(draft, &set.key) {
             None => "No such service",
             Some(at) => {
                 let mut new = service(line, &set);
@@ -71,7 +79,7 @@ fn carry_out(draft: &mut Draft, line: &Line, change: Change) {
         }
         Change::AddServer(id, set) => match (find(draft, &id), &set) {
             (None, _) => "Service not defined",
-            (Some(at), set) if find_server(&draft.services[at], set).is_some() => {
+            (Some(at), set) if find_server(&draft.services[at], &set.key).is_some() => {
                 "Destination already exists"
             }
             (Some(at), set) => {
@@ -82,7 +90,7 @@ fn carry_out(draft: &mut Draft, line: &Line, change: Change) {
         },
         Change::EditServer(id, set) => match find(draft, &id) {
             None => "Service not defined",
-            Some(at) => match find_server(&draft.services[at], &set) {
+            Some(at) => match find_server(&draft.services[at], &set.key) {
                 None => "No such destination",
                 Some(index) => {
                     let new = server(draft, line, at, &set);
@@ -91,9 +99,9 @@ fn carry_out(draft: &mut Draft, line: &Line, change: Change) {
                 }
             },
         },
-        Change::DeleteServer(id, set) => match find(draft, &id) {
+        Change::DeleteServer(id, key) => match find(draft, &id) {
             None => "Service not defined",
-            Some(at) => match find_server(&draft.services[at], &set) {
+            Some(at) => match find_server(&draft.services[at], &key) {
                 None => "No such destination",
                 Some(index) => {
                     draft.services[at].servers.remove(index);
@@ -123,26 +131,29 @@ fn carry_out(draft: &mut Draft, line: &Line, change: Change) {
     draft.remarks.refused(line, said(refused));
 }
 
-fn front(id: &ServiceId) -> Front {
+fn front(id: &ServiceKey) -> Front {
     match *id {
-        ServiceId::Address {
+        ServiceKey::Address {
             protocol,
             address,
             port,
         } => Front::Address {
             protocol: match protocol {
-                Transport::Tcp => Protocol::Tcp,
-                Transport::Udp => Protocol::Udp,
-                Transport::Sctp => Protocol::Sctp,
+                UDP => Protocol::Udp,
+                SCTP => Protocol::Sctp,
+                _ => Protocol::Tcp,
             },
             address,
             port,
         },
-        ServiceId::Mark { mark, is_ipv6 } => Front::Mark { mark, is_ipv6 },
+        ServiceKey::Mark { mark, family } => Front::Mark {
+            mark,
+            is_ipv6: family == Family::Ipv6,
+        },
     }
 }
 
-fn find(draft: &Draft, id: &ServiceId) -> Option<usize> {
+fn find(draft: &Draft, id: &ServiceKey) -> Option<usize> {
     let wanted = front(id);
     draft
         .services
@@ -150,15 +161,15 @@ fn find(draft: &Draft, id: &ServiceId) -> Option<usize> {
         .position(|service| service.front == wanted)
 }
 
-fn find_server(service: &Service, set: &SetServer) -> Option<usize> {
+fn find_server(service: &Service, key: &ServerKey) -> Option<usize> {
     // Without a port of its own a server has the service's; one of a mark has none.
     let port = |server: &Server| server.port.or(service.port()).unwrap_or(0);
     let mut servers = service.servers.iter();
-    servers.position(|server| server.address == set.address && port(server) == set.port)
+    servers.position(|server| server.address == key.address && port(server) == key.port)
 }
 
 fn service(line: &Line, set: &SetService) -> Service {
-    let mut service = Service::new(line.clone(), front(&set.id));
+    let mut service = Service::new(line.clone(), front(&set.key));
     service.scheduler = Some(set.scheduler.clone());
     let [one, two] = match set.scheduler.as_str() {
         "sh" => ["sh-fallback", "sh-port"],
@@ -177,10 +188,10 @@ fn service(line: &Line, set: &SetService) -> Service {
     service.one_packet = set.flags & flag::ONE_PACKET != 0;
     if set.flags & flag::PERSISTENT != 0 {
         service.persistence_timeout = Some(set.timeout);
-        service.persistence_mask = if set.id.is_ipv6() {
-            (set.netmask != 128).then(|| set.netmask.to_string())
-        } else {
-            crate::value::v4_mask(Ipv4Addr::from_bits(set.netmask))
+        service.persistence_mask = match set.netmask {
+            Netmask::Prefix(128) => None,
+            Netmask::Prefix(length) => Some(length.to_string()),
+            Netmask::Mask(mask) => crate::value::v4_mask(mask),
         };
     }
     service.persistence_engine.clone_from(&set.engine);
@@ -189,31 +200,31 @@ fn service(line: &Line, set: &SetService) -> Service {
 
 fn server(draft: &mut Draft, line: &Line, of: usize, set: &SetServer) -> Server {
     let method = match set.method {
-        Way::Masq => Method::Nat,
-        Way::Tunnel => Method::Tun,
-        Way::Route | Way::Local => Method::Dr,
+        method::MASQ => Method::Nat,
+        method::TUNNEL => Method::Tun,
+        _ => Method::Dr,
     };
-    let mut server = Server::new(line.clone(), set.address, method);
-    server.weight = Some(set.weight);
-    server.upper_threshold = set.upper;
-    server.lower_threshold = set.lower;
+    let mut server = Server::new(line.clone(), set.key.address, method);
+    server.weight = u32::try_from(set.weight).ok();
+    server.upper_threshold = set.upper_threshold;
+    server.lower_threshold = set.lower_threshold;
     let Draft {
         services, remarks, ..
     } = draft;
     if let Some(service) = services.get(of) {
-        server.set_port(set.port, service, remarks);
+        server.set_port(set.key.port, service, remarks);
     }
-    if method == Method::Tun && set.tunnel.kind != TunnelKind::Ipip {
+    if method == Method::Tun && set.tunnel.kind != tunnel::IPIP {
         server.tunnel = Some(Tunnel {
             kind: match set.tunnel.kind {
-                TunnelKind::Gre => "gre",
+                tunnel::GRE => "gre",
                 _ => "gue",
             },
             port: (set.tunnel.port != 0).then_some(set.tunnel.port),
-            checksum: match set.tunnel.checksum {
-                TunnelChecksum::None => None,
-                TunnelChecksum::Full => Some("full"),
-                TunnelChecksum::Remote => Some("remote"),
+            checksum: match set.tunnel.flags {
+                flags if flags & tunnel::CSUM != 0 => Some("full"),
+                flags if flags & tunnel::REMCSUM != 0 => Some("remote"),
+                _ => None,
             },
         });
     }

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use weir_ipvs::types::{TCP, UDP};
 use weir_ipvsadm::Names;
 use weir_ipvsadm::address::number;
-use weir_ipvsadm::director::Protocol as Transport;
 
 use crate::Options;
 use crate::draft::{Draft, Front, Method, Protocol, Server, Service};
@@ -241,8 +241,8 @@ fn not_an_address(draft: &mut Draft, line: &Line, host: &str) {
 
 fn port_of(text: &str, protocol: Protocol, names: &Names) -> Option<u16> {
     let transport = match protocol {
-        Protocol::Udp => Transport::Udp,
-        _ => Transport::Tcp,
+        Protocol::Udp => UDP,
+        _ => TCP,
     };
     match number(text, 0..=65_535) {
         Some(port) => u16::try_from(port).ok(),

@@ -11,7 +11,7 @@
 //! | [`keepalived`] | keepalived.conf: its syntax, its virtual servers |
 //! | [`ldirectord`] | ldirectord.cf |
 //! | [`piranha`] | lvs.cf |
-//! | [`ipvsadm`] | what `ipvsadm -S` prints, and scripts of such commands |
+//! | [`ipvsadm`], [`sysctl`] | what `ipvsadm -S` prints, scripts of such commands, and settings in them |
 //! | [`iptables`], [`nft`], [`marks`] | rules that set marks, and what order means to them |
 //! | [`heartbeat`] | haresources and ha.cf |
 //! | [`draft`], [`settle`], [`render`] | what was read, what Weir takes of it, and how it is printed |
@@ -40,6 +40,7 @@ mod nft;
 mod piranha;
 mod render;
 mod settle;
+mod sysctl;
 mod value;
 
 pub use files::{Files, NoFiles, OnDisk};

@@ -19,6 +19,7 @@ pub(crate) fn tables(draft: &Draft) -> String {
     let mut out = String::new();
     write_limits(&mut out, draft);
     write_timeouts(&mut out, draft);
+    write_settings(&mut out, draft);
     for mark in &draft.marks {
         write_mark(&mut out, mark);
     }
@@ -155,6 +156,18 @@ fn write_timeouts(out: &mut String, draft: &Draft) {
     for (key, value) in all {
         if let Some((seconds, _)) = value {
             let _ = writeln!(out, "{key} = {seconds}");
+        }
+    }
+}
+
+fn write_settings(out: &mut String, draft: &Draft) {
+    for (table, is_ipvs) in [("settings", false), ("ipvs", true)] {
+        let mut title = format!("\n[{table}]\n");
+        for setting in &draft.settings {
+            if (setting.name != "pmtu_disc") == is_ipvs {
+                out.push_str(&std::mem::take(&mut title));
+                let _ = writeln!(out, "{} = {}", setting.name, setting.value);
+            }
         }
     }
 }

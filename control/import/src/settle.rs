@@ -85,6 +85,7 @@ fn give_up(draft: &mut Draft, faults: &str) {
     draft.services.clear();
     draft.marks.clear();
     draft.timeouts = crate::draft::Timeouts::default();
+    draft.settings.clear();
 }
 
 /// What a round found.
@@ -94,6 +95,7 @@ struct Doomed {
     servers: BTreeSet<(usize, usize)>,
     marks: BTreeSet<usize>,
     timeouts: BTreeSet<&'static str>,
+    settings: BTreeSet<String>,
 }
 
 impl Doomed {
@@ -130,6 +132,11 @@ impl Doomed {
                 }
                 self.marks.insert(at);
             }
+            ("ipvs.ftp_ports", _) => self.add_setting(draft, "ftp_ports", &reason),
+            _ if fault.key.starts_with("ipvs.") || fault.key.starts_with("settings.") => {
+                let name = fault.key.split('.').nth(1).unwrap_or_default();
+                self.add_setting(draft, name, &reason);
+            }
             _ => {
                 for (key, given) in [
                     ("timeouts.tcp", &draft.timeouts.tcp),
@@ -147,6 +154,14 @@ impl Doomed {
         }
     }
 
+    fn add_setting(&mut self, draft: &mut Draft, name: &str, reason: &str) {
+        let mut settings = draft.settings.iter();
+        if let Some(setting) = settings.find(|setting| setting.name == name) {
+            draft.remarks.not_carried(&setting.line, reason);
+            self.settings.insert(name.to_owned());
+        }
+    }
+
     /// Takes it out. Returns whether there was anything.
     fn take_out(&self, draft: &mut Draft) -> bool {
         for key in &self.timeouts {
@@ -156,6 +171,10 @@ impl Doomed {
                 _ => draft.timeouts.udp = None,
             }
         }
+        let settings = &self.settings;
+        draft
+            .settings
+            .retain(|setting| !settings.contains(&setting.name));
         for &at in self.marks.iter().rev() {
             if at < draft.marks.len() {
                 draft.marks.remove(at);
@@ -183,6 +202,7 @@ impl Doomed {
             self.servers.len(),
             self.marks.len(),
             self.timeouts.len(),
+            self.settings.len(),
         ];
         found.iter().any(|count| *count > 0)
     }

@@ -44,7 +44,13 @@ pub fn answer(datagram: &[u8], table: &mut dyn Table) -> Vec<Vec<u8>> {
             Err(errno) => replies.acknowledge(&request, Err(errno)),
         }
     }
-    replies.datagrams
+    let Replies {
+        mut datagrams,
+        later,
+        ..
+    } = replies;
+    datagrams.extend(later);
+    datagrams
 }
 
 enum Answered {
@@ -55,6 +61,9 @@ enum Answered {
 #[derive(Default)]
 struct Replies {
     datagrams: Vec<Vec<u8>>,
+    /// What is left of a dump. The kernel makes it when its beginning was read, which is after all
+    /// else of these requests was answered.
+    later: Vec<Vec<u8>>,
     /// A dump with something in it is under way: nobody has read it yet, so there is no second one.
     is_dumping: bool,
 }
@@ -77,18 +86,21 @@ impl Replies {
         if self.is_dumping {
             return Err(Errno::Ebusy);
         }
-        let mut datagram = Vec::new();
+        let (mut datagrams, mut datagram) = (Vec::new(), Vec::new());
         for message in messages {
             self.is_dumping = true;
             if datagram.len() + message.len() > DATAGRAM_MAX {
-                self.datagrams.push(std::mem::take(&mut datagram));
+                datagrams.push(std::mem::take(&mut datagram));
             }
             datagram.extend(message);
         }
         if !datagram.is_empty() {
-            self.datagrams.push(datagram);
+            datagrams.push(datagram);
         }
-        self.datagrams.push(netlink::done(&request.header));
+        datagrams.push(netlink::done(&request.header));
+        let mut datagrams = datagrams.into_iter();
+        self.datagrams.extend(datagrams.next());
+        self.later.extend(datagrams);
         Ok(Answered::Dumped)
     }
 }
@@ -358,9 +370,6 @@ fn set_server(
     if server.weight < 0 || server.lower_threshold > server.upper_threshold {
         return Err(Errno::Erange);
     }
-    if server.upper_threshold > i32::MAX as u32 {
-        return Err(Errno::Einval);
-    }
     if server.tunnel.kind == tunnel::GUE && server.tunnel.port == 0 {
         return Err(Errno::Einval);
     }
@@ -384,8 +393,11 @@ fn check_service(service: &Service, table: &dyn Table) -> Result<(), Errno> {
     if scheduler.is_some_and(|name| !table.has_scheduler(name)) {
         return Err(Errno::Enoent);
     }
-    let engine = service.engine.as_deref().filter(|name| !name.is_empty());
-    if engine.is_some_and(|name| !table.has_engine(name)) {
+    if service
+        .engine
+        .as_deref()
+        .is_some_and(|name| !table.has_engine(name))
+    {
         return Err(Errno::Enoent);
     }
     match service.netmask {

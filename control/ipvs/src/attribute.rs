@@ -144,12 +144,16 @@ impl<const LENGTH: usize> Value for Name<LENGTH> {
     }
 }
 
-/// A nest of attributes that nobody has looked into yet, as the kernel leaves it until it needs it.
+/// A nest of attributes that nobody has looked into yet, as the kernel leaves it until it needs it. Of
+/// some the kernel does not even check that they could be nests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nest<T>(Vec<u8>, PhantomData<T>);
+pub struct Nest<T, const IS_CHECKED: bool = true>(Vec<u8>, PhantomData<T>);
 
-impl<T> Value for Nest<T> {
-    const KIND: Kind = Kind::Nest;
+impl<T, const IS_CHECKED: bool> Value for Nest<T, IS_CHECKED> {
+    const KIND: Kind = match IS_CHECKED {
+        true => Kind::Nest,
+        false => Kind::AtLeast(0),
+    };
     const FLAGS: u16 = NESTED;
 
     fn read(payload: &[u8]) -> Self {
@@ -177,7 +181,7 @@ pub trait Table: Sized {
     fn write(&self, into: &mut Vec<u8>, is_client: bool);
 }
 
-impl<T: Table> Nest<T> {
+impl<T: Table, const IS_CHECKED: bool> Nest<T, IS_CHECKED> {
     /// Looks into it.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ errnos! {
     Erange = 34;
     /// The message is too long.
     Emsgsize = 90;
+    /// No such protocol.
+    Eprotonosupport = 93;
     /// No such command, or it does not do that.
     Eopnotsupp = 95;
     /// Neither IPv4 nor IPv6.

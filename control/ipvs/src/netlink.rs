@@ -161,14 +161,15 @@ pub(crate) fn generic(
 
 /// What tells of a request's success or failure. An error repeats the whole request, success its
 /// header.
-pub(crate) fn acknowledge(request: &Message<'_>, result: Result<(), Errno>) -> Vec<u8> {
+#[must_use]
+pub fn acknowledge(request: &Message<'_>, result: Result<(), Errno>) -> Vec<u8> {
     let (error, repeated, flags) = match result {
         Ok(()) => (0, &request.bytes[..HEADER], CAPPED),
         Err(errno) => (-errno.number(), request.bytes, 0),
     };
     let mut message = Vec::with_capacity(HEADER + 4 + repeated.len() + 3);
     let header = Header {
-        length: (HEADER + 4 + repeated.len()) as u32,
+        length: aligned(HEADER + 4 + repeated.len()) as u32,
         kind: ERROR,
         flags,
         ..request.header

@@ -50,12 +50,16 @@ pub fn ip_vs_head(size: u32) -> String {
 pub fn ip_vs(table: &dyn Table) -> String {
     let mut text = ip_vs_head(table.size());
     for (service, _) in table.services() {
-        text += &service_line(&service);
-        for row in table.servers(&service.key) {
-            text += &server_line(&row);
-        }
+        text += &self::service(&service, &table.servers(&service.key));
     }
     text
+}
+
+/// The lines of a service and its servers in [`ip_vs`].
+#[must_use]
+pub fn service(service: &Service, servers: &[ServerRow]) -> String {
+    let servers: String = servers.iter().map(server_line).collect();
+    service_line(service) + &servers
 }
 
 fn service_line(service: &Service) -> String {

@@ -132,7 +132,7 @@ attributes! {
         /// What it carried.
         10 stats: Nest<Stats32>,
         /// The same.
-        12 stats64: Nest<Stats64>,
+        12 stats64: Nest<Stats64, false>,
     }
 }
 
@@ -168,7 +168,7 @@ attributes! {
         /// What it carried.
         10 stats: Nest<Stats32>,
         /// The same.
-        12 stats64: Nest<Stats64>,
+        12 stats64: Nest<Stats64, false>,
     }
 }
 

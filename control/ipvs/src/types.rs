@@ -240,7 +240,7 @@ impl Netmask {
 pub struct Service {
     /// What tells it apart.
     pub key: ServiceKey,
-    /// The scheduler; `none` or nothing for none.
+    /// The scheduler; `none` for none.
     pub scheduler: String,
     /// [`service_flags`]
     pub flags: u32,
@@ -277,9 +277,6 @@ impl Service {
     #[must_use]
     pub fn told(&self, stats: &Stats) -> ServiceAttributes {
         let mut attributes = self.with_flags(self.flags | service_flags::HASHED);
-        if self.scheduler.is_empty() {
-            attributes.sched_name = Some(Name("none".to_owned()));
-        }
         attributes.stats = Some(Nest::of(&stats.in_32_bits()));
         attributes.stats64 = Some(Nest::of(&stats.in_64_bits()));
         attributes
@@ -302,6 +299,7 @@ impl Service {
             u32::from_ne_bytes([a, b, c, d]),
             u32::from_ne_bytes([e, f, g, h]),
         );
+        let engine = from.pe_name.clone().map(|Name(name)| name);
         let old_flags = held.map_or(0, |held| held.flags);
         Ok(Self {
             key,
@@ -309,7 +307,7 @@ impl Service {
             flags: ((old_flags & !mask) | (flags & mask)) & !service_flags::HASHED,
             timeout,
             netmask: Netmask::read(key.family(), netmask),
-            engine: from.pe_name.clone().map(|Name(name)| name),
+            engine: engine.filter(|name| !name.is_empty()),
         })
     }
 
@@ -322,7 +320,7 @@ impl Service {
     /// The scheduler, if it has one.
     #[must_use]
     pub fn scheduler(&self) -> Option<&str> {
-        Some(self.scheduler.as_str()).filter(|name| !name.is_empty() && *name != "none")
+        Some(self.scheduler.as_str()).filter(|name| *name != "none")
     }
 }
 
@@ -523,7 +521,7 @@ impl Stats {
     /// # Errors
     /// `EINVAL` for a broken nest.
     pub fn read(
-        wide: Option<&Nest<Stats64>>,
+        wide: Option<&Nest<Stats64, false>>,
         narrow: Option<&Nest<Stats32>>,
     ) -> Result<Self, Errno> {
         if let Some(stats) = wide {

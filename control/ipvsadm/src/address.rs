@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use crate::director::Protocol;
 use crate::names::Names;
 
 /// An address with a port, if one was given.
@@ -18,20 +17,21 @@ pub struct Host {
 /// Reads `192.0.2.1`, `192.0.2.1:80`, `192.0.2.1:http`, `[2001:db8::1]:80`, `2001:db8::1`,
 /// `name:80`. An IPv6 address in brackets needs a port, and a word of digits is nothing.
 #[must_use]
-pub fn host(text: &str, protocol: Option<Protocol>, names: &Names) -> Option<Host> {
+pub fn host(text: &str, protocol: Option<u16>, names: &Names) -> Option<Host> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         let port = port.strip_prefix(':')?;
-        let address = match address.parse::<Ipv6Addr>() {
-            Ok(address) => IpAddr::V6(address),
-            // The brackets are taken off before anybody looks what is between them.
-            Err(_) => v4_or_name(address, names)?,
+        return match address.parse::<Ipv6Addr>() {
+            Ok(ipv6) => Some(Host {
+                address: IpAddr::V6(ipv6),
+                port: Some(port_of(port, protocol, names)?),
+            }),
+            // What is behind the brackets is lost then.
+            Err(_) => v4(address, protocol, names),
         };
-        let port = Some(port_of(port, protocol, names)?);
-        return Some(Host { address, port });
     }
     if let Ok(address) = text.parse::<Ipv6Addr>() {
         let address = IpAddr::V6(address);
@@ -40,6 +40,10 @@ pub fn host(text: &str, protocol: Option<Protocol>, names: &Names) -> Option<Hos
             port: None,
         });
     }
+    v4(text, protocol, names)
+}
+
+fn v4(text: &str, protocol: Option<u16>, names: &Names) -> Option<Host> {
     let (address, port) = match text.rsplit_once(':') {
         Some((address, port)) => (address, Some(port)),
         None => (text, None),
@@ -59,7 +63,7 @@ fn v4_or_name(text: &str, names: &Names) -> Option<IpAddr> {
     }
 }
 
-fn port_of(text: &str, protocol: Option<Protocol>, names: &Names) -> Option<u16> {
+fn port_of(text: &str, protocol: Option<u16>, names: &Names) -> Option<u16> {
     match number(text, 0..=65_535) {
         Some(port) => u16::try_from(port).ok(),
         None => names.port(text, protocol?),

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use weir_ipvs::types::TCP;
+
 use crate::command::Format;
-use crate::director::Protocol;
 use crate::list::address_and_port;
-use crate::names::Names;
+use crate::names::{Names, protocol_of};
 
 /// The whole listing.
 ///
@@ -64,9 +65,9 @@ impl<'t> Entry<'t> {
 
     fn write(&self, out: &mut String, format: Format, names: &Names) {
         // The protocol of a mark's template is no protocol, and its ports have no names.
-        let protocol = Protocol::of(self.protocol);
+        let protocol = protocol_of(self.protocol);
         let numeric = format.numeric || protocol.is_none();
-        let protocol = protocol.unwrap_or(Protocol::Tcp);
+        let protocol = protocol.unwrap_or(TCP);
         let [source, virtual_, destination] = self
             .ends
             .map(|(address, port)| address_and_port(address, port, protocol, numeric, names));

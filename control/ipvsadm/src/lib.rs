@@ -2,7 +2,7 @@
 //!
 //! Scripts, ldirectord and people's hands know this program, so what it prints and how it fails is
 //! kept to the byte; the tests hold it against runs of the original beside a kernel. Nothing here
-//! does I/O: [`run`] is given the arguments, standard input, and a [`Director`] to ask and change.
+//! does I/O: [`run()`] is given the arguments and a [`World`] with the director in it.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -11,10 +11,10 @@
 //! | [`address`] | `HOST[:PORT]` and numbers |
 //! | [`names`] | `/etc/services` and `/etc/hosts` |
 //! | [`command`] | arguments to [`Command`] |
-//! | [`director`] | what is asked of a director, and its nouns |
+//! | [`change`], [`batch`] | one change of a director; many, all or none |
 //! | [`list`], [`connections`], [`save`] | what is printed |
 //! | [`restore`] | a saved table, all of it or nothing |
-//! | [`run`] | the program |
+//! | [`mod@run`] | the program |
 //!
 //! # Where it differs from the original, on purpose
 //!
@@ -25,6 +25,8 @@
 //!   exit code of that failure. The original goes on after a failed line, and its exit code is the
 //!   last line's. `ipvsadm-restore` clears the table in the same step.
 //! - `-R` skips lines that begin with `#`, as the original's `ipvsadm-restore` does.
+//! - Marks from 2^31 on are listed and saved as they are; the original shows them as negative numbers,
+//!   lists them first, and does not read them again.
 //! - Counters of servers are 64 bits wide; the original reads those of servers modulo 2^32.
 //! - Addresses are looked up in `/etc/hosts` and never by DNS, which would stall a listing.
 //! - `-C` and `-L` do not load a kernel module.
@@ -32,9 +34,10 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod batch;
+pub mod change;
 pub mod command;
 pub mod connections;
-pub mod director;
 pub mod list;
 pub mod names;
 pub mod option;
@@ -45,7 +48,7 @@ pub mod save;
 
 mod text;
 
+pub use change::{Change, Errno};
 pub use command::{Command, Stop, parse};
-pub use director::{Change, Director, Errno};
 pub use names::Names;
-pub use run::{Ended, run};
+pub use run::{Ended, World, run};

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::director::Protocol;
+use weir_ipvs::types::{SCTP, TCP, UDP};
 
 /// What has a name.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    ports: HashMap<(String, Protocol), u16>,
-    services: HashMap<(u16, Protocol), String>,
+    /// By name and number of the protocol.
+    ports: HashMap<(String, u16), u16>,
+    services: HashMap<(u16, u16), String>,
     addresses: HashMap<String, IpAddr>,
     hosts: HashMap<IpAddr, String>,
 }
@@ -36,7 +37,7 @@ impl Names {
         let Some((port, protocol)) = at.split_once('/') else {
             return;
         };
-        let (Ok(port), Some(protocol)) = (port.parse(), Protocol::of(protocol)) else {
+        let (Ok(port), Some(protocol)) = (port.parse(), protocol_of(protocol)) else {
             return;
         };
         // The first of several is the one that counts.
@@ -67,13 +68,13 @@ impl Names {
 
     /// The port of a service's name.
     #[must_use]
-    pub fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+    pub fn port(&self, name: &str, protocol: u16) -> Option<u16> {
         self.ports.get(&(name.to_owned(), protocol)).copied()
     }
 
     /// The name of a port.
     #[must_use]
-    pub fn service(&self, port: u16, protocol: Protocol) -> Option<&str> {
+    pub fn service(&self, port: u16, protocol: u16) -> Option<&str> {
         self.services.get(&(port, protocol)).map(String::as_str)
     }
 
@@ -88,6 +89,14 @@ impl Names {
     pub fn host(&self, address: IpAddr) -> Option<&str> {
         self.hosts.get(&address).map(String::as_str)
     }
+}
+
+/// The number of a protocol's name, in any case.
+#[must_use]
+pub fn protocol_of(name: &str) -> Option<u16> {
+    let protocols = [("tcp", TCP), ("udp", UDP), ("sctp", SCTP)];
+    let mut named = protocols.iter();
+    named.find_map(|(own, number)| own.eq_ignore_ascii_case(name).then_some(*number))
 }
 
 fn without_comment(line: &str) -> &str {

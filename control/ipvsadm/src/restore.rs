@@ -1,7 +1,7 @@
 //! A saved table, to be put back whole or not at all.
 
+use crate::change::Change;
 use crate::command::{Command, Stop, parse};
-use crate::director::Change;
 use crate::names::Names;
 
 /// The changes of a saved table, each with the number of its line.

@@ -1,7 +1,13 @@
 //! The program: arguments and standard input in, bytes and an exit code out.
 
+use std::io;
+
+use weir_ipvs::client::{Channel, Client};
+use weir_ipvs::{Service, Stats};
+
+use crate::batch::all_or_none;
+use crate::change::{Change, Errno};
 use crate::command::{Command, Format, List, Stop, What, parse};
-use crate::director::{Change, Director, Errno, ListedService};
 use crate::names::Names;
 use crate::{connections, list, restore, save, text};
 
@@ -39,17 +45,34 @@ impl From<Stop> for Ended {
     }
 }
 
+/// What a run has besides its arguments.
+pub trait World {
+    /// How the director is reached.
+    type Channel: Channel;
+    /// The director.
+    fn director(&mut self) -> &mut Client<Self::Channel>;
+    /// The text of `/proc/net/ip_vs_conn`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had.
+    fn connections(&mut self) -> io::Result<String>;
+    /// Everything on standard input.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is no text.
+    fn input(&mut self) -> io::Result<String>;
+    /// Names of services and hosts.
+    fn names(&self) -> &Names;
+}
+
 /// Runs `ipvsadm`, `ipvsadm-save` or `ipvsadm-restore`, whichever `program` ends in, with the
-/// arguments `words`. Standard input is read only by a restore.
-pub fn run(
-    program: &str,
-    words: &[String],
-    stdin: impl FnOnce() -> std::io::Result<String>,
-    names: &Names,
-    director: &mut impl Director,
-) -> Ended {
+/// arguments `words`.
+pub fn run(program: &str, words: &[String], world: &mut impl World) -> Ended {
     let name = program.rsplit('/').next().unwrap_or(program);
-    if let Err(errno) = director.info() {
+    if let Err(failure) = world.director().info() {
+        let errno = Errno::from(failure);
         return Ended::failed(
             &format!(
                 "Can't initialize ipvs: {}\n\
@@ -60,32 +83,32 @@ pub fn run(
         );
     }
     match name {
-        "ipvsadm-save" => return save_script(name, words, names, director),
+        "ipvsadm-save" => return save_script(name, words, world),
         // It takes no arguments, and clears the table first.
-        "ipvsadm-restore" => return read_and_restore("ipvsadm", stdin, names, director, true),
+        "ipvsadm-restore" => return read_and_restore("ipvsadm", world, true),
         _ => {}
     }
     if words.is_empty() {
-        return listed(&List::default(), names, director);
+        return listed(&List::default(), world);
     }
-    let command = match parse(program, words, names) {
+    let command = match parse(program, words, world.names()) {
         Ok(command) => command,
         Err(stop) => return stop.into(),
     };
     match command {
         Command::Help => Ended::printed(text::help(program)),
         Command::Version => Ended::printed(text::VERSION.to_owned()),
-        Command::List(list) => listed(&list, names, director),
-        Command::Save { numeric } => saved(numeric, names, director),
-        Command::Restore => read_and_restore(program, stdin, names, director, false),
-        Command::Change(change) => match director.change(&change) {
+        Command::List(list) => listed(&list, world),
+        Command::Save { numeric } => saved(numeric, world),
+        Command::Restore => read_and_restore(program, world, false),
+        Command::Change(change) => match change.ask(world.director()) {
             Ok(()) => Ended::default(),
             Err(errno) => Ended::failed(&text::refusal(&change, errno), 255),
         },
     }
 }
 
-fn save_script(name: &str, words: &[String], names: &Names, director: &mut impl Director) -> Ended {
+fn save_script(name: &str, words: &[String], world: &mut impl World) -> Ended {
     if words.iter().any(|word| word != "-n") {
         return Ended::failed(
             &format!(
@@ -95,63 +118,63 @@ fn save_script(name: &str, words: &[String], names: &Names, director: &mut impl 
             1,
         );
     }
-    saved(!words.is_empty(), names, director)
+    saved(!words.is_empty(), world)
 }
 
-fn listed(list: &List, names: &Names, director: &mut impl Director) -> Ended {
-    match try_list(list, names, director) {
+fn listed(list: &List, world: &mut impl World) -> Ended {
+    match try_list(list, world) {
         Ok(stdout) => Ended::printed(stdout),
         Err((message, code)) => Ended::failed(&message, code),
     }
 }
 
-/// Failures of listings have the exit code 1, but for one.
-fn general(errno: Errno) -> (String, u8) {
-    (text::general(errno), 1)
+/// Failures of listings have the exit code 1.
+fn general(errno: impl Into<Errno>) -> (String, u8) {
+    (text::general(errno.into()), 1)
 }
 
-fn try_list(
-    what: &List,
-    names: &Names,
-    director: &mut impl Director,
-) -> Result<String, (String, u8)> {
-    let format = what.format;
-    match &what.what {
+fn try_list(list: &List, world: &mut impl World) -> Result<String, (String, u8)> {
+    let format = list.format;
+    match &list.what {
         What::All => {
-            let mut out = list::info(director.info().map_err(general)?);
+            let mut out = list::info(world.director().info().map_err(general)?);
             out.push_str(&list::titles(format));
-            for service in sorted(director, format).map_err(general)? {
-                list_service(&mut out, &service, format, names, director).map_err(general)?;
+            for (service, stats) in sorted(world, format).map_err(general)? {
+                list_service(&mut out, &service, &stats, format, world).map_err(general)?;
             }
             Ok(out)
         }
-        What::Service(id) => {
-            let service = director.service(id).map_err(|errno| match errno {
+        What::Service(key) => {
+            let found = world.director().service(key).map_err(Errno::from);
+            let (service, stats) = found.map_err(|errno| match errno {
                 Errno::ESRCH => (text::NO_SUCH_SERVICE.to_owned(), 1),
                 other => general(other),
             })?;
             let mut out = list::titles(format);
-            list_service(&mut out, &service, format, names, director).map_err(general)?;
+            list_service(&mut out, &service, &stats, format, world).map_err(general)?;
             Ok(out)
         }
         What::Connections => {
-            let text = director.connections().map_err(|_| {
+            let text = world.connections().map_err(|_| {
                 let message = "cannot open file /proc/net/ip_vs_conn";
                 (message.to_owned(), 1)
             })?;
-            connections::list(&text, format, names)
+            connections::list(&text, format, world.names())
                 .map_err(|_| ("unexpected input from /proc/net/ip_vs_conn".to_owned(), 1))
         }
-        What::Timeouts => Ok(list::timeouts(director.timeouts().map_err(general)?)),
+        What::Timeouts => {
+            let timeouts = world.director().timeouts().map_err(general)?;
+            Ok(list::timeouts(timeouts))
+        }
         What::Daemons => {
-            let daemons = director.daemons().map_err(general)?;
+            let daemons = world.director().daemons().map_err(general)?;
             Ok(daemons.iter().map(list::daemon).collect())
         }
     }
 }
 
-fn sorted(director: &mut impl Director, format: Format) -> Result<Vec<ListedService>, Errno> {
-    let mut services = director.services()?;
+fn sorted(world: &mut impl World, format: Format) -> Result<Vec<(Service, Stats)>, Errno> {
+    let mut services = world.director().services()?;
     if !format.unsorted {
         list::sort_services(&mut services);
     }
@@ -160,93 +183,66 @@ fn sorted(director: &mut impl Director, format: Format) -> Result<Vec<ListedServ
 
 fn list_service(
     out: &mut String,
-    service: &ListedService,
+    service: &Service,
+    stats: &Stats,
     format: Format,
-    names: &Names,
-    director: &mut impl Director,
+    world: &mut impl World,
 ) -> Result<(), Errno> {
-    out.push_str(&list::service(service, format, names));
-    let mut servers = director.servers(&service.service)?;
+    out.push_str(&list::service(service, stats, format, world.names()));
+    let mut servers = world.director().servers(&service.key)?;
     if !format.unsorted {
         list::sort_servers(&mut servers);
     }
-    for server in &servers {
-        out.push_str(&list::server(server, &service.service, format, names));
+    for row in &servers {
+        out.push_str(&list::server(row, service, format, world.names()));
     }
     Ok(())
 }
 
-fn saved(numeric: bool, names: &Names, director: &mut impl Director) -> Ended {
-    match try_save(numeric, names, director) {
+fn saved(numeric: bool, world: &mut impl World) -> Ended {
+    match try_save(numeric, world) {
         Ok(stdout) => Ended::printed(stdout),
         Err(errno) => Ended::failed(&text::general(errno), 1),
     }
 }
 
-fn try_save(numeric: bool, names: &Names, director: &mut impl Director) -> Result<String, Errno> {
-    let mut out = save::timeouts(director.timeouts()?);
-    for listed in sorted(director, Format::default())? {
-        let service = &listed.service;
-        out.push_str(&save::service(service, numeric, names));
-        let mut servers = director.servers(service)?;
+fn try_save(numeric: bool, world: &mut impl World) -> Result<String, Errno> {
+    let mut out = save::timeouts(world.director().timeouts()?);
+    for (service, _) in sorted(world, Format::default())? {
+        out.push_str(&save::service(&service, numeric, world.names()));
+        let mut servers = world.director().servers(&service.key)?;
         list::sort_servers(&mut servers);
-        for server in &servers {
-            out.push_str(&save::server(service, server, numeric, names));
+        for (server, ..) in &servers {
+            out.push_str(&save::server(&service, server, numeric, world.names()));
         }
     }
     Ok(out)
 }
 
-fn read_and_restore(
-    program: &str,
-    stdin: impl FnOnce() -> std::io::Result<String>,
-    names: &Names,
-    director: &mut impl Director,
-    clear: bool,
-) -> Ended {
-    let text = match stdin() {
+/// Puts a saved table back, after clearing the table if `clear` says so: all of it, or none.
+fn read_and_restore(program: &str, world: &mut impl World, clear: bool) -> Ended {
+    let failed = |line: usize, message: &str, code: u8| {
+        let nothing = format!("{message}\nline {line}: nothing was changed");
+        Ended::failed(&nothing, code)
+    };
+    let text = match world.input() {
         Ok(text) => text,
         Err(error) => return Ended::failed(&format!("standard input: {error}"), 2),
     };
-    restored(program, &text, names, director, clear)
-}
-
-/// Puts a saved table back, after clearing the table if `clear` says so: all of it, or none.
-fn restored(
-    program: &str,
-    text: &str,
-    names: &Names,
-    director: &mut impl Director,
-    clear: bool,
-) -> Ended {
-    let failed = |number: usize, message: &str, code: u8| {
-        let nothing = format!("{message}\nline {number}: nothing was changed");
-        Ended::failed(&nothing, code)
-    };
-    let numbered = match restore::changes(program, text, names) {
+    let numbered = match restore::changes(program, &text, world.names()) {
         Ok(numbered) => numbered,
-        Err((number, stop)) => return failed(number, &stop.message, stop.code),
+        Err((line, stop)) => return failed(line, &stop.message, stop.code),
     };
-    let mut changes: Vec<Change> = Vec::with_capacity(numbered.len() + 1);
-    let mut lines = Vec::with_capacity(numbered.len() + 1);
-    if clear {
-        changes.push(Change::Flush);
-        lines.push(0);
-    }
-    for (line, change) in numbered {
-        lines.push(line);
-        changes.push(change);
-    }
+    let first = clear.then_some((0, Change::Flush));
+    let (lines, changes): (Vec<usize>, Vec<Change>) = first.into_iter().chain(numbered).unzip();
     if changes.is_empty() {
         return Ended::default();
     }
-    match director.change_all(&changes) {
+    match all_or_none(world.director(), &changes) {
         Ok(()) => Ended::default(),
         Err((at, errno)) => {
-            let message = changes
-                .get(at)
-                .map_or_else(|| text::general(errno), |c| text::refusal(c, errno));
-            failed(lines.get(at).copied().unwrap_or(0), &message, 255)
+            let message = text::refusal(&changes[at], errno);
+            failed(lines[at], &message, 255)
         }
     }
 }

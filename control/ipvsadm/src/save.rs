@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::director::{
-    ListedServer, Method, Server, Service, ServiceId, Timeouts, Tunnel, TunnelChecksum, TunnelKind,
-    flag,
-};
-use crate::list::{address_and_port, mask_of, scheduler_flags};
+use weir_ipvs::types::{SCTP, UDP, method, service_flags as flag, tunnel};
+use weir_ipvs::{Family, Server, Service, ServiceKey, Timeouts, Tunnel};
+
+use crate::list::{address_and_port, mask_of, protocol_of, scheduler_flags};
 use crate::names::Names;
 
 /// What a director has when nothing is set.
@@ -31,7 +30,7 @@ pub fn timeouts(timeouts: Timeouts) -> String {
 pub fn service(service: &Service, numeric: bool, names: &Names) -> String {
     let mut out = format!(
         "-A {} -s {}",
-        name_of(&service.id, numeric, names),
+        name_of(&service.key, numeric, names),
         service.scheduler
     );
     if service.flags & flag::PERSISTENT != 0 {
@@ -55,69 +54,74 @@ pub fn service(service: &Service, numeric: bool, names: &Names) -> String {
 
 /// The line of a server.
 #[must_use]
-pub fn server(of: &Service, listed: &ListedServer, numeric: bool, names: &Names) -> String {
-    let server = &listed.server;
+pub fn server(of: &Service, server: &Server, numeric: bool, names: &Names) -> String {
     let mut out = format!(
         "-a {} -r {} {} -w {}",
-        name_of(&of.id, numeric, names),
+        name_of(&of.key, numeric, names),
         address_and_port(
-            server.address,
-            server.port,
-            of.id.protocol(),
+            server.key.address,
+            server.key.port,
+            protocol_of(of),
             numeric,
             names
         ),
         method_of(server),
         server.weight
     );
-    if server.method == Method::Tunnel {
+    if server.method == method::TUNNEL {
         write_tunnel(&mut out, server.tunnel);
     }
-    if server.upper != 0 || server.lower != 0 {
-        let _ = write!(out, " -x {} -y {}", server.upper, server.lower);
+    if server.upper_threshold != 0 || server.lower_threshold != 0 {
+        let _ = write!(
+            out,
+            " -x {} -y {}",
+            server.upper_threshold, server.lower_threshold
+        );
     }
     out + "\n"
 }
 
 fn method_of(server: &Server) -> &'static str {
     match server.method {
-        Method::Masq => "-m",
-        Method::Tunnel => "-i",
+        method::MASQ => "-m",
+        method::TUNNEL => "-i",
         // There is no word for a local server, which is found out when it is added.
-        Method::Route | Method::Local => "-g",
+        _ => "-g",
     }
 }
 
 fn write_tunnel(out: &mut String, tunnel: Tunnel) {
-    let checksum = match tunnel.checksum {
-        TunnelChecksum::None => "--tun-nocsum",
-        TunnelChecksum::Full => "--tun-csum",
-        TunnelChecksum::Remote => "--tun-remcsum",
+    let checksum = match tunnel.flags {
+        flags if flags & tunnel::CSUM != 0 => "--tun-csum",
+        flags if flags & tunnel::REMCSUM != 0 => "--tun-remcsum",
+        _ => "--tun-nocsum",
     };
     let _ = match tunnel.kind {
-        TunnelKind::Ipip => write!(out, " --tun-type ipip"),
-        TunnelKind::Gue => write!(out, " --tun-type gue --tun-port {} {checksum}", tunnel.port),
-        TunnelKind::Gre => write!(out, " --tun-type gre {checksum}"),
+        tunnel::GUE => write!(out, " --tun-type gue --tun-port {} {checksum}", tunnel.port),
+        tunnel::GRE => write!(out, " --tun-type gre {checksum}"),
+        _ => write!(out, " --tun-type ipip"),
     };
 }
 
-fn name_of(id: &ServiceId, numeric: bool, names: &Names) -> String {
+fn name_of(id: &ServiceKey, numeric: bool, names: &Names) -> String {
     match *id {
-        ServiceId::Address {
+        ServiceKey::Address {
             protocol,
             address,
             port,
         } => {
             let option = match protocol {
-                crate::director::Protocol::Tcp => "-t",
-                crate::director::Protocol::Udp => "-u",
-                crate::director::Protocol::Sctp => "--sctp-service",
+                UDP => "-u",
+                SCTP => "--sctp-service",
+                _ => "-t",
             };
             let at = address_and_port(address, port, protocol, numeric, names);
             format!("{option} {at}")
         }
-        ServiceId::Mark { mark, is_ipv6 } => {
-            format!("-f {mark}{}", if is_ipv6 { " -6" } else { "" })
-        }
+        ServiceKey::Mark {
+            mark,
+            family: Family::Ipv6,
+        } => format!("-f {mark} -6"),
+        ServiceKey::Mark { mark, .. } => format!("-f {mark}"),
     }
 }

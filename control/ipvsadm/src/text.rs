@@ -1,6 +1,6 @@
 //! Texts of the original, which scripts match.
 
-use crate::director::{Change, Errno};
+use crate::change::{Change, Errno};
 
 /// What `-v` prints.
 pub(crate) const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
@@ -40,14 +40,12 @@ pub(crate) const NO_SUCH_SERVICE: &str = "No such service";
 pub(crate) fn general(errno: Errno) -> String {
     let text = match errno {
         Errno::EPERM => "Permission denied (you must be root)",
-        Errno::EINVAL => {
-            "Invalid operation.  Possibly wrong module version, address not unicast, ..."
-        }
-        Errno::ENOPROTOOPT => "Protocol not available",
-        Errno::ENOMEM => "Memory allocation problem",
-        Errno::EOPNOTSUPP => "Operation not supported with IPv6",
-        Errno::EAFNOSUPPORT => "Operation not supported with specified address family",
-        Errno::EMSGSIZE => "Module is wrong version",
+        Errno(22) => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
+        Errno(92) => "Protocol not available",
+        Errno(12) => "Memory allocation problem",
+        Errno(95) => "Operation not supported with IPv6",
+        Errno(97) => "Operation not supported with specified address family",
+        Errno(90) => "Module is wrong version",
         Errno(number) => {
             let text = std::io::Error::from_raw_os_error(number).to_string();
             let end = text.find(" (os error").unwrap_or(text.len());

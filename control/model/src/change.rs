@@ -1,4 +1,4 @@
-//! Changes at run time: services, servers, timeouts and rules for marks, without a file.
+//! Changes at run time: services, servers, timeouts, switches and rules for marks, without a file.
 
 mod plan;
 mod wanted;
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::fault::FieldFault;
-use crate::limits::Timeouts;
+use crate::ipvs::Ipvs;
+use crate::limits::{Settings, Timeouts};
 use crate::mark::MarkRule;
 use crate::service::{Server, ServerKey, Service, ServiceKey};
 
@@ -41,6 +42,10 @@ pub enum Operation {
     SetTimeouts(Timeouts),
     /// The rules for marks become these.
     SetMarks(Vec<MarkRule>),
+    /// The switches of `[ipvs]` become these, which were read by the rules of the file.
+    SetIpvs(Ipvs),
+    /// `[settings]` become these.
+    SetSettings(Settings),
 }
 
 /// Who vouches for what a change says.
@@ -119,6 +124,10 @@ pub struct Changeable {
     pub marks: Vec<MarkRule>,
     /// `[timeouts]`
     pub timeouts: Timeouts,
+    /// `[ipvs]`
+    pub ipvs: Ipvs,
+    /// `[settings]`
+    pub settings: Settings,
 }
 
 impl Changeable {
@@ -126,6 +135,8 @@ impl Changeable {
     #[must_use]
     pub fn is_of(&self, config: &Config) -> bool {
         self.timeouts == config.timeouts
+            && self.ipvs == config.ipvs
+            && self.settings == config.settings
             && self.marks == config.marks
             && self.services == config.services
     }
@@ -139,6 +150,8 @@ impl Config {
             services: self.services.clone(),
             marks: self.marks.clone(),
             timeouts: self.timeouts.clone(),
+            ipvs: self.ipvs.clone(),
+            settings: self.settings.clone(),
         }
     }
 }

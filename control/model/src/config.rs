@@ -105,17 +105,75 @@ pub fn parse(text: &str, file_name: &str) -> Result<ConfigFile, Faults> {
     }
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        let places = Places::new(file_name, text);
-        let faults = errors.iter().map(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            let problem = Problem::new(error.message().replace('\n', "; "), "");
-            places.fault(offset, String::new(), problem)
-        });
-        return Err(Faults(faults.collect()));
+        return Err(syntax(&errors, text, file_name));
     }
     let report = Report::default();
     let config = read(&report, root.get_ref(), Vec::new());
     finish(config, report, text, file_name)
+}
+
+/// What of a file can be changed at run time: the part that it has of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Part {
+    /// `[[service]]`, if there is one, or `service = []`.
+    pub services: Option<Vec<Service>>,
+    /// `[[mark]]`, likewise.
+    pub marks: Option<Vec<MarkRule>>,
+    /// `[ipvs]`
+    pub ipvs: Option<Ipvs>,
+    /// `[timeouts]`
+    pub timeouts: Option<Timeouts>,
+    /// `[settings]`
+    pub settings: Option<Settings>,
+}
+
+/// Reads the part of a file that can be changed at run time; the rest may be missing and is not
+/// looked at. What the part has to do with the rest is not looked at either.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_part(text: &str, file_name: &str) -> Result<Part, Faults> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(syntax(&errors, text, file_name));
+    }
+    let (report, root) = (Report::default(), root.get_ref());
+    let s = Section::root(&report, root);
+    for name in ["eal", "workers", "limits", "metrics", "control", "log"] {
+        let _ = s.section(name);
+    }
+    for name in ["port", "route", "neighbour"] {
+        let _ = s.sections(name);
+    }
+    let services = read_all(&s, "service", Service::read);
+    let marks = read_all(&s, "mark", MarkRule::read);
+    let ipvs = Ipvs::read(s.section("ipvs"));
+    let timeouts = Timeouts::read(s.section("timeouts"));
+    let settings = Settings::read(s.section("settings"));
+    s.finish();
+    let findings = report.into_findings();
+    if !findings.is_empty() {
+        return Err(fault::locate(file_name, text, findings));
+    }
+    let has = |name| root.contains_key(name);
+    Ok(Part {
+        services: has("service").then(|| values(services)),
+        marks: has("mark").then(|| values(marks)),
+        ipvs: has("ipvs").then_some(ipvs),
+        timeouts: has("timeouts").then_some(timeouts),
+        settings: has("settings").then_some(settings),
+    })
+}
+
+fn syntax(errors: &[toml::de::Error], text: &str, file_name: &str) -> Faults {
+    let places = Places::new(file_name, text);
+    let faults = errors.iter().map(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let problem = Problem::new(error.message().replace('\n', "; "), "");
+        places.fault(offset, String::new(), problem)
+    });
+    Faults(faults.collect())
 }
 
 fn finish(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::de::{DeTable, DeValue};
 
@@ -9,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 ///
 /// Displayed as `conf/weir.toml:41:10: service[2].server[0].weight: 70000 is more than 65535; give
 /// a weight from 0 to 65535`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// The file as the operator named it.
     pub file: String,
@@ -75,7 +76,7 @@ impl Problem {
 }
 
 /// One thing that is wrong with what is to be changed at run time, where there is no file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldFault {
     /// The key, such as `server[0].weight`.
     pub key: String,

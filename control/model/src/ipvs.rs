@@ -1,10 +1,13 @@
 //! `[ipvs]`: the switches of the kernel's director under the kernel's names.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Problem;
 use crate::reader::Section;
 
 /// `[ipvs]`: `net.ipv4.vs.*`, with the kernel's defaults. All of it can change on a reload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ipvs {
     /// What a new SYN on a known connection does, a sum: 1: one that has ended is scheduled anew;
     /// 2: so is one in FIN_WAIT whose replies are not seen. 0: it stays. Default 1.
@@ -22,7 +25,8 @@ pub struct Ipvs {
     pub nat_icmp_send: bool,
     /// An ICMP error about an unknown connection begins one. Default `false`.
     pub schedule_icmp: bool,
-    /// A marked packet for which there is no server goes where it was sent to. Default `false`.
+    /// A marked packet for another host for which there is no server goes where it was sent to; taken
+    /// and without meaning here, where marks are set on what is for the director. Default `false`.
     pub cache_bypass: bool,
     /// Stricter TCP states: 0 never; 1 and 2 when the flow table is nearly full; 3 always.
     /// Default 0.

@@ -18,12 +18,14 @@
 //! | [`change`] | changes at run time, without a file |
 //! | [`machine`] | what a machine must have for a configuration |
 //! | [`reload`] | what a reload cannot change |
+//! | [`body`] | bodies of changes at run time: read from JSON by the rules of the file |
 //! | [`fault`] | one thing that is wrong, with its place and its cure |
 //! | [`api`] | JSON bodies of the local API |
 
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod body;
 pub mod change;
 pub mod config;
 pub mod fault;
@@ -42,14 +44,14 @@ mod reader;
 mod validate;
 
 pub use change::{ChangeFault, Changeable, Operation, Planned, Rules, Wanted};
-pub use config::{Config, ConfigFile, parse};
+pub use config::{Config, ConfigFile, Part, parse, parse_part};
 pub use fault::{Fault, Faults, FieldFault};
 pub use ipvs::Ipvs;
 pub use limits::{Limits, Settings, Timeouts};
 pub use machine::MachineFacts;
 pub use mark::MarkRule;
 pub use network::{Mac, Neighbour, Port, Route, Vlan};
-pub use operation::{Control, Log, LogLevel, Metrics};
+pub use operation::{Control, Log, LogLevel, Metrics, Remote};
 pub use reload::restart_needed;
 pub use runtime::{Eal, Idle, Workers};
 pub use service::{

@@ -1,5 +1,6 @@
 //! `[limits]`, `[timeouts]` and `[settings]`: the numbers the data plane works by.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{FieldFault, Problem};
@@ -53,7 +54,7 @@ pub struct Limits {
 
 /// `[timeouts]`: idle time after which a flow is forgotten, in seconds. These are the three of
 /// `ipvsadm --set`. Flows alive at a reload take a new value with their next packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeouts {
     /// Established TCP; 1 to 2 678 400 (31 days), default 900.
     pub tcp: u32,
@@ -64,7 +65,7 @@ pub struct Timeouts {
 }
 
 /// `[settings]`: switches of the kernel's director (`net.ipv4.vs.*`), under the kernel's names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// A packet too big for the tunnel is answered with ICMP fragmentation needed and the outer
     /// header carries the inner one's DF; `false`: it is tunnelled anyway and the outer packet may

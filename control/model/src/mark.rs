@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Problem;
@@ -12,7 +13,7 @@ use crate::service::{Family, PortRange, Protocol, port_range};
 
 /// `[[mark]]`: packets of which all that is given is true get this mark. The first rule that is
 /// true of a packet counts. What is absent is true of every packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkRule {
     /// The mark, 1 to 4 294 967 295; must be given.

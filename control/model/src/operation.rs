@@ -30,6 +30,22 @@ pub struct Control {
     /// Where changes made at run time are kept for the next start; default `/var/lib/weir`. `None`,
     /// written `false`, forgets them at the end.
     pub state_directory: Option<PathBuf>,
+    /// Where the API is served besides, by HTTPS to whoever has the token. `None`, written `false`
+    /// and the default: nowhere.
+    pub remote: Option<Remote>,
+}
+
+/// The API on TCP: never without TLS and a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// `listen`: address and port, in Linux.
+    pub listen: SocketAddr,
+    /// `tls_certificate`: a PEM file with the certificate and those that vouch for it, in order.
+    pub tls_certificate: PathBuf,
+    /// `tls_key`: a PEM file with its private key, which others cannot read.
+    pub tls_key: PathBuf,
+    /// `token_file`: a file with the token on its first line, which others cannot read.
+    pub token_file: PathBuf,
 }
 
 /// `[log]`: what the daemon writes to standard error.
@@ -109,6 +125,7 @@ impl Control {
                 OrFalse::False => None,
                 OrFalse::Absent => Some(PathBuf::from(Self::STATE)),
             },
+            remote: Remote::read(&s),
             socket,
         };
         let sockets = [
@@ -128,6 +145,41 @@ impl Control {
         s.finish();
         control
     }
+}
+
+impl Remote {
+    fn read(s: &Section<'_>) -> Option<Self> {
+        let listen = s.text_or_false("listen", Some("false"), socket_address);
+        let [tls_certificate, tls_key, token_file] =
+            ["tls_certificate", "tls_key", "token_file"].map(|key| s.optional(key, file_path));
+        let OrFalse::Given(listen) = listen else {
+            return None;
+        };
+        for (key, is_missing) in [
+            ("tls_certificate", tls_certificate.is_none()),
+            ("tls_key", tls_key.is_none()),
+            ("token_file", token_file.is_none()),
+        ] {
+            if is_missing && !s.is_given(key) {
+                let cure = "give a file, or listen = false: the API is not on TCP without it";
+                s.fault(key, Problem::new("is missing, and listen is given", cure));
+            }
+        }
+        Some(Remote {
+            listen,
+            tls_certificate: tls_certificate?,
+            tls_key: tls_key?,
+            token_file: token_file?,
+        })
+    }
+}
+
+fn file_path(text: &str) -> Result<PathBuf, Problem> {
+    if !Path::new(text).is_absolute() || text.contains('\0') {
+        let cure = "give one from the root on, such as \"/etc/weir/token\"";
+        return Err(Problem::new(format!("{text:?} is no absolute path"), cure));
+    }
+    Ok(PathBuf::from(text))
 }
 
 impl Log {

@@ -56,7 +56,7 @@ struct Step {
 }
 
 impl Path {
-    fn to(&self, name: &'static str, index: Option<usize>) -> Self {
+    pub(crate) fn to(&self, name: &'static str, index: Option<usize>) -> Self {
         let within = self.clone();
         Path(Some(Rc::new(Step {
             within,

@@ -56,7 +56,7 @@ pub fn restart_needed(old: &Config, new: &Config) -> Vec<String> {
     });
     compare!("metrics", &old.metrics, &new.metrics, Metrics { listen; });
     compare!("control", &old.control, &new.control, Control {
-        socket, socket_mode, ipvs_socket, ipvs_proc_socket, state_directory;
+        socket, socket_mode, ipvs_socket, ipvs_proc_socket, state_directory, remote;
     });
     if old.ports.len() != new.ports.len() {
         changed.push("port".to_owned());

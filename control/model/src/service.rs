@@ -10,11 +10,12 @@ mod tunnel;
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::reader::Choice;
 
-pub use key::{Family, ServerKey, ServiceKey};
+pub use key::{Family, NotAServiceKey, ServerKey, ServiceKey};
 pub use persistence::{PersistenceEngine, PersistenceMask};
 pub(crate) use port_range::port_range;
 pub use port_range::{NotAPortRange, PortRange};
@@ -31,7 +32,9 @@ pub const WEIGHT_MAX: u32 = i32::MAX as u32;
 pub const THRESHOLD_MAX: u32 = i32::MAX as u32;
 
 /// The transport protocol of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
@@ -43,7 +46,9 @@ pub enum Protocol {
 }
 
 /// How a packet travels from the director to the real server (LVS's forwarding method).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
     /// Addresses and ports are rewritten both ways; replies pass the director. `ipvsadm -m`.

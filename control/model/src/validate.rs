@@ -1,5 +1,6 @@
 //! What one table alone cannot know: names that must be distinct, names that must exist.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -94,7 +95,7 @@ fn check_link<T>(
         return;
     };
     if let Some(id) = vlan
-        && !port.value.vlans.iter().any(|vlan| vlan.id == id)
+        && !port.vlans.iter().any(|vlan| vlan.id == id)
     {
         let problem = format!("port {name:?} has no VLAN {id}");
         let cure = format!("give the port a [[port.vlan]] with id = {id}");
@@ -103,15 +104,17 @@ fn check_link<T>(
 }
 
 /// The port called `name`; that there is none is noted at `path`.
-fn find<'p>(
+fn find<'p, P: Borrow<Port>>(
     report: &Report,
-    ports: &'p [Placed<Port>],
+    ports: &'p [Placed<P>],
     path: String,
     name: &str,
-) -> Option<&'p Placed<Port>> {
-    let port = ports.iter().find(|port| port.value.name == name);
+) -> Option<&'p Port> {
+    let mut all = ports.iter().map(|port| port.value.borrow());
+    let port = all.find(|port| port.name == name);
     if port.is_none() {
-        let names: Vec<&str> = ports.iter().map(|port| port.value.name.as_str()).collect();
+        let names = ports.iter().map(|port| port.value.borrow().name.as_str());
+        let names: Vec<&str> = names.collect();
         let cure = match names[..] {
             [] => "give a [[port]] with that name".to_owned(),
             _ => format!("give one of: {}", names.join(", ")),
@@ -125,20 +128,28 @@ fn find<'p>(
 }
 
 /// Rules for marks name ports that exist.
-pub(crate) fn marks(report: &Report, ports: &[Placed<Port>], marks: &[Placed<MarkRule>]) {
+pub(crate) fn marks<M: Borrow<MarkRule>, P: Borrow<Port>>(
+    report: &Report,
+    ports: &[Placed<P>],
+    marks: &[Placed<M>],
+) {
     for placed in marks {
-        if let Some(name) = &placed.value.interface {
+        if let Some(name) = &placed.value.borrow().interface {
             find(report, ports, placed.key("interface"), name);
         }
     }
 }
 
 /// Services are distinct, and fit the limits.
-pub(crate) fn services(report: &Report, limits: &Limits, services: &[Placed<Service>]) {
+pub(crate) fn services<S: Borrow<Service>>(
+    report: &Report,
+    limits: &Limits,
+    services: &[Placed<S>],
+) {
     let mut keys = HashMap::new();
     let mut names = Distinct::new(report, "service");
     for placed in services {
-        let service = &placed.value;
+        let service: &Service = placed.value.borrow();
         if let Some(first) = keys.insert(service.key, &placed.path) {
             let problem = format!("{} is the same service as {first}", service.key);
             let cure = "give each service once, with all its servers";
@@ -150,23 +161,27 @@ pub(crate) fn services(report: &Report, limits: &Limits, services: &[Placed<Serv
     }
     let servers = services
         .iter()
-        .map(|placed| placed.value.servers.len())
+        .map(|placed| placed.value.borrow().servers.len())
         .sum();
     check_limit(report, "services", services.len(), limits.services);
     check_limit(report, "servers", servers, limits.servers);
 }
 
 /// Local addresses are no virtual and no real server's ones, and each worker has ports of its own.
-pub(crate) fn local_ends(report: &Report, workers: &Workers, services: &[Placed<Service>]) {
+pub(crate) fn local_ends<S: Borrow<Service>>(
+    report: &Report,
+    workers: &Workers,
+    services: &[Placed<S>],
+) {
     if services
         .iter()
-        .all(|placed| placed.value.local_addresses.is_empty())
+        .all(|placed| placed.value.borrow().local_addresses.is_empty())
     {
         return;
     }
     let mut others = HashMap::new();
     for placed in services {
-        let service = &placed.value;
+        let service: &Service = placed.value.borrow();
         for (at, server) in service.servers.iter().enumerate() {
             let path = format!("{}.server[{at}]", placed.path);
             others.insert(server.address, ("a real server's", path));
@@ -174,12 +189,12 @@ pub(crate) fn local_ends(report: &Report, workers: &Workers, services: &[Placed<
     }
     for placed in services {
         let path = placed.path.to_string();
-        if let Some(address) = placed.value.key.address() {
+        if let Some(address) = placed.value.borrow().key.address() {
             others.insert(address, ("a service's", path));
         }
     }
     for placed in services {
-        let service = &placed.value;
+        let service: &Service = placed.value.borrow();
         for (at, address) in service.local_addresses.iter().enumerate() {
             if let Some((whose, path)) = others.get(address) {
                 let problem = format!("{address} is {whose} address, at {path}");

@@ -191,7 +191,9 @@ fn what_was_planned_is_put() {
     let removed = wanted.put(planned.expect("it can be done"));
     assert_eq!(removed, config().services);
     assert_eq!(wanted.service(&key(80)), None);
-    let held = wanted.service(&key(81)).expect("it was added");
+    let held = wanted
+        .service(&key(81))
+        .expect("it was added, and its place is another now");
     assert_eq!(held.servers, [server(7)]);
     // One of three servers is there.
     let servers = |numbers: &[u8]| -> Vec<_> {

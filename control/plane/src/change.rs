@@ -5,7 +5,7 @@ use std::sync::Arc;
 use weir_model::{ChangeFault, Operation, Planned, Rules, Service, ServiceKey, Wanted};
 
 use crate::compile;
-use crate::difference::{self, Sentences, ServiceStep};
+use crate::difference::{self, ServiceStep};
 use crate::slots::NoSlots;
 use crate::state::{Applied, State, free_elsewhere};
 
@@ -35,11 +35,15 @@ impl State {
         &self,
         operations: &[Operation],
         rules: Rules,
-    ) -> Result<Sentences, ChangeRefused> {
+    ) -> Result<Applied, ChangeRefused> {
         let planned = self.wanted.plan(operations, rules)?;
         let steps = steps(&self.wanted, &planned);
         self.compiler.check_room(&steps)?;
-        Ok(difference::planned(&steps, self.wanted.config(), &planned))
+        Ok(Applied {
+            epoch: self.epoch(),
+            changes: difference::planned(&steps, self.wanted.config(), &planned),
+            flows_touched: self.flows_touched(&steps),
+        })
     }
 
     /// Does all of `operations`, one after the other, and keeps them for the next start; or none of
@@ -56,18 +60,38 @@ impl State {
         let steps = steps(&self.wanted, &planned);
         self.compiler.check_room(&steps)?;
         let changes = difference::planned(&steps, self.wanted.config(), &planned);
-        if changes.count() > 0 {
+        let flows_touched = self.flows_touched(&steps);
+        if changes.count() == 0 {
+            self.touch(operations);
+        } else {
+            self.revision += 1;
             let are_other_marks = planned.marks.is_some();
             let epoch = self.publisher.next_epoch();
             let workers = self.publisher.workers();
-            let is_other = self.compiler.apply(&steps, workers, epoch);
+            let mut is_other = self.compiler.apply(&steps, workers, epoch);
+            is_other |= self.drains.keep_those_of(&steps, &mut self.compiler);
             free_elsewhere(self.wanted.put(planned));
             self.publish_services(is_other, are_other_marks);
             let now = self.wanted.config();
             self.kept.note(operations, &self.file.config, now);
         }
         let epoch = self.epoch();
-        Ok(Applied { epoch, changes })
+        Ok(Applied {
+            epoch,
+            changes,
+            flows_touched,
+        })
+    }
+
+    /// Servers were edited to what they were.
+    fn touch(&mut self, operations: &[Operation]) {
+        let mut is_other = false;
+        for operation in operations {
+            if let Operation::EditServer(key, _) = operation {
+                is_other |= self.compiler.touch(*key);
+            }
+        }
+        self.publish_services(is_other, false);
     }
 
     /// Publishes settings that differ, and services and rules for marks if they do.

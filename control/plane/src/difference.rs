@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use weir_model::{
-    Config, MarkRule, Neighbour, Planned, Route, Server, Service, ServiceKey, Timeouts,
+    Config, Ipvs, MarkRule, Neighbour, Planned, Route, Server, Service, ServiceKey, Settings,
+    Timeouts,
 };
 
 /// What is different in the wanted services: first what leaves, then the others as wanted.
@@ -160,13 +161,9 @@ pub fn sentences(steps: &[ServiceStep<'_>], held: &Config, wanted: &Config) -> S
     lists(&mut told, &held.routes, &wanted.routes, route);
     lists(&mut told, &held.neighbours, &wanted.neighbours, neighbour);
     timeouts(&mut told, &held.timeouts, &wanted.timeouts);
-    let (old, new) = (held.settings.pmtu_disc, wanted.settings.pmtu_disc);
-    value(&mut told, || "settings.pmtu_disc", old, new);
+    settings(&mut told, &held.settings, &wanted.settings);
     marks(&mut told, &held.marks, &wanted.marks);
-    let (old, new) = (held.ipvs.settings(), wanted.ipvs.settings());
-    for ((name, old), (_, new)) in old.into_iter().zip(new) {
-        value(&mut told, || format!("ipvs.{name}"), old, new);
-    }
+    ipvs(&mut told, &held.ipvs, &wanted.ipvs);
     let (old, new) = (held.log.level.name(), wanted.log.level.name());
     value(&mut told, || "log.level", old, new);
     told
@@ -181,6 +178,12 @@ pub fn planned(steps: &[ServiceStep<'_>], held: &Config, wanted: &Planned) -> Se
     }
     if let Some(wanted) = &wanted.marks {
         marks(&mut told, &held.marks, wanted);
+    }
+    if let Some(wanted) = &wanted.settings {
+        settings(&mut told, &held.settings, wanted);
+    }
+    if let Some(wanted) = &wanted.ipvs {
+        ipvs(&mut told, &held.ipvs, wanted);
     }
     told
 }
@@ -225,6 +228,16 @@ fn timeouts(told: &mut Sentences, old: &Timeouts, new: &Timeouts) {
     value(told, || "timeouts.tcp", old.tcp, new.tcp);
     value(told, || "timeouts.tcp_fin", old.tcp_fin, new.tcp_fin);
     value(told, || "timeouts.udp", old.udp, new.udp);
+}
+
+fn settings(told: &mut Sentences, old: &Settings, new: &Settings) {
+    value(told, || "settings.pmtu_disc", old.pmtu_disc, new.pmtu_disc);
+}
+
+fn ipvs(told: &mut Sentences, old: &Ipvs, new: &Ipvs) {
+    for ((name, old), (_, new)) in old.settings().into_iter().zip(new.settings()) {
+        value(told, || format!("ipvs.{name}"), old, new);
+    }
 }
 
 fn marks(told: &mut Sentences, old: &[MarkRule], new: &[MarkRule]) {

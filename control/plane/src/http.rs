@@ -1,12 +1,22 @@
-//! The local API on the control socket, and the page for Prometheus. Handlers only translate: what
-//! there is to say, [`crate::state::State`] says.
+//! The API, and the page for Prometheus. Handlers only translate: what there is to say or to change,
+//! [`crate::state::State`] says and does.
+//!
+//! The API is served on the control socket, and on TCP to those who have the token (`remote`). `routes`
+//! has every path, served and described by one call (`described`), from which the OpenAPI document
+//! is made; `serve` bounds connections, `change` bounds bodies.
 
+mod change;
+mod described;
+mod drain;
 mod flows;
 mod listen;
+mod one;
+mod remote;
+mod routes;
+pub(crate) mod serve;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,12 +24,12 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
-use weir_model::api::{FlowFilter, Problem, path};
+use weir_model::api::{FlowFilter, Problem};
 
 use crate::door::{Door, Stopping};
 use crate::metrics;
@@ -27,47 +37,15 @@ use crate::state::State;
 use crate::templates;
 
 pub use listen::{ControlSocket, ListenError, MetricsListener};
+pub use remote::{RemoteListener, SecretError, Secured};
+pub(crate) use routes::api;
+pub use routes::openapi;
 
 /// Scrapes at a time: each keeps readings and a thread until its client has taken the page.
 const SCRAPES_MAX: usize = 4;
 
 /// Pieces of a page that wait for its client.
 const PIECES_WAITING: usize = 4;
-
-/// The local API.
-pub(crate) fn api(door: Door) -> Router {
-    Router::new()
-        .route(
-            path::STATUS,
-            get(async |Shared(door)| view(door, |s| s.status()).await),
-        )
-        .route(path::SERVICES, get(services))
-        .route(
-            path::PORTS,
-            get(async |Shared(door)| view(door, |s| s.ports()).await),
-        )
-        .route(
-            path::NEIGHBOURS,
-            get(async |Shared(door)| view(door, |s| s.neighbours()).await),
-        )
-        .route(
-            path::ROUTES,
-            get(async |Shared(door)| view(door, |s| s.routes()).await),
-        )
-        .route(
-            path::WORKERS,
-            get(async |Shared(door)| view(door, |s| s.workers_view()).await),
-        )
-        .route(
-            path::DROPS,
-            get(async |Shared(door)| view(door, |s| s.drops(Instant::now())).await),
-        )
-        .route(path::FLOWS, get(list_flows))
-        .route(path::RELOAD, post(reload))
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
-        .with_state(door)
-}
 
 /// The page for Prometheus, and one that says where it is.
 pub(crate) fn metrics_page(door: Door) -> Router {
@@ -97,12 +75,11 @@ async fn list_flows(
     Shared(door): Shared<Door>,
     filter: Result<Query<FlowFilter>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let bad = |detail: String| Failure(Problem::new(400, "The query is not understood", detail));
-    let Query(filter) = filter.map_err(|rejection| bad(rejection.body_text()))?;
+    let Query(filter) = filter.map_err(|rejection| bad_query(rejection.body_text()))?;
     let limit = filter.limit.unwrap_or(FlowFilter::LIMIT_DEFAULT);
     if limit > FlowFilter::LIMIT_MAX {
         let most = FlowFilter::LIMIT_MAX;
-        return Err(bad(format!("limit {limit} is more than {most}")));
+        return Err(bad_query(format!("limit {limit} is more than {most}")));
     }
     let ask = |state: &mut State| {
         let templates = Arc::clone(state.templates());
@@ -123,9 +100,11 @@ async fn list_flows(
 }
 
 async fn services(Shared(door): Shared<Door>) -> Result<Response, Failure> {
-    let services = door.ask(|state| state.services()).await?;
+    let (services, revision) = door
+        .ask(|state| (state.services(), state.revision()))
+        .await?;
     // Of tens of thousands of servers the text alone takes a while, in which control has to do.
-    let response = spawn_blocking(move || Json(services).into_response()).await;
+    let response = spawn_blocking(move || one::tagged(&revision, services)).await;
     response.map_err(|_| Failure::from(Stopping))
 }
 
@@ -147,6 +126,10 @@ async fn scrape(Shared(door): Shared<Door>) -> Result<Response, Failure> {
     });
     let kind = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
     Ok((kind, Body::from_stream(pieces)).into_response())
+}
+
+fn bad_query(detail: String) -> Failure {
+    Failure(Problem::new(400, "The query is not understood", detail))
 }
 
 async fn no_such_path(uri: Uri) -> Failure {

@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
-use weir_model::{Changeable, Config, MarkRule, Operation, Rules, Service, Timeouts, Wanted};
+use weir_model::{
+    Changeable, Config, Ipvs, MarkRule, Operation, Rules, Service, Settings, Timeouts, Wanted,
+};
 
 use crate::merge::{Merged, merge};
 
@@ -69,6 +71,8 @@ struct ChangeableOf<'c> {
     services: &'c [Service],
     marks: &'c [MarkRule],
     timeouts: &'c Timeouts,
+    ipvs: &'c Ipvs,
+    settings: &'c Settings,
 }
 
 impl<'c> ChangeableOf<'c> {
@@ -77,6 +81,8 @@ impl<'c> ChangeableOf<'c> {
             services: &config.services,
             marks: &config.marks,
             timeouts: &config.timeouts,
+            ipvs: &config.ipvs,
+            settings: &config.settings,
         }
     }
 }
@@ -215,6 +221,8 @@ impl Kept {
     /// Writes a snapshot, or removes it when there is nothing that the file does not say.
     fn write(&mut self, file: &Config, now: &Config) -> io::Result<()> {
         let is_same = file.timeouts == now.timeouts
+            && file.ipvs == now.ipvs
+            && file.settings == now.settings
             && file.marks == now.marks
             && file.services == now.services;
         self.is_in_use = !is_same;

@@ -12,7 +12,7 @@
 //! 4. [`host`] adds what Linux knows of addresses, routes and neighbours;
 //! 5. [`weir_worker::publish`] hands a snapshot to all workers, and frees the old when the last let go.
 //!
-//! A change at run time ([`change`]) goes the same way from 2 on; [`kept`] has it there after a restart,
+//! A change at run time ([`change`], which the API makes of JSON by a [`draft`]) goes the same way from 2 on; [`kept`] has it there after a restart,
 //! and [`merge`] says who wins when the file changed meanwhile.
 //!
 //! Back from the workers come counters ([`totals`], [`metrics`]), samples ([`drops`]) and flows.
@@ -23,9 +23,12 @@ pub mod compile;
 pub mod devices;
 pub mod difference;
 mod door;
+pub mod draft;
+pub mod drain;
 pub mod drops;
 pub mod host;
 pub mod http;
+pub mod ipvs;
 pub mod kept;
 mod local;
 pub mod merge;
@@ -38,4 +41,5 @@ mod templates;
 #[cfg(test)]
 mod testing;
 pub mod totals;
+mod touched;
 mod views;

@@ -1,7 +1,7 @@
 //! Who wins when both the file and the running director changed: what the file changed against its
 //! former self is applied over the running state.
 //!
-//! A service, a server, the timeouts, the rules for marks: where the file says the same as before, the
+//! A service, a server, the timeouts, the switches, the settings, the rules for marks: where the file says the same as before, the
 //! running state stays; where it says something else, it is as the file says, and where the running
 //! state said yet another thing, that is told.
 
@@ -26,6 +26,8 @@ pub fn merge(base: &Changeable, new: &Config, held: Changeable) -> Merged {
         services,
         marks,
         timeouts,
+        ipvs,
+        settings,
     } = held;
     let mut pick = |what: &str, is_same_file: bool, is_held_by_file: bool| {
         if !is_same_file && !is_held_by_file {
@@ -47,12 +49,26 @@ pub fn merge(base: &Changeable, new: &Config, held: Changeable) -> Merged {
         true => marks,
         false => new.marks.clone(),
     };
+    let is_same = base.ipvs == new.ipvs;
+    let is_untouched = ipvs == base.ipvs || ipvs == new.ipvs;
+    let ipvs = match pick("ipvs", is_same, is_untouched) {
+        true => ipvs,
+        false => new.ipvs.clone(),
+    };
+    let is_same = base.settings == new.settings;
+    let is_untouched = settings == base.settings || settings == new.settings;
+    let settings = match pick("settings", is_same, is_untouched) {
+        true => settings,
+        false => new.settings.clone(),
+    };
     let services = merge_services(&base.services, &new.services, services, &mut overridden);
     Merged {
         state: Changeable {
             services,
             marks,
             timeouts,
+            ipvs,
+            settings,
         },
         overridden,
     }

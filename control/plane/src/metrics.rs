@@ -213,7 +213,7 @@ impl Readings {
         )?;
         gauge(
             "weir_server_up",
-            "1 when it gets new flows, 0 when it is drained or removed.",
+            "1 when it gets new flows, 0 when it is drained, full or removed.",
             |server| f64::from(u8::from(server.state == ServerState::Up)),
         )?;
         let mut family = page.gauge(

@@ -9,7 +9,8 @@ use tracing::info;
 
 use crate::door::door;
 use crate::host::{Host, house::SOLICIT};
-use crate::http::{self, ControlSocket, MetricsListener};
+use crate::http::{self, ControlSocket, MetricsListener, RemoteListener};
+use crate::ipvs::{IpvsSocket, ProcSocket, serve};
 use crate::state::State;
 use crate::totals::ESTIMATE_SECONDS;
 
@@ -41,6 +42,12 @@ impl Signals {
 pub struct Listeners {
     /// The local API.
     pub control: ControlSocket,
+    /// The same for other machines.
+    pub remote: Option<RemoteListener>,
+    /// Where IPVS's clients ask.
+    pub ipvs: Option<IpvsSocket>,
+    /// Where the texts of `/proc/net/ip_vs` are read.
+    pub ipvs_proc: Option<ProcSocket>,
     /// The page for Prometheus.
     pub metrics: Option<MetricsListener>,
 }
@@ -56,8 +63,20 @@ pub async fn run(
     mut signals: Signals,
 ) -> io::Result<()> {
     let (door, mut questions) = door();
-    let api = axum::serve(listeners.control.listener()?, http::api(door.clone()));
-    tokio::spawn(api.into_future());
+    let api = http::api(door.clone());
+    let bounds = http::serve::Bounds::DEFAULT;
+    let local = listeners.control.listener()?;
+    tokio::spawn(http::serve::local(local, api.clone(), bounds));
+    if let Some(remote) = listeners.remote {
+        let (listener, secured) = remote.into_parts()?;
+        tokio::spawn(http::serve::remote(listener, secured, api, bounds));
+    }
+    if let Some(ipvs) = listeners.ipvs {
+        tokio::spawn(serve::netlink(ipvs.into_inner(), door.clone()));
+    }
+    if let Some(ipvs_proc) = listeners.ipvs_proc {
+        tokio::spawn(serve::proc(ipvs_proc.into_inner(), door.clone()));
+    }
     if let Some(metrics) = listeners.metrics {
         let page = axum::serve(metrics.into_listener()?, http::metrics_page(door));
         tokio::spawn(page.into_future());

@@ -62,6 +62,12 @@ impl Slot {
     pub fn rates(&self) -> Rates {
         self.estimator.rates()
     }
+
+    /// What of `totals` came since it was asked to count from zero.
+    #[must_use]
+    pub fn since_zero(&self, totals: Totals) -> Totals {
+        self.estimator.since_zero(totals)
+    }
 }
 
 /// All slots are in use.
@@ -261,13 +267,26 @@ impl Slots {
         Totals::of_slot(workers, id) - base
     }
 
-    /// Lets the rates of `id` take the last `seconds` into account. Returns what it carried.
-    pub fn observe(&mut self, workers: &[Handle], id: ServerId, seconds: f64) -> Totals {
+    /// What `id` carried was another service's, though of the same key: it counts from zero.
+    pub fn restart(&mut self, workers: &[Handle], id: ServerId) {
+        if let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) {
+            slot.base = Totals::of_slot(workers, id);
+            slot.estimator = Estimator::default();
+        }
+    }
+
+    /// Lets `change` see what `id` carried, with its estimator. Returns what it carried.
+    pub fn estimate(
+        &mut self,
+        workers: &[Handle],
+        id: ServerId,
+        change: impl FnOnce(&mut Estimator, Totals),
+    ) -> Totals {
         let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) else {
             return Totals::default();
         };
         let totals = Totals::of_slot(workers, id) - slot.base;
-        slot.estimator.observe(totals, seconds);
+        change(&mut slot.estimator, totals);
         totals
     }
 }

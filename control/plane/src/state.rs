@@ -10,13 +10,14 @@ use weir_core::io::PortId;
 use weir_core::next_hop::Network;
 use weir_core::persist::Templates;
 use weir_model::api::{NeighbourView, RouteView};
-use weir_model::{Config, ConfigFile, LogLevel, Wanted};
+use weir_model::{Config, ConfigFile, LogLevel, ServiceKey, Wanted};
 use weir_worker::Handle;
 use weir_worker::publish::Publisher;
 
 use crate::compile::{self, Compiler};
 use crate::devices::Devices;
 use crate::difference::{self, Sentences};
+use crate::drain::Drains;
 use crate::drops::Samples;
 use crate::host::TwinCounters;
 use crate::kept::Kept;
@@ -78,6 +79,8 @@ pub struct Applied {
     pub epoch: u64,
     /// What changed.
     pub changes: Sentences,
+    /// Live flows of servers that left or are reached in another way.
+    pub flows_touched: u64,
 }
 
 /// How the last reload went.
@@ -106,10 +109,15 @@ pub struct State {
     local_watch: Watch,
     pub(crate) busy: Vec<BusyMeter>,
     pub(crate) last_reload: LastReload,
+    /// Raised with each change of the configuration.
+    pub(crate) revision: u64,
+    pub(crate) drains: Drains,
     pub(crate) neighbours: Vec<NeighbourView>,
     pub(crate) routes: Vec<RouteView>,
     set_log_level: Box<dyn Fn(LogLevel)>,
     replaced: Option<Config>,
+    /// What IPVS's clients started. It is kept, told and has no effect yet.
+    pub(crate) sync_daemons: Vec<weir_ipvs::Daemon>,
 }
 
 impl std::fmt::Debug for State {
@@ -186,10 +194,13 @@ impl State {
                 is_ok: true,
                 succeeded: SystemTime::now(),
             },
+            revision: 0,
+            drains: Drains::default(),
             neighbours: ways.neighbours,
             routes: ways.routes,
             set_log_level: parts.set_log_level,
             replaced: None,
+            sync_daemons: Vec::new(),
             file: parts.file,
         };
         let steps = difference::services(&[], &state.wanted.config().services);
@@ -279,9 +290,12 @@ impl State {
         if held.log != wanted_config.log {
             (self.set_log_level)(wanted_config.log.level);
         }
+        let flows_touched = self.flows_touched(&steps);
         let epoch = self.publisher.next_epoch();
         let workers = self.publisher.workers();
-        let is_other = self.compiler.apply(&steps, workers, epoch);
+        let mut is_other = self.compiler.apply(&steps, workers, epoch);
+        is_other |= self.drains.keep_those_of(&steps, &mut self.compiler);
+        self.revision += u64::from(changes.count() > 0);
         let mut held = std::mem::replace(&mut self.wanted, wanted).into_config();
         self.file = file;
         self.publish_services(is_other, are_other_marks);
@@ -291,7 +305,11 @@ impl State {
         free_elsewhere(std::mem::take(&mut held.services));
         self.replaced = Some(held);
         let epoch = self.epoch();
-        Ok(Applied { epoch, changes })
+        Ok(Applied {
+            epoch,
+            changes,
+            flows_touched,
+        })
     }
 
     /// The configuration before the one in use, without its services, once after a reload: its
@@ -323,6 +341,7 @@ impl State {
         watch.check(&self.local_use(), now);
         self.local_watch = watch;
         self.samples.collect(self.publisher.workers(), now);
+        self.end_drains(now);
         self.kept.sync();
         self.publisher.free_unused();
         let adopted = self.publisher.adopted_epoch();
@@ -336,10 +355,21 @@ impl State {
         }
     }
 
-    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time.
+    /// IPVS's clients are told of one service with its servers, or of all, as if nothing had been
+    /// counted yet; rates begin again for everybody. The API and the metrics go on, because a counter
+    /// of Prometheus does not fall.
+    pub fn zero(&mut self, service: Option<ServiceKey>) {
+        self.compiler.zero(self.publisher.workers(), service);
+    }
+
+    /// What is due every [`crate::totals::ESTIMATE_SECONDS`]; `seconds` since the last time. Rates are
+    /// zero while they are not to be estimated.
     pub fn estimate(&mut self, seconds: f64) {
         let workers = self.publisher.workers();
-        self.compiler.estimate(workers, seconds);
+        match self.wanted.config().ipvs.run_estimation {
+            true => self.compiler.estimate(workers, seconds),
+            false => self.compiler.pause_estimation(workers),
+        }
         for (meter, worker) in self.busy.iter_mut().zip(workers) {
             meter.observe(worker);
         }

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use weir_core::counters::DropReason;
 use weir_model::api::{
-    Drops, Neighbours, PortView, Ports, Routes, ServerState, ServerView, ServiceView, Services,
-    Stats, Status, WorkerView, Workers,
+    Drops, Neighbours, PortView, Ports, Problem, Routes, ServerState, ServerView, ServiceView,
+    Services, Stats, Status, WorkerView, Workers,
 };
 use weir_model::{ServerKey, Service, ServiceKey};
 
 use crate::compile::model_method;
+use crate::draft::{find_server, no_server, no_service};
 use crate::local::LocalUse;
 use crate::slots::SlotKey;
 use crate::state::{BusyMeter, State};
@@ -30,9 +31,53 @@ impl State {
         }
     }
 
+    /// The service that `word` names: its key, or its name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find_service(&self, word: &str) -> Result<&Service, Problem> {
+        let found = match word.parse() {
+            Ok(key) => self.service(&key),
+            Err(_) => {
+                let mut services = self.config().services.iter();
+                services.find(|service| service.name.as_deref() == Some(word))
+            }
+        };
+        found.ok_or_else(|| no_service(word))
+    }
+
+    /// The server that `word` names, by its address and port or its name, of a service that
+    /// `service` names.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find_server(&self, service: &str, word: &str) -> Result<SlotKey, Problem> {
+        let service = self.find_service(service)?;
+        let place = find_server(service, word);
+        let place = place.ok_or_else(|| no_server(service, word))?;
+        Ok(SlotKey {
+            service: service.key,
+            server: service.servers[place].key(),
+        })
+    }
+
+    /// One service, with its servers.
+    ///
+    /// # Errors
+    /// There is none that `word` names.
+    pub fn service_view(&self, word: &str) -> Result<ServiceView, Problem> {
+        let service = self.find_service(word)?;
+        let mut views = self.views(std::slice::from_ref(service)).services;
+        views.pop().ok_or_else(|| no_service(word))
+    }
+
     /// Services and servers, with those that were removed and are remembered by flows.
     #[must_use]
     pub fn services(&self) -> Services {
+        self.views(&self.config().services)
+    }
+
+    fn views(&self, services: &[Service]) -> Services {
         let totals = self.compiler.service_totals(self.workers());
         let removed = self.removed_servers();
         let local_use = self.local_use();
@@ -60,7 +105,7 @@ impl State {
                 servers: self.servers(service, removed.get(&key), &local_use),
             }
         };
-        let services = self.config().services.iter().map(view);
+        let services = services.iter().map(view);
         Services {
             services: services.collect(),
         }
@@ -83,14 +128,16 @@ impl State {
         local_use: &LocalUse<'_>,
     ) -> Vec<ServerView> {
         let configured = service.servers.iter().map(|server| {
-            let state = match server.weight {
-                0 => ServerState::Draining,
-                _ => ServerState::Up,
-            };
-            let local = local_use.ratios(SlotKey {
+            let key = SlotKey {
                 service: service.key,
                 server: server.key(),
-            });
+            };
+            let state = match server.weight {
+                0 => ServerState::Draining,
+                _ if self.is_full(key) => ServerState::Full,
+                _ => ServerState::Up,
+            };
+            let local = local_use.ratios(key);
             let is_tun = server.method == weir_model::Method::Tun;
             let or_none = |number: u32| (number != 0).then_some(number);
             ServerView {
@@ -113,6 +160,13 @@ impl State {
         let removed = removed.into_iter().flatten();
         let removed = removed.map(|key| self.server(service, *key));
         configured.chain(removed).collect()
+    }
+
+    /// True while the server gets nothing new for having too many connections.
+    fn is_full(&self, key: SlotKey) -> bool {
+        let loads = &self.publisher.newest().loads;
+        let slot = self.compiler.slots().find(key);
+        slot.is_some_and(|(id, _)| loads.is_overloaded(id))
     }
 
     /// What the slot of a server knows; the rest is for one that was removed.

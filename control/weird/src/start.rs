@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use weir_control::host::{Host, doorbell};
-use weir_control::http::{ControlSocket, MetricsListener};
+use weir_control::http::{ControlSocket, MetricsListener, RemoteListener, Secured};
+use weir_control::ipvs::{IpvsSocket, ProcSocket};
 use weir_control::run::{self, Listeners, Signals};
 use weir_control::state::{About, Parts, State};
 use weir_dpdk::{Eal, Port, Ports};
@@ -43,6 +44,13 @@ async fn direct(
     let socket = &config.control.socket;
     let control = ControlSocket::bind(socket, config.control.socket_mode);
     let control = control.map_err(Failure::machine)?;
+    let remote = config.control.remote.as_ref().map(Secured::read);
+    let remote = remote.transpose().map_err(Failure::machine)?;
+    let ipvs = config.control.ipvs_socket.as_deref().map(IpvsSocket::bind);
+    let ipvs = ipvs.transpose().map_err(Failure::machine)?;
+    let ipvs_proc = config.control.ipvs_proc_socket.as_deref();
+    let ipvs_proc = ipvs_proc.map(ProcSocket::bind).transpose();
+    let ipvs_proc = ipvs_proc.map_err(Failure::machine)?;
 
     let eal = Eal::init(&eal_config(config)).map_err(Failure::machine)?;
     let (configs, spare) = (port_configs(config), spare_frames(config));
@@ -71,7 +79,15 @@ async fn direct(
     // Only now: the address may be one of a twin.
     let metrics = config.metrics.listen.map(MetricsListener::bind);
     let metrics = metrics.transpose().map_err(Failure::machine)?;
-    let listeners = Listeners { control, metrics };
+    let remote = remote.map(RemoteListener::bind);
+    let remote = remote.transpose().map_err(Failure::machine)?;
+    let listeners = Listeners {
+        control,
+        remote,
+        ipvs,
+        ipvs_proc,
+        metrics,
+    };
 
     let ways = host.ways(config);
     let ready = ready_line(&file, &listeners);
@@ -103,5 +119,10 @@ fn ready_line(file: &ConfigFile, listeners: &Listeners) -> String {
         format!("metrics on http://{address}/metrics")
     });
     let socket = listeners.control.path().display();
-    format!("ready: {}; {metrics}; socket {socket}", summary(file))
+    let remote = listeners.remote.as_ref().and_then(|r| r.address().ok());
+    let remote = remote.map_or(String::new(), |address| format!(" and https://{address}"));
+    format!(
+        "ready: {}; {metrics}; socket {socket}{remote}",
+        summary(file)
+    )
 }

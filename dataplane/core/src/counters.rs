@@ -92,6 +92,7 @@ drop_reasons! {
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
     NoCallId = "no_call_id", "The service tells calls apart by SIP's Call-ID, and the packet is no datagram with one.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
+    ServerDrained = "server_drained", "The time is over that the flow's real server had to drain: a datagram's flow ends, and a TCP packet is dropped only above limits.icmp_per_second, else both ends get a reset.";
     ServerWithoutFlow = "server_without_flow", "A NAT server's packet belongs to no flow; the server was told (ipvs.nat_icmp_send).";
     DropPacket = "drop_packet", "A packet that would have begun a flow was dropped by the defence ipvs.drop_packet.";
     FlowTableFull = "flow_table_full", "A new flow was not kept (weir_flows_not_kept_total tells why), and FullNAT cannot forward without one.";

@@ -11,7 +11,7 @@ use crate::flow::{SctpState, State, TcpState};
 use crate::io::Frame;
 use crate::settings::{Defence, Ipvs};
 use crate::time::{TICKS_PER_SECOND, Tick};
-use crate::track::uncount;
+use crate::track::uncount_ended;
 
 /// The part of the flow table that is thinned out each second.
 const THINNED_PART: usize = 32;
@@ -129,7 +129,7 @@ impl<F: Frame> Director<F> {
             );
             if ends {
                 counters.flows_expired.add(1);
-                uncount(counters, snapshot, now, flow);
+                uncount_ended(counters, snapshot, now, flow);
             }
             ends
         });

@@ -97,6 +97,8 @@ pub struct Director<F> {
     pub(crate) targets: Vec<Target>,
     /// What is kept of servers does not fit the first-level cache.
     pub(crate) has_many_servers: bool,
+    /// There are servers whose flows are ended by resets.
+    pub(crate) has_resets: bool,
     /// The version of the flow table's entries that the burst under way was looked up in.
     pub(crate) looked_up: u32,
     /// Plain packets sent in the burst under way.
@@ -186,6 +188,7 @@ impl<F: Frame> Director<F> {
             client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
             has_many_servers: false,
+            has_resets: false,
             looked_up: 0,
             passed: 0,
             received_at: PortId(0),
@@ -379,6 +382,8 @@ impl<F: Frame> Director<F> {
                 self.make_target(now, to.server);
             }
             Verdict::Reply(from) => way.reply(frame, from),
+            Verdict::ResetRequest(to) => way.reset_request(frame, to),
+            Verdict::ResetReply(from) => way.reset_reply(frame, from),
             Verdict::StatelessRequest(to) => {
                 way.count_stateless(to.server);
                 way.request(frame, to);
@@ -418,6 +423,14 @@ impl<F: Frame> Director<F> {
         match outlet.hand_off(owner, port, frame) {
             Ok(()) => self.counters.handed_off.add(1),
             Err(frame) => self.end(DropReason::HandOffRingFull, port, &frame, outlet),
+        }
+    }
+
+    /// Counts a packet of so many bytes that a server, or the director in its place, sent to a client.
+    pub(crate) fn count_out(&self, server: ServerId, bytes: u64) {
+        if let Some(counters) = self.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(bytes);
         }
     }
 
@@ -471,6 +484,7 @@ impl<F: Frame> Director<F> {
     ) -> Arc<Snapshot> {
         let before = core::mem::replace(&mut self.snapshot, snapshot);
         self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
+        self.has_resets = self.snapshot.services.has_resets();
         self.defences.look_again();
         self.look_for_homeless();
         self.look_for_ftp();

@@ -15,8 +15,10 @@
 //! workers all of a client's FTP belongs to one worker, that of the client's address and port 0,
 //! and needs no message from worker to worker.
 
+use core::ops::Range;
+
 use weir_wire::ftp::{self, Command, SixNumbers};
-use weir_wire::{Addr, segment};
+use weir_wire::{Addr, segment, tcp_flag};
 
 use crate::counters::DropReason;
 use crate::director::Director;
@@ -44,13 +46,16 @@ impl<F: Frame> Director<F> {
     }
 
     /// Has a new flow to `server` watched if it is a control connection.
+    #[inline]
     pub(crate) fn watch_control(&mut self, request: &Tuple, method: Method, id: FlowId) {
-        if method == Method::Nat && self.is_control(request) && !self.flows.watch(id) {
+        let may_be = method == Method::Nat && !self.ftp_ports.is_empty();
+        if may_be && self.is_control(request) && !self.flows.watch(id) {
             self.counters.ftp_unaided.add(1);
         }
     }
 
     /// The flow of an announced data connection whose first packet this is.
+    #[inline]
     pub(crate) fn connect_data(&mut self, request: &Tuple, signal: Signal) -> Option<FlowId> {
         let may_be = self.flows.awaits_clients()
             && request.protocol == Protocol::Tcp
@@ -65,15 +70,19 @@ impl<F: Frame> Director<F> {
     }
 
     /// The owner of the flow of a client's packet to `service`.
+    #[inline]
     pub(crate) fn owner_of(&self, request: &Tuple, service: &Service) -> WorkerId {
-        // A service at a port of FTP's may also get what is for data connections.
-        let is_ftp = request.protocol == Protocol::Tcp
-            && (self.is_control(request) || self.ftp_ports.contains(service.key.port));
-        if service.by_client && is_ftp {
-            self.owner_of_ftp(request.src)
-        } else {
-            self.steering.owner_of_request(request, service.by_client)
+        if !self.ftp_ports.is_empty() && service.by_client && self.may_be_ftp(request, service) {
+            return self.owner_of_ftp(request.src);
         }
+        self.steering.owner_of_request(request, service.by_client)
+    }
+
+    /// A service at a port of FTP's may also get what is for data connections.
+    #[inline(never)]
+    fn may_be_ftp(&self, request: &Tuple, service: &Service) -> bool {
+        request.protocol == Protocol::Tcp
+            && (self.is_control(request) || self.ftp_ports.contains(service.key.port))
     }
 
     fn owner_of_ftp(&self, client: Addr) -> WorkerId {
@@ -229,31 +238,32 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         if self.headers.ttl <= 1 || !self.is_readable(&frame) {
             return self.refuse_or(frame, |way, frame| way.reply(frame, from));
         }
-        let Some(control) = self.director.flows.control_mut(at).copied() else {
+        let seq = segment::seq(frame.bytes(), &self.headers).unwrap_or(0);
+        let payload = segment::payload(frame.bytes(), &self.headers);
+        let used = payload.len() as u32
+            + u32::from(self.headers.tcp_flags & tcp_flag::SYN != 0)
+            + u32::from(self.headers.tcp_flags & tcp_flag::FIN != 0);
+        let Some(control) = self.director.flows.control_mut(at) else {
             return self.reply(frame, from);
         };
-        let seq = segment::seq(frame.bytes(), &self.headers).unwrap_or(0);
+        let is_new = control.is_new(seq, used) && control.is_open;
+        let control = *control;
         let mut is_changed = control.shift.is_any();
         if is_changed {
             segment::set_seq(frame.bytes_mut(), &self.headers, control.shift.of_seq(seq));
         }
-        let payload = segment::payload(frame.bytes(), &self.headers);
         let text = frame.bytes().get(payload.clone()).unwrap_or_default();
-        match control.mode {
-            Mode::Pasv if control.is_open => {
-                if let Some((numbers, port)) = ftp::pasv_reply(text) {
-                    let numbers = payload.start + numbers.start..payload.start + numbers.end;
-                    let is_known = self.announce_passive(&from, control.server, at, port);
-                    if is_known && let Some(new) = SixNumbers::new(from.virt, port) {
-                        let by = new.as_bytes().len() as i32 - numbers.len() as i32;
-                        let grows = usize::try_from(by).unwrap_or(0);
-                        // What follows the packet in its frame is padding.
-                        frame.truncate(usize::from(self.headers.end));
-                        if !frame.push_back(grows) {
-                            return self.end(&frame, DropReason::NoBuffer);
-                        }
-                        let bytes = frame.bytes_mut();
-                        if segment::replace(bytes, &mut self.headers, numbers, new.as_bytes()) {
+        let is_again = control.shift.is_of(seq);
+        // Of IPv6 there is no such text.
+        let is_pasv = is_again || (is_new && control.mode == Mode::Pasv);
+        if is_pasv && from.virt.is_v4() {
+            if let Some((numbers, port)) = ftp::pasv_reply(text) {
+                let numbers = payload.start + numbers.start..payload.start + numbers.end;
+                let is_known = self.announce_passive(&from, control.server, at, port);
+                if is_known || is_again {
+                    match self.write_numbers(&mut frame, &from, port, numbers) {
+                        None => return self.end(&frame, DropReason::NoBuffer),
+                        Some(by) => {
                             is_changed = true;
                             self.count_growth(control.server, by);
                             if let Some(control) = self.director.flows.control_mut(at) {
@@ -263,17 +273,36 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                     }
                 }
             }
-            Mode::Epsv if control.is_open => {
-                if let Some(port) = ftp::epsv_reply(text) {
-                    self.announce_passive(&from, control.server, at, port);
-                }
-            }
-            Mode::Pasv | Mode::Epsv | Mode::Active => {}
+        } else if is_new
+            && control.mode == Mode::Epsv
+            && let Some(port) = ftp::epsv_reply(text)
+        {
+            self.announce_passive(&from, control.server, at, port);
         }
         if is_changed {
             segment::refill_checksum(frame.bytes_mut(), &self.headers);
         }
         self.reply(frame, from);
+    }
+
+    /// Puts the service's address and `port` in the place of a 227's `numbers`; by how much longer
+    /// it has become, none when there is no room.
+    fn write_numbers<P: Packet<F>>(
+        &mut self,
+        frame: &mut P,
+        from: &FromServer,
+        port: u16,
+        numbers: Range<usize>,
+    ) -> Option<i32> {
+        let new = SixNumbers::new(from.virt, port)?;
+        let text = new.as_bytes();
+        let by = text.len() as i32 - numbers.len() as i32;
+        // What follows the packet in its frame is padding.
+        frame.truncate(usize::from(self.headers.end));
+        let has_room = frame.push_back(usize::try_from(by).unwrap_or(0));
+        let bytes = frame.bytes_mut();
+        let is_done = has_room && segment::replace(bytes, &mut self.headers, numbers, text);
+        is_done.then_some(by)
     }
 
     /// What a server's packet has on its way out is what counts, as in the kernel.

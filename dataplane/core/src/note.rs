@@ -36,6 +36,10 @@ pub(crate) enum Verdict {
     Request(ToServer),
     /// Of a real server, to be sent to its client in the name of the service.
     Reply(FromServer),
+    /// As a request, and what goes on is a reset; so does what goes back.
+    ResetRequest(ToServer),
+    /// As a reply, and what goes on is a reset; so does what goes back.
+    ResetReply(FromServer),
     /// As a request, of the control connection of FTP in this place.
     ControlRequest(ToServer, u32),
     /// As a reply, likewise.
@@ -71,6 +75,8 @@ pub(crate) struct ToServer {
     pub(crate) method: Method,
     pub(crate) addr: Addr,
     pub(crate) port: u16,
+    /// The packet is of a flow, not by itself.
+    pub(crate) has_flow: bool,
     /// What packets to it go inside of (TUN).
     pub(crate) tunnel: Tunnel,
     /// What stands for the client (FullNAT).

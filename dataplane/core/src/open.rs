@@ -53,6 +53,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// As [`open`](Self::open); `starts` says whether the packet may begin a flow.
+    #[inline(always)]
     pub(crate) fn open_if(
         &mut self,
         now: Tick,
@@ -106,6 +107,7 @@ impl<F: Frame> Director<F> {
             self.unchoose(now, &chosen);
             self.pass_once(&chosen);
             return Err(Verdict::OnePacket(ToServer {
+                has_flow: false,
                 server: chosen.id,
                 method: chosen.server.method,
                 addr: chosen.server.addr,
@@ -207,7 +209,7 @@ impl<F: Frame> Director<F> {
         chosen: &Chosen,
         reply_to: (Addr, u16),
     ) -> Result<FlowId, Full> {
-        let Chosen { id, server, .. } = *chosen;
+        let (id, server) = (chosen.id, &chosen.server);
         let sees_replies = server.method.sees_replies();
         let flow = NewFlow {
             request: *tuple,
@@ -225,11 +227,12 @@ impl<F: Frame> Director<F> {
         };
         let kept = kept.inspect_err(|Full| self.unchoose(now, chosen))?;
         self.watch_control(tuple, server.method, kept);
-        self.count_flow(id, &server);
+        self.count_flow(id, server);
         Ok(kept)
     }
 
     /// Counts a flow that was made: it is not active yet.
+    #[inline]
     pub(crate) fn count_flow(&self, id: ServerId, server: &Server) {
         self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {

@@ -139,6 +139,7 @@ impl<F: Frame> Director<F> {
         let lifetime = self.snapshot.settings.timeouts.longest();
         self.overflow.turn_on(now.after(lifetime));
         Verdict::StatelessRequest(ToServer {
+            has_flow: false,
             server: id,
             method: server.method,
             addr: server.addr,

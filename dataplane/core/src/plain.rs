@@ -217,6 +217,7 @@ impl<F: Frame> Director<F> {
             flows: &mut self.flows,
             counters: &self.counters,
             snapshot: &self.snapshot,
+            has_resets: self.has_resets,
             next_ip_id: &mut self.next_ip_id,
         };
         let Some((out, len)) = way.pass(found.place, &self.targets, &mut frame) else {
@@ -279,7 +280,8 @@ impl<F: Frame> Director<F> {
             ..Target::UNSET
         };
         let server = self.snapshot.services.server(id).copied();
-        if let Some(server) = server.filter(|s| s.is_available && s.addr.is_v4())
+        let is_reset = self.has_resets && self.snapshot.services.resets(id);
+        if let Some(server) = server.filter(|s| s.is_available && s.addr.is_v4() && !is_reset)
             && !self.has_path_mtu(now, id)
             && let Hop::Ready(next) = self.hop_to_server(now, id, server.addr)
             && let Some(hop) = next.plain()
@@ -306,6 +308,8 @@ struct Way<'a> {
     flows: &'a mut FlowTable,
     counters: &'a WorkerCounters,
     snapshot: &'a Snapshot,
+    /// As the director's.
+    has_resets: bool,
     /// As the director's.
     next_ip_id: &'a mut u16,
 }
@@ -451,6 +455,10 @@ impl Way<'_> {
     fn reply<F: Frame>(&mut self, place: u32, frame: &mut F) -> Option<(PortId, u16)> {
         let Entry4 { addrs, head: flow } = self.flows.v4.at(place)?;
         let server = flow.server;
+        // A request finds no target of such a server.
+        if self.has_resets && self.snapshot.services.resets(ServerId(server)) {
+            return None;
+        }
         let moved = self.move_on(flow, Direction::Reply)?;
         // The client comes first in both of the request's words.
         let [client, virt] = halves(*addrs);

@@ -2,10 +2,10 @@
 
 use crate::counters::DropReason;
 use crate::director::Director;
-use crate::flow::{Flow, Signal, Tuple};
+use crate::flow::{Flow, Signal, State, TcpState, Tuple};
 use crate::io::Frame;
 use crate::time::Tick;
-use crate::track::uncount;
+use crate::track::uncount_ended;
 
 /// Places of the flow table that one turn looks at for flows that have lost their server.
 const PLACES_A_TURN: usize = 512;
@@ -27,7 +27,10 @@ impl<F: Frame> Director<F> {
     pub(crate) fn judge(&self, flow: &Flow, signal: Signal) -> Known {
         let rules = &self.snapshot.settings.ipvs;
         let server = self.snapshot.services.server(flow.server());
-        if signal.opens(flow.request().protocol) {
+        // One that no packet has moved yet began with this very packet, perhaps on a server of
+        // weight 0, where its template led.
+        let is_new = flow.state() == State::Tcp(TcpState::None);
+        if signal.opens(flow.request().protocol) && !is_new {
             let has_ended = flow
                 .state()
                 .may_be_reused(rules.conn_reuse_mode, flow.method());
@@ -48,7 +51,7 @@ impl<F: Frame> Director<F> {
     /// Takes the flow of these requests out.
     pub(crate) fn forget(&mut self, now: Tick, request: &Tuple) {
         if let Some(ended) = self.take_out(now, request) {
-            uncount(&self.counters, &self.snapshot, now, &ended);
+            uncount_ended(&self.counters, &self.snapshot, now, &ended);
         }
     }
 
@@ -81,7 +84,7 @@ impl<F: Frame> Director<F> {
             let ends = !server.is_some_and(|server| server.is_available);
             if ends {
                 counters.flows_expired.add(1);
-                uncount(counters, snapshot, now, flow);
+                uncount_ended(counters, snapshot, now, flow);
             }
             ends
         });

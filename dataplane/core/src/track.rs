@@ -1,7 +1,7 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
 use weir_wire::tunnel::{self, Tunnel};
-use weir_wire::{Headers, icmp, parse_embedded};
+use weir_wire::{Headers, icmp, parse_embedded, tcp_flag};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -9,10 +9,12 @@ use crate::flow::{Direction, Flow, FlowId, Signal, Tuple};
 use crate::io::Frame;
 use crate::ipsec::is_ipsec;
 use crate::load::Connections;
+use crate::next_hop::Hop;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
+use crate::persist::Begun;
 use crate::plain::count_activity;
 use crate::reuse::Known;
-use crate::service::{Method, Protocol};
+use crate::service::{Method, Protocol, ServerId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
@@ -34,6 +36,9 @@ impl<F: Frame> Director<F> {
         let Some((id, direction)) = self.flows.find(&tuple, self.flows.hash(&tuple)) else {
             return self.begin(now, headers, bytes, &tuple, is_handed_off);
         };
+        if self.has_resets && self.snapshot.services.resets(self.flows.get(id).server()) {
+            return self.cut(now, headers, bytes, &tuple, (id, direction));
+        }
         if direction == Direction::Request {
             match self.judge(&self.flows.get(id), Signal::of(headers)) {
                 Known::GoesOn => {}
@@ -42,14 +47,67 @@ impl<F: Frame> Director<F> {
                     let verdict = self.begin(now, headers, bytes, &tuple, true);
                     // It weighs when the next is scheduled: the kernel ends it a moment later.
                     if let Some(ended) = ended {
-                        uncount(&self.counters, &self.snapshot, now, &ended);
+                        uncount_ended(&self.counters, &self.snapshot, now, &ended);
                     }
                     return verdict;
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
+        } else if self.is_stuck(headers) {
+            // As the kernel, whose IPVS does not see it.
+            return Verdict::Reply(from_server(&self.flows.get(id)));
         }
         self.take(now, headers, id, direction)
+    }
+
+    /// What becomes of a packet of a flow whose server had its time to drain. TCP is told by a reset
+    /// to both ends, by this packet's own numbers, and the flow is closed. A client's datagram and
+    /// its next connection begin a flow with another server.
+    fn cut(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        bytes: &[u8],
+        tuple: &Tuple,
+        (id, direction): (FlowId, Direction),
+    ) -> Verdict {
+        let is_request = direction == Direction::Request;
+        let flow = self.flows.get(id);
+        let opens = is_request && Signal::of(headers).opens(tuple.protocol);
+        if !headers.is_tcp() || (opens && flow.state().may_be_reused(1, flow.method())) {
+            self.forget(now, tuple);
+            return match direction {
+                Direction::Request => self.begin(now, headers, bytes, tuple, true),
+                Direction::Reply => Verdict::Drop(DropReason::ServerDrained),
+            };
+        }
+        if headers.tcp_flags & tcp_flag::RST != 0 {
+            return self.take(now, headers, id, direction);
+        }
+        let reset = Headers {
+            tcp_flags: tcp_flag::RST,
+            ..*headers
+        };
+        match self.take(now, &reset, id, direction) {
+            Verdict::Request(to) | Verdict::ControlRequest(to, _) => Verdict::ResetRequest(to),
+            Verdict::Reply(from) | Verdict::ControlReply(from, _) => Verdict::ResetReply(from),
+            ended => ended,
+        }
+    }
+
+    /// True for a packet to a client that goes no further than here: its time is over, or it is too
+    /// big. Its sender is told; its flow does not move on.
+    fn is_stuck(&mut self, headers: &Headers) -> bool {
+        if headers.ttl <= 1 {
+            return true;
+        }
+        let may_be_cut = headers.is_v4() && !headers.bits.dont_fragment();
+        match self.hop_to_client(headers.dst) {
+            Hop::Ready(next) | Hop::Unresolved { hop: next, .. } => {
+                !may_be_cut && headers.packet_len() > usize::from(next.mtu)
+            }
+            Hop::Local | Hop::Unreachable => false,
+        }
     }
 
     /// Counts a packet of the flow at `id` and moves its state on.
@@ -73,24 +131,27 @@ impl<F: Frame> Director<F> {
         if let Some(template) = flow.template().filter(|_| moved.assures) {
             self.snapshot.templates.assure(template);
         }
-        let bytes = headers.packet_len() as u64;
-        if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
-            match direction {
-                Direction::Request => {
+        match direction {
+            Direction::Request => {
+                if let Some(counters) = self.counters.servers.get(flow.server().0 as usize) {
                     counters.packets_in.add(1);
-                    counters.bytes_in.add(bytes);
-                }
-                Direction::Reply => {
-                    counters.packets_out.add(1);
-                    counters.bytes_out.add(bytes);
+                    counters.bytes_in.add(headers.packet_len() as u64);
                 }
             }
+            Direction::Reply => self.count_reply(flow.server(), headers),
         }
         let verdict = match direction {
             Direction::Request => self.request_of(&flow),
             Direction::Reply => Verdict::Reply(from_server(&flow)),
         };
         self.read_control(verdict, &flow)
+    }
+
+    fn count_reply(&self, server: ServerId, headers: &Headers) {
+        if let Some(counters) = self.counters.servers.get(server.0 as usize) {
+            counters.packets_out.add(1);
+            counters.bytes_out.add(headers.packet_len() as u64);
+        }
     }
 
     /// A packet that no flow of this worker knows.
@@ -112,7 +173,11 @@ impl<F: Frame> Director<F> {
         ) {
             Ok(id) => self.take(now, headers, id, Direction::Request),
             Err(verdict @ Verdict::Punt(_)) => match self.open_from_server(now, tuple, payload) {
-                Some(id) => self.take(now, headers, id, Direction::Reply),
+                Some(Begun::Flow(id)) => self.take(now, headers, id, Direction::Reply),
+                Some(Begun::OnePacket(server, from)) => {
+                    self.count_reply(server, headers);
+                    Verdict::Reply(from)
+                }
                 None => verdict,
             },
             Err(verdict) => verdict,
@@ -265,6 +330,7 @@ impl<F: Frame> Director<F> {
             return None;
         }
         Some(ToServer {
+            has_flow: true,
             server: flow.server(),
             method: flow.method(),
             addr: server.addr,
@@ -283,15 +349,35 @@ impl<F: Frame> Director<F> {
     }
 }
 
-/// Takes a flow that ended out of its server's connection counts and its template's children.
+/// Takes a flow that ended in its time out of its server's connection counts and its template's
+/// children.
 pub(crate) fn uncount(counters: &WorkerCounters, snapshot: &Snapshot, now: Tick, flow: &Flow) {
     if let Some(template) = flow.template() {
         snapshot.templates.release(now, template, false);
     }
+    uncount_at_server(counters, snapshot, flow);
+}
+
+/// The same of a flow that was ended before its time: its template may go with it.
+pub(crate) fn uncount_ended(
+    counters: &WorkerCounters,
+    snapshot: &Snapshot,
+    now: Tick,
+    flow: &Flow,
+) {
+    if let Some(template) = flow.template() {
+        snapshot.templates.release(now, template, true);
+    }
+    uncount_at_server(counters, snapshot, flow);
+}
+
+fn uncount_at_server(counters: &WorkerCounters, snapshot: &Snapshot, flow: &Flow) {
     let id = flow.server();
     if let Some(load) = counters.loads.get(id.0 as usize) {
         load.sub(Connections::one(flow.is_active()));
-        snapshot.loads.unbound(id, snapshot.services.server(id));
+        if snapshot.loads.is_overloaded(id) {
+            snapshot.loads.unbound(id, snapshot.services.server(id));
+        }
     }
 }
 

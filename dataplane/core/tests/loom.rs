@@ -185,6 +185,14 @@ fn template_key() -> TemplateKey<'static> {
     }
 }
 
+/// Every order in which threads change places three times at most: a template has so many words
+/// that all orders would take an hour.
+fn model(check: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(check);
+}
+
 /// A new flow of the client, which the scheduler would give this server.
 fn begin(templates: &Templates, now: Tick, server: u32) -> Attached {
     let key = template_key();
@@ -206,7 +214,7 @@ fn children(templates: &Templates, now: Tick) -> Vec<(u32, u32)> {
 
 #[test]
 fn workers_that_meet_a_client_at_once_agree_on_its_server() {
-    loom::model(|| {
+    model(|| {
         let templates = Arc::new(Templates::new(1, 4, [1, 2]));
         let others = Arc::clone(&templates);
         let other = thread::spawn(move || begin(&others, NOW, 1));
@@ -219,7 +227,7 @@ fn workers_that_meet_a_client_at_once_agree_on_its_server() {
 
 #[test]
 fn a_template_whose_time_is_up_is_forgotten_or_held_by_a_flow_and_never_both() {
-    loom::model(|| {
+    model(|| {
         let templates = Arc::new(Templates::new(1, 4, [1, 2]));
         let first = begin(&templates, NOW, 1);
         templates.release(NOW, first.id, false);
@@ -238,7 +246,7 @@ fn a_template_whose_time_is_up_is_forgotten_or_held_by_a_flow_and_never_both() {
 
 #[test]
 fn flows_that_end_while_another_begins_are_all_counted() {
-    loom::model(|| {
+    model(|| {
         let templates = Arc::new(Templates::new(1, 4, [1, 2]));
         let first = begin(&templates, NOW, 1);
         let others = Arc::clone(&templates);

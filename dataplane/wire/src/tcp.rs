@@ -81,6 +81,56 @@ pub fn write_reset(buf: &mut [u8], original: &[u8], headers: &Headers) -> Option
     Some(len)
 }
 
+/// Makes the segment in `frame`, which has these headers, a reset that goes on in its place. Its
+/// receiver finds the sequence number that it expects next, as far as no segment was lost before
+/// (RFC 9293 §3.10.7.4, RFC 5961 §3.2). Gives the headers of what the frame holds then.
+///
+/// None, and nothing changed, for what is no TCP, is itself a reset or is a fragment.
+pub fn become_reset(frame: &mut [u8], headers: &Headers) -> Option<Headers> {
+    let h = headers;
+    if !h.is_tcp() || h.tcp_flags & tcp_flag::RST != 0 || h.bits.fragment() {
+        return None;
+    }
+    let (l3, l4) = (usize::from(h.l3), usize::from(h.l4));
+    let (src, dst) = addrs(frame, l3)?;
+    let end = l4 + TCP_LEN;
+    let segment: [u8; TCP_LEN] = *array(frame, l4)?;
+    // A SYN that is sent again was seen before, and its number is used up.
+    let syn = u32::from(h.tcp_flags & tcp_flag::SYN != 0);
+    let seq = get_u32(&segment, 4)?.wrapping_add(syn);
+
+    let mut reset = segment;
+    put(&mut reset, 4, seq.to_be_bytes());
+    reset[12] = (TCP_LEN as u8 / 4) << 4;
+    reset[13] = tcp_flag::RST | h.tcp_flags & tcp_flag::ACK;
+    if h.tcp_flags & tcp_flag::ACK == 0 {
+        put(&mut reset, 8, [0; 4]);
+    }
+    // Window, checksum and urgent pointer.
+    put(&mut reset, 14, [0; 6]);
+    let pseudo = checksum::pseudo_header(src, dst, protocol::TCP, TCP_LEN as u32);
+    let check = checksum::finish(checksum::sum(&reset, pseudo));
+    put(&mut reset, 16, check.to_be_bytes());
+
+    let packet = frame.get_mut(l3..end)?;
+    let len = packet.len() as u16;
+    match h.family() {
+        Family::V4 => {
+            put(packet, 2, len.to_be_bytes());
+            put(packet, 10, [0; 2]);
+            let check = checksum::finish(checksum::sum(packet.get(..l4 - l3)?, 0));
+            put(packet, 10, check.to_be_bytes());
+        }
+        Family::V6 => put(packet, 4, (len - V6_LEN as u16).to_be_bytes()),
+    }
+    put(packet, l4 - l3, reset);
+    Some(Headers {
+        end: end as u16,
+        tcp_flags: reset[13],
+        ..*h
+    })
+}
+
 /// The TCP header of the reset, to be sent from `src` to `dst`.
 fn reset(original: &[u8], h: &Headers, src: Addr, dst: Addr) -> Option<[u8; TCP_LEN]> {
     let segment: &[u8; TCP_LEN] = array(original, usize::from(h.l4))?;

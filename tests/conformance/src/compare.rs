@@ -8,7 +8,7 @@ use weir_conformance::place::Leg;
 use weir_conformance::seen::{Counted, Entry, Passed, Seen};
 use weir_conformance::text::summary;
 
-use crate::differences::{self, Named};
+use crate::differences::{self, Aftermath};
 use crate::mask::masked;
 
 /// What comparing a scenario gave.
@@ -24,26 +24,25 @@ pub(crate) struct Outcome {
 
 /// Compares until the first difference that has no name.
 pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Outcome {
+    debug_assert_eq!(kernel.len(), scenario.operations.len());
     let mut outcome = Outcome::default();
-    let seen = kernel.iter().zip(weir).enumerate();
-    for ((at, (kernel, weir)), operation) in seen.zip(&scenario.operations) {
+    let mut are_counts_out_known = true;
+    for (at, (kernel, weir)) in kernel.iter().zip(weir).enumerate() {
         outcome.compared += 1;
-        let Some(what) = difference(kernel, weir) else {
+        let Some(what) = difference(kernel, weir, are_counts_out_known) else {
             continue;
         };
-        let before = &scenario.operations[..at];
-        match differences::name_of(before, operation, kernel, weir) {
-            Some(Named { name, .. }) => *outcome.named.entry(name).or_default() += 1,
-            None => {
-                outcome.difference = Some((at, what));
-                break;
-            }
-        }
+        let Some(named) = differences::name_of(kernel, weir) else {
+            outcome.difference = Some((at, what));
+            break;
+        };
+        *outcome.named.entry(named.name).or_default() += 1;
+        are_counts_out_known &= named.aftermath == Aftermath::Nothing;
     }
     outcome
 }
 
-fn difference(kernel: &Seen, weir: &Seen) -> Option<String> {
+fn difference(kernel: &Seen, weir: &Seen, are_counts_out_known: bool) -> Option<String> {
     match (kernel, weir) {
         (Seen::Command(kernel), Seen::Command(weir)) => {
             let same = (*kernel == 0) == (*weir == 0);
@@ -51,10 +50,26 @@ fn difference(kernel: &Seen, weir: &Seen) -> Option<String> {
         }
         (Seen::Frame(kernel), Seen::Frame(weir)) => frames(kernel, weir),
         (Seen::Entries(kernel), Seen::Entries(weir)) => lists(kernel, weir, entry),
-        (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => lists(kernel, weir, counted),
+        (Seen::Counters(_, kernel), Seen::Counters(_, weir)) if are_counts_out_known => {
+            lists(kernel, weir, counted)
+        }
+        (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
+            lists(&without_out(kernel), &without_out(weir), counted)
+        }
         (kernel, weir) if kernel == weir => None,
         (kernel, weir) => Some(format!("    kernel: {kernel:?}\n    weir:   {weir:?}\n")),
     }
+}
+
+fn without_out(counters: &[Counted]) -> Vec<Counted> {
+    let each = counters.iter().map(|counted| {
+        let [connections, packets_in, _, bytes_in, _] = counted.totals;
+        Counted {
+            totals: [connections, packets_in, 0, bytes_in, 0],
+            ..counted.clone()
+        }
+    });
+    each.collect()
 }
 
 fn frames(kernel: &Passed, weir: &Passed) -> Option<String> {

@@ -1,8 +1,12 @@
 //! Every difference between Weir and the kernel's IPVS that is wanted, with its reason. There is no
 //! other place for one: what is not named here fails the tests.
 
-use weir_conformance::operation::Operation;
-use weir_conformance::seen::Seen;
+use weir_conformance::bytes::Bytes;
+use weir_conformance::place::Leg;
+use weir_conformance::seen::{Passed, Seen};
+use weir_wire::{Headers, Parsed, icmp, parse_embedded, protocol};
+
+use crate::mask::masked;
 
 /// A difference that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -11,35 +15,120 @@ pub(crate) struct Named {
     pub(crate) name: &'static str,
     /// Why it is wanted.
     pub(crate) reason: &'static str,
-    /// True when it explains what was seen at the last of some operations.
+    /// What is not the same from then on in the scenario where it was seen.
+    pub(crate) aftermath: Aftermath,
+    /// True when it explains what was seen.
     explains: fn(&Case<'_>) -> bool,
+}
+
+/// What a difference leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aftermath {
+    /// Nothing.
+    Nothing,
+    /// Packets and bytes from servers are counted on one side only.
+    CountsOut,
 }
 
 /// An operation at which both sides differ.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "not every difference looks at all of it")]
 struct Case<'c> {
-    before: &'c [Operation],
-    operation: &'c Operation,
     kernel: &'c Seen,
     weir: &'c Seen,
 }
 
 /// All of them.
-pub(crate) const ALL: &[Named] = &[];
+pub(crate) const ALL: &[Named] = &[
+    Named {
+        name: "the checksum inside of an ICMP error",
+        reason: "The kernel rewrites address and port of the packet that an ICMP error quotes and leaves \
+                 its TCP or UDP checksum as it was, wrong. Weir makes it right, as RFC 5508 §4.2 wants \
+                 it of NATs.",
+        aftermath: Aftermath::Nothing,
+        explains: |case| {
+            case.frames()
+                .is_some_and(|(kernel, weir)| are_alike(kernel, weir, without_inner_checksum))
+        },
+    },
+    Named {
+        name: "ICMPv6 errors of NAT servers",
+        reason: "The kernel checks their checksum without the pseudo-header, finds it wrong and drops \
+                 them, unless the network card has vouched for it. Weir passes them on in the name of \
+                 the service, as the kernel does with IPv4's.",
+        aftermath: Aftermath::CountsOut,
+        explains: |case| {
+            let Some((kernel, weir)) = case.frames() else {
+                return false;
+            };
+            let [client, server] = &weir.out;
+            let came = kernel.frame.as_ref().is_some_and(is_icmpv6_error);
+            came && kernel.out.iter().all(Vec::is_empty)
+                && server.is_empty()
+                && matches!(&client[..], [only] if is_icmpv6_error(only))
+        },
+    },
+];
 
 /// The wanted difference that explains what was seen, if any does.
-pub(crate) fn name_of(
-    before: &[Operation],
-    operation: &Operation,
-    kernel: &Seen,
-    weir: &Seen,
-) -> Option<Named> {
-    let case = Case {
-        before,
-        operation,
-        kernel,
-        weir,
-    };
+pub(crate) fn name_of(kernel: &Seen, weir: &Seen) -> Option<Named> {
+    let case = Case { kernel, weir };
     ALL.iter().find(|named| (named.explains)(&case)).copied()
+}
+
+impl<'c> Case<'c> {
+    fn frames(&self) -> Option<(&'c Passed, &'c Passed)> {
+        match (self.kernel, self.weir) {
+            (Seen::Frame(kernel), Seen::Frame(weir)) => Some((kernel, weir)),
+            _ => None,
+        }
+    }
+}
+
+/// The same frames leave but for what `without` takes away.
+fn are_alike(kernel: &Passed, weir: &Passed, without: fn(Vec<u8>) -> Vec<u8>) -> bool {
+    let Some(came) = &kernel.frame else {
+        return false;
+    };
+    let same = |kernel: &Bytes, weir: &Bytes| {
+        without(masked(came, kernel, kernel)) == without(masked(came, kernel, weir))
+    };
+    Leg::ALL.into_iter().all(|leg| {
+        let (kernel, weir) = (&kernel.out[leg.index()], &weir.out[leg.index()]);
+        kernel.len() == weir.len() && kernel.iter().zip(weir).all(|(k, w)| same(k, w))
+    })
+}
+
+fn headers(frame: &[u8]) -> Option<Headers> {
+    match weir_wire::parse(frame, false) {
+        Ok(Parsed::Ip(headers)) => Some(headers),
+        _ => None,
+    }
+}
+
+fn is_icmpv6_error(frame: &Bytes) -> bool {
+    headers(&frame.0)
+        .is_some_and(|headers| headers.protocol == protocol::ICMPV6 && headers.icmp_type < 128)
+}
+
+/// An ICMP error with the checksum of the quoted packet's transport header, and so its own, blanked.
+fn without_inner_checksum(mut frame: Vec<u8>) -> Vec<u8> {
+    let Some(headers) = headers(&frame).filter(Headers::is_icmp) else {
+        return frame;
+    };
+    let at = icmp::quoted_at(&headers);
+    let Some(quoted) = parse_embedded(&frame, at, usize::from(headers.end)) else {
+        return frame;
+    };
+    let inner = usize::from(quoted.l4)
+        + match quoted.protocol {
+            protocol::TCP => 16,
+            protocol::UDP => 6,
+            _ => return frame,
+        };
+    for at in [inner, usize::from(headers.l4) + 2] {
+        if let Some(checksum) = frame.get_mut(at..at + 2) {
+            checksum.fill(0);
+        }
+    }
+    frame
 }

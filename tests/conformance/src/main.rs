@@ -7,12 +7,16 @@ mod generate;
 mod handmade;
 mod kernel;
 mod mask;
+mod page;
 mod shrink;
+#[cfg(test)]
+mod tests;
 mod weir;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -22,10 +26,10 @@ use weir_conformance::text;
 use crate::kernel::Kernel;
 
 /// Operations that one guest plays: its answers have to find room in memory.
-const BATCH: usize = 12_000;
+const BATCH: usize = 6_000;
 
 /// Random scenarios of one seed.
-const MOST: usize = 1_000_000;
+const MOST: usize = 100_000;
 
 #[derive(Debug, Parser)]
 #[command(name = "./x conformance", about = "Weir beside the kernel's own IPVS")]
@@ -39,6 +43,9 @@ struct Args {
     /// Workers of the directors that are compared.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 3])]
     workers: Vec<usize>,
+    /// Writes the conformance page to this file.
+    #[arg(long)]
+    page: Option<PathBuf>,
     /// Plays the scenarios of a file, and no others.
     #[arg(long)]
     replay: Option<PathBuf>,
@@ -62,16 +69,16 @@ struct Row {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let kernel = Kernel::find()?;
-    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    let mut failing: Vec<(Scenario, usize, String)> = Vec::new();
-    for batch in batches(&args)? {
-        play(&kernel, &batch, &args.workers, &mut rows, &mut failing)?;
-    }
+    let Results { rows, failing } = play_all(&kernel, batches(&args)?, &args.workers)?;
     for (name, row) in &rows {
         println!(
             "{name}: {} scenarios, {} operations, {} differ, named {:?}",
             row.scenarios, row.operations, row.failed, row.named
         );
+    }
+    if let Some(path) = &args.page {
+        let page = page::page(&rows, args.seed, &args.workers);
+        std::fs::write(path, page).with_context(|| path.display().to_string())?;
     }
     let mut shown = std::collections::BTreeSet::new();
     for (scenario, workers, told) in &failing {
@@ -98,15 +105,25 @@ fn main() -> Result<ExitCode> {
     let named: usize = rows.values().flat_map(|row| row.named.values()).sum();
     let workers: Vec<String> = args.workers.iter().map(usize::to_string).collect();
     println!(
-        "conformance: {operations} operations compared with {} workers, {} differences, {named} named ones",
+        "conformance: {} operations compared with {} workers, {} differences, {} named ones",
+        group(operations),
         workers.join(" and with "),
-        failing.len()
+        failing.len(),
+        group(named)
     );
     Ok(if failing.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// A number with its thousands apart.
+fn group(number: usize) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        _ => format!("{} {:03}", group(number / 1000), number % 1000),
+    }
 }
 
 /// The feature that a scenario is about.
@@ -153,16 +170,65 @@ fn batches(args: &Args) -> Result<Vec<Vec<Scenario>>> {
     Ok(batches)
 }
 
-fn play(
-    kernel: &Kernel,
-    batch: &[Scenario],
-    workers: &[usize],
-    rows: &mut BTreeMap<String, Row>,
-    failing: &mut Vec<(Scenario, usize, String)>,
-) -> Result<()> {
+/// What all scenarios gave.
+#[derive(Default)]
+struct Results {
+    rows: BTreeMap<String, Row>,
+    /// Scenarios that differ, with how many workers, and how.
+    failing: Vec<(Scenario, usize, String)>,
+}
+
+impl Results {
+    fn add(&mut self, other: Self) {
+        for (name, row) in other.rows {
+            let sum = self.rows.entry(name).or_default();
+            sum.scenarios += row.scenarios;
+            sum.operations += row.operations;
+            sum.failed += row.failed;
+            for (name, times) in row.named {
+                *sum.named.entry(name).or_default() += times;
+            }
+        }
+        self.failing.extend(other.failing);
+    }
+}
+
+/// Plays the batches, a guest on each core.
+fn play_all(kernel: &Kernel, batches: Vec<Vec<Scenario>>, workers: &[usize]) -> Result<Results> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let waiting = Mutex::new(batches.into_iter());
+    let next = || waiting.lock().expect("nobody panics with it").next();
+    let results = Mutex::new(Results::default());
+    let run = || -> Result<()> {
+        while let Some(batch) = next() {
+            let played = play(kernel, &batch, workers)?;
+            results.lock().expect("nobody panics with it").add(played);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })?;
+    let mut results = results.into_inner().expect("nobody panics with it");
+    results.failing.sort_by(|(a, ..), (b, ..)| {
+        (a.operations.len(), &a.name).cmp(&(b.operations.len(), &b.name))
+    });
+    Ok(results)
+}
+
+fn play(kernel: &Kernel, batch: &[Scenario], workers: &[usize]) -> Result<Results> {
     let seen = kernel.play(batch)?;
+    let mut results = Results::default();
     for (scenario, kernel) in batch.iter().zip(&seen) {
-        let row = rows.entry(feature(&scenario.name).to_owned()).or_default();
+        let row = results
+            .rows
+            .entry(feature(&scenario.name).to_owned())
+            .or_default();
         row.scenarios += 1;
         row.operations += scenario.operations.len();
         for &count in workers {
@@ -174,9 +240,9 @@ fn play(
             if outcome.difference.is_some() {
                 row.failed += 1;
                 let told = compare::report(scenario, &outcome);
-                failing.push((scenario.clone(), count, told));
+                results.failing.push((scenario.clone(), count, told));
             }
         }
     }
-    Ok(())
+    Ok(results)
 }

@@ -89,6 +89,7 @@ pub(super) struct Scene {
 }
 
 /// Plays a scene in each of the ways there are.
+#[expect(clippy::print_stdout, reason = "a scene that fails says by which way")]
 pub(super) fn play(services: &[Described], scene: impl Fn(&mut Scene)) {
     for way in ["short", "general", "three workers"] {
         let mut worlds = match way {

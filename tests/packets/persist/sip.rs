@@ -4,7 +4,7 @@ use weir_core::persist::Engine;
 use weir_core::service::{Method, Protocol};
 use weir_wire::builder::{PacketBuilder, addr};
 
-use super::scene::{Went, client, play, server_of, service, vip};
+use super::scene::{Scene, Went, client, play, server_of, service, vip};
 use crate::world::Described;
 
 fn sip(call_id: &str) -> String {
@@ -68,5 +68,34 @@ fn a_server_may_begin_a_call_and_its_peer_answers_it() {
         // Without a Call-ID it is as any packet through the director.
         let other = |frame: PacketBuilder| frame.udp(5060, 5072).payload(b"hello");
         assert_eq!(scene.reply(2, other, client(7)), Went::Punted);
+    });
+}
+
+#[test]
+fn with_one_packet_scheduling_each_message_goes_by_its_call_id() {
+    let mut by_nat = sip_service(Method::Nat);
+    by_nat.one_packet = true;
+    play(&[by_nat], |scene| {
+        let ask = |scene: &mut Scene, call: &str| {
+            server_of(scene.datagram(client(7), 5060, vip(), 5060, &sip(call)))
+        };
+        let first = ["aaa@x", "bbb@x", "ccc@x"].map(|call| ask(scene, call));
+        assert_eq!(first, [3, 2, 1]);
+        assert_eq!(
+            ["ccc@x", "aaa@x", "bbb@x"].map(|call| ask(scene, call)),
+            [1, 3, 2]
+        );
+        assert_eq!(scene.connections_of(), [0; 3], "no flow is kept");
+        assert!(scene.templates().iter().all(|(view, _)| view.children == 0));
+        // What a server says of a call leaves in the service's name, also without a flow.
+        let call = sip("aaa@x");
+        let says = |frame: PacketBuilder| frame.udp(5060, 5060).payload(call.as_bytes());
+        assert_eq!(scene.reply(3, says, client(7)), Went::Back(vip(), 5060));
+        assert_eq!(scene.connections_of(), [0; 3]);
+        // A call that a server begins is the server's.
+        let call = sip("from-2@x");
+        let begin = |frame: PacketBuilder| frame.udp(5060, 5060).payload(call.as_bytes());
+        assert_eq!(scene.reply(2, begin, client(7)), Went::Back(vip(), 5060));
+        assert_eq!(ask(scene, "from-2@x"), 2);
     });
 }

@@ -382,3 +382,28 @@ fn a_client_without_a_flow_is_sent_to_the_server_it_had() {
     }
     assert_eq!(world.counters().stateless.get(), 19);
 }
+
+/// A connection that a template has led to a server of weight 0 is not taken for one that has to
+/// leave it, whatever way its first packet takes.
+#[test]
+fn a_connection_that_begins_under_a_template_begins_once() {
+    play(&[tcp(80, 300)], |scene| {
+        for world in &mut scene.worlds {
+            world.settings.ipvs.expire_nodest_conn = true;
+        }
+        scene.publish();
+        assert_eq!(scene.connect(client(1), 1024, vip(), 80), 3);
+        scene.service(0).servers[2].2 = 0;
+        for world in &mut scene.worlds {
+            world.unknown_neighbours = vec![Net::v4().server(3)];
+        }
+        scene.publish();
+        assert_eq!(scene.from(client(1), 1025, vip(), 80, SYN), Went::Nowhere);
+        let made = scene
+            .worlds
+            .iter()
+            .map(|w| w.counters().flows_created.get());
+        assert_eq!(made.sum::<u64>(), 2);
+        assert_eq!(scene.templates()[0].0.children, 2);
+    });
+}

@@ -4,12 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::service::{Method, PersistenceEngine, Protocol};
 
 /// The answer of `GET /v1/flows`, in no order.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Flows {
     /// Those that match the filter, up to its limit.
     pub flows: Vec<FlowView>,
@@ -18,7 +19,7 @@ pub struct Flows {
 }
 
 /// One flow.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FlowView {
     /// Transport protocol.
     pub protocol: Protocol,
@@ -47,7 +48,7 @@ pub struct FlowView {
 }
 
 /// What a persistence template has besides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateOf {
     /// Flows that live under it.
     pub flows: u32,
@@ -64,7 +65,7 @@ pub struct TemplateOf {
 }
 
 /// Which flows are wanted: the query of `GET /v1/flows`. What is absent does not restrict.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     /// Of this client.
@@ -88,7 +89,7 @@ pub struct FlowFilter {
 }
 
 /// A real server with or without a port. Written `10.0.0.1`, `10.0.0.1:80`, `[2001:db8::1]:80`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct ServerFilter {
     /// The server's address.
@@ -98,7 +99,7 @@ pub struct ServerFilter {
 }
 
 /// The state of a flow, under the names `ipvsadm -Lnc` prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub enum FlowState {
     /// No packet seen.

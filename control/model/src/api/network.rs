@@ -3,19 +3,20 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::network::Mac;
 
 /// The answer of `GET /v1/ports`, in the order of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ports {
     /// The ports.
     pub ports: Vec<PortView>,
 }
 
 /// One port. Counters are the device's own, since start.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PortView {
     /// Its name.
     pub name: String,
@@ -56,7 +57,7 @@ pub struct PortView {
 }
 
 /// A port's link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkView {
     /// It carries packets.
     pub up: bool,
@@ -65,7 +66,7 @@ pub struct LinkView {
 }
 
 /// Where a neighbour or route is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// Followed from Linux.
@@ -75,14 +76,14 @@ pub enum Origin {
 }
 
 /// The answer of `GET /v1/neighbours`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Neighbours {
     /// The neighbours.
     pub neighbours: Vec<NeighbourView>,
 }
 
 /// One neighbour.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NeighbourView {
     /// Its IP address.
     pub address: IpAddr,
@@ -99,14 +100,14 @@ pub struct NeighbourView {
 }
 
 /// The answer of `GET /v1/routes`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Routes {
     /// The routes.
     pub routes: Vec<RouteView>,
 }
 
 /// One route.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteView {
     /// The destinations.
     pub to: IpNet,

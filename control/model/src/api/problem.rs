@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::config::BodyFault;
 use crate::fault::{Fault, Faults};
 
 /// A problem document (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// What kind of problem it is; `about:blank`: what the status says (RFC 9457 §4.2.1).
     #[serde(rename = "type", default = "about_blank")]
@@ -22,6 +24,9 @@ pub struct Problem {
     /// With [`Problem::INVALID_CONFIG`]: every fault of the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// With [`Problem::INVALID_BODY`]: every fault of the body.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub errors: Box<[BodyFault]>,
 }
 
 impl Problem {
@@ -29,6 +34,9 @@ impl Problem {
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
     /// The [`kind`](Problem::kind) of a reload that was refused for its file.
     pub const INVALID_CONFIG: &'static str = "urn:weir:invalid-config";
+
+    /// The [`kind`](Problem::kind) of a change that was refused for its body.
+    pub const INVALID_BODY: &'static str = "urn:weir:invalid-body";
 
     /// A problem that its HTTP status names, told in `detail`.
     #[must_use]
@@ -39,6 +47,20 @@ impl Problem {
             status,
             detail: detail.into(),
             faults: Vec::new(),
+            errors: [].into(),
+        }
+    }
+
+    /// The body has faults, so nothing was changed. Status 422.
+    #[must_use]
+    pub fn invalid_body(errors: Vec<BodyFault>) -> Self {
+        Problem {
+            kind: Self::INVALID_BODY.to_owned(),
+            title: "The change has faults".to_owned(),
+            status: 422,
+            detail: "Nothing was changed.".to_owned(),
+            faults: Vec::new(),
+            errors: errors.into(),
         }
     }
 
@@ -51,8 +73,13 @@ impl Problem {
             status: 422,
             detail: "Nothing was changed; the director goes on as before.".to_owned(),
             faults: faults.0,
+            errors: [].into(),
         }
     }
+}
+
+fn is_empty(errors: &[BodyFault]) -> bool {
+    errors.is_empty()
 }
 
 fn about_blank() -> String {
@@ -68,6 +95,12 @@ impl fmt::Display for Problem {
         }
         for fault in &self.faults {
             write!(f, "\n{fault}")?;
+        }
+        for error in &*self.errors {
+            write!(f, "\n{}: {}", error.pointer, error.detail)?;
+            if !error.cure.is_empty() {
+                write!(f, "; {}", error.cure)?;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::service::{
@@ -10,14 +11,14 @@ use crate::service::{
 };
 
 /// The answer of `GET /v1/services`, in the order of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Services {
     /// The services.
     pub services: Vec<ServiceView>,
 }
 
 /// One service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceView {
     /// What packets it takes: `protocol`, `address` and `port`, or `mark` and `family`.
     #[serde(flatten)]
@@ -54,8 +55,15 @@ pub struct ServiceView {
     pub servers: Vec<ServerView>,
 }
 
+/// The answer of `GET /v1/services/…/servers`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Servers {
+    /// The servers, in the order of the configuration; then those that were removed.
+    pub servers: Vec<ServerView>,
+}
+
 /// One real server of a service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerView {
     /// Its address.
     pub address: IpAddr,
@@ -106,20 +114,22 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// Whether a server gets new flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
     /// It does.
     Up,
     /// Weight 0: it keeps its flows and gets no new ones.
     Draining,
+    /// It has as many connections as its thresholds allow, and gets no new ones until there are fewer.
+    Full,
     /// It is out of the configuration and listed while flows remember it.
     Removed,
 }
 
 /// Totals since start. `out` is counted only where replies pass the director, that is with NAT
 /// and FullNAT.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     /// Flows scheduled.
     pub connections: u64,
@@ -136,7 +146,7 @@ pub struct Stats {
 }
 
 /// Per second, averaged over the last seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
     /// Flows scheduled a second.
     pub connections_per_second: f64,

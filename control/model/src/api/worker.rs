@@ -1,9 +1,10 @@
 //! The daemon, its workers, and what was not forwarded.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The answer of `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Version of `weird`.
     pub version: String,
@@ -20,7 +21,7 @@ pub struct Status {
 }
 
 /// The answer of `GET /v1/workers`, by their number.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Workers {
     /// Who owns a flow among them, and why, in a sentence.
     pub steering: String,
@@ -32,7 +33,7 @@ pub struct Workers {
 }
 
 /// One worker. Counters are since start.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerView {
     /// Its number, from 0.
     pub id: u16,
@@ -71,14 +72,14 @@ pub struct WorkerView {
 }
 
 /// The answer of `GET /v1/drops`: every reason there is, those that never happened too.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Drops {
     /// The reasons.
     pub drops: Vec<DropView>,
 }
 
 /// Packets that were not forwarded for one reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DropView {
     /// The reason, as it is labelled in metrics.
     pub reason: String,
@@ -92,7 +93,7 @@ pub struct DropView {
 }
 
 /// One packet that was not forwarded.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DropSampleView {
     /// Seconds ago.
     pub age_seconds: f64,
@@ -103,7 +104,7 @@ pub struct DropSampleView {
 }
 
 /// The answer of `POST /v1/reload`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     /// The epoch in which the workers now work, or soon will.
     pub epoch: u64,

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::{ChangeFault, Operation, Rules, Wanted};
 use crate::fault::{FieldFault, Problem};
-use crate::limits::Timeouts;
+use crate::ipvs::Ipvs;
+use crate::limits::{Settings, Timeouts};
 use crate::mark::MarkRule;
 use crate::service::{Server, Service, ServiceKey};
 
@@ -19,6 +20,10 @@ pub struct Planned {
     pub timeouts: Option<Timeouts>,
     /// The rules for marks, if they are told.
     pub marks: Option<Vec<MarkRule>>,
+    /// The switches, if they are told.
+    pub ipvs: Option<Ipvs>,
+    /// The settings, if they are told.
+    pub settings: Option<Settings>,
 }
 
 impl Wanted {
@@ -246,6 +251,8 @@ impl Draft<'_> {
                 let marks = marks.iter().cloned().map(MarkRule::with_family);
                 self.planned.marks = Some(marks.collect());
             }
+            Operation::SetIpvs(ipvs) => self.planned.ipvs = Some(ipvs.clone()),
+            Operation::SetSettings(settings) => self.planned.settings = Some(settings.clone()),
         }
         Ok(())
     }

@@ -58,6 +58,8 @@ impl Wanted {
             services,
             marks,
             timeouts,
+            ipvs,
+            settings,
         } = state;
         let all = Planned {
             services: services
@@ -66,6 +68,8 @@ impl Wanted {
                 .collect(),
             timeouts: Some(timeouts),
             marks: Some(marks),
+            ipvs: Some(ipvs),
+            settings: Some(settings),
         };
         let without = Config {
             services: Vec::new(),
@@ -85,7 +89,13 @@ impl Wanted {
         if let Some(marks) = planned.marks {
             self.config.marks = marks;
         }
-        let mut are_removed = false;
+        if let Some(ipvs) = planned.ipvs {
+            self.config.ipvs = ipvs;
+        }
+        if let Some(settings) = planned.settings {
+            self.config.settings = settings;
+        }
+        let mut removed = Vec::new();
         for (key, service) in planned.services {
             let place = self.places.get(&key).copied();
             if let Some(at) = place {
@@ -102,15 +112,21 @@ impl Wanted {
                     self.places.insert(key, self.config.services.len());
                     self.config.services.push(service);
                 }
-                (Some(_), None) => {
+                (Some(at), None) => {
                     self.places.remove(&key);
-                    are_removed = true;
+                    removed.push(at);
                 }
                 (None, None) => {}
             }
         }
-        if !are_removed {
-            return Vec::new();
+        match removed[..] {
+            [] => return Vec::new(),
+            [at] => {
+                let later = self.places.values_mut().filter(|place| **place > at);
+                later.for_each(|place| *place -= 1);
+                return vec![self.config.services.remove(at)];
+            }
+            _ => {}
         }
         let places = &self.places;
         let is_gone = |service: &mut Service| !places.contains_key(&service.key);

@@ -173,3 +173,20 @@ fn every_example_is_valid() {
     }
     assert_eq!(count, 6);
 }
+
+#[test]
+fn the_api_is_on_tcp_only_with_tls_and_a_token() {
+    let port = "[[port]]\nname = \"wan\"\ndevice = \"net_null0\"\ntwin = false\n";
+    let listen = "[control]\nlisten = \"127.0.0.1:9110\"\n";
+    let faults = parse(&format!("{listen}{port}"), "t").expect_err("no files");
+    let keys: Vec<_> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
+    let files = ["tls_certificate", "tls_key", "token_file"];
+    assert_eq!(keys, files.map(|key| format!("control.{key}")));
+    let files = files.map(|key| format!("{key} = \"/x/{key}\"\n")).concat();
+    let file = parse(&format!("{listen}{files}{port}"), "t").expect("valid");
+    let remote = file.config.control.remote.expect("it is given");
+    assert_eq!(remote.token_file.to_str(), Some("/x/token_file"));
+    let faults = parse(&format!("[control]\ntls_key = \"key.pem\"\n{port}"), "t");
+    let faults = faults.expect_err("a path from nowhere").to_string();
+    assert!(faults.contains("no absolute path"), "{faults}");
+}

@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Protocol, display_as_word};
 use crate::reader::Choice;
 
 /// A family of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -46,7 +50,9 @@ impl Choice for Family {
 display_as_word!(Family);
 
 /// What tells services apart: the packets that are theirs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(untagged)]
 pub enum ServiceKey {
     /// Packets of a protocol to an address and a port.
@@ -114,8 +120,66 @@ impl ServiceKey {
     }
 }
 
+/// The text names no service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAServiceKey(String);
+
+impl ServiceKey {
+    /// The key in one word, as it stands in the API's paths: `tcp:192.0.2.100:80`,
+    /// `udp:[2001:db8::1]:53`, `mark:10`, `mark:10:ipv6`.
+    #[must_use]
+    pub fn word(&self) -> String {
+        self.to_string().replace(' ', ":")
+    }
+}
+
+impl FromStr for ServiceKey {
+    type Err = NotAServiceKey;
+
+    /// Reads what [`word`](Self::word) and `Display` write.
+    fn from_str(text: &str) -> Result<Self, NotAServiceKey> {
+        let key = || {
+            let (kind, rest) = text.split_once([':', ' '])?;
+            if kind == "mark" {
+                let (mark, family) = match rest.split_once([':', ' ']) {
+                    Some((mark, word)) => (mark, by_word(word)?),
+                    None => (rest, Family::Ipv4),
+                };
+                let mark = mark.parse().ok().filter(|mark| *mark != 0)?;
+                return Some(Self::Mark { mark, family });
+            }
+            let at: SocketAddr = rest.parse().ok()?;
+            Some(Self::Address {
+                protocol: by_word(kind)?,
+                address: at.ip(),
+                port: at.port(),
+            })
+        };
+        key().ok_or_else(|| NotAServiceKey(text.to_owned()))
+    }
+}
+
+fn by_word<T: Choice>(word: &str) -> Option<T> {
+    let known = T::WORDS.iter().find(|(known, _)| *known == word);
+    known.map(|(_, value)| *value)
+}
+
+impl fmt::Display for NotAServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is no service; give one such as tcp:192.0.2.100:80 or mark:10",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NotAServiceKey {}
+
 /// What tells the servers of one service apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ServerKey {
     /// The real server's address.
     pub address: IpAddr,
@@ -145,5 +209,35 @@ impl fmt::Display for ServerKey {
     /// `10.0.0.1:80`, `[2001:db8::1]:80`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         SocketAddr::new(self.address, self.port).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_from_its_word_and_its_words() {
+        for text in [
+            "tcp 192.0.2.100:80",
+            "sctp [2001:db8::1]:53",
+            "mark 10",
+            "mark 4294967295 ipv6",
+        ] {
+            let key: ServiceKey = text.parse().expect(text);
+            assert_eq!(key.to_string(), text);
+            assert_eq!(key.word().parse(), Ok(key));
+        }
+        for text in [
+            "",
+            "web",
+            "tcp",
+            "tcp:192.0.2.1",
+            "mark:0",
+            "mark:1:ipv5",
+            "icmp:1.2.3.4:5",
+        ] {
+            assert!(text.parse::<ServiceKey>().is_err(), "{text}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Family, display_as_word};
@@ -11,7 +12,7 @@ use crate::reader::Choice;
 
 /// The part of an address that tells clients apart. Written `255.255.255.0` for IPv4, and as the
 /// length of a prefix, `64`, for IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub enum PersistenceMask {
     /// The bits of an IPv4 address that count; any bits.
@@ -100,7 +101,9 @@ impl fmt::Display for NotAMask {
 impl std::error::Error for NotAMask {}
 
 /// What reads from a datagram whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum PersistenceEngine {
     /// By the Call-ID of SIP (RFC 3261 §8.1.1.4).

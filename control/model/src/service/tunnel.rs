@@ -1,5 +1,6 @@
 //! What wraps packets on their way to a server that is reached by a tunnel.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::display_as_word;
@@ -7,7 +8,18 @@ use crate::reader::Choice;
 
 /// What wraps the packets.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum TunnelKind {
@@ -31,7 +43,18 @@ impl Choice for TunnelKind {
 
 /// The checksum in the outer header.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum TunnelChecksum {

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use weir_core::load::Connections;
 use weir_core::service::ServerId;
 use weir_model::api::ServerState;
 use weir_model::{ChangeFault, Operation, Rules, Server, Service, ServiceKey};
@@ -41,6 +42,31 @@ fn a_change_is_published_and_one_that_changes_nothing_is_not() {
     assert_eq!((applied.epoch, applied.changes.count()), (2, 0));
 }
 
+/// As recorded of a kernel, whose `wrr` begins its list again at every edit.
+#[test]
+fn an_edit_to_what_a_server_was_restarts_the_walk_of_wrr() {
+    let worker = worker(0);
+    let weights = [(1, 3), (2, 2), (3, 1)];
+    let mut state = state(&service("wrr", &weights), vec![worker.clone()]);
+    let picks = |state: &mut State, count: usize| {
+        drop(worker.adopt_newest());
+        let services = &state.publisher.newest().services;
+        let service = services.iter().next().expect("there is one").1;
+        let number = |_| {
+            let id = weir_core::testing::pick(service, services).expect("one is usable");
+            services.server(id).expect("its slot").addr.0 as u8
+        };
+        (0..count).map(number).collect::<Vec<u8>>()
+    };
+    assert_eq!(picks(&mut state, 4), [3, 2, 1, 1]);
+    let mut same = server(2);
+    same.weight = 2;
+    let edit = [Operation::EditServer(web(), same)];
+    let applied = state.change(&edit, Rules::Ipvs).expect("it is valid");
+    assert_eq!(applied.changes.count(), 0);
+    assert_eq!(picks(&mut state, 6), [1, 2, 1, 3, 2, 1]);
+}
+
 #[test]
 fn all_of_a_change_is_done_or_nothing() {
     let mut state = state(&service("rr", &[(1, 1)]), vec![worker(0)]);
@@ -51,7 +77,8 @@ fn all_of_a_change_is_done_or_nothing() {
         Err(ChangeRefused::Fault(ChangeFault::ServerExists(..)))
     ));
     assert_eq!((servers(&state).len(), state.epoch()), (1, 1));
-    let preview = state.preview(&[add(2)], Rules::File).expect("it is valid");
+    let preview = state.preview(&[add(2)], Rules::File);
+    let preview = preview.expect("it is valid").changes;
     assert_eq!(preview.count(), 1);
     assert_eq!((servers(&state).len(), state.epoch()), (1, 1));
 }
@@ -60,7 +87,7 @@ fn all_of_a_change_is_done_or_nothing() {
 fn a_server_removed_and_added_again_at_run_time_keeps_its_slot() {
     let worker = worker(0);
     let mut state = state(&service("rr", &[(1, 1), (2, 1)]), vec![worker.clone()]);
-    worker.counters().servers[1].active.set(3);
+    (0..3).for_each(|_| worker.counters().loads[1].add(Connections::ACTIVE));
     let key = server(2).key();
     let removed = state.change(&[Operation::RemoveServer(web(), key)], Rules::Ipvs);
     removed.expect("it is there");
@@ -94,6 +121,41 @@ fn services_come_and_go() {
         .change(&[Operation::RemoveServices], Rules::File)
         .expect("it is valid");
     assert!(state.services().services.is_empty());
+}
+
+#[test]
+fn a_service_for_every_port_begins_nothing_until_it_is_persistent() {
+    let worker = worker(0);
+    let mut state = state("", vec![worker.clone()]);
+    let ServiceKey::Address {
+        protocol, address, ..
+    } = web()
+    else {
+        panic!("it goes by address");
+    };
+    let key = ServiceKey::Address {
+        protocol,
+        address,
+        port: 0,
+    };
+    let scheduler = || {
+        let snapshot = worker.adopt_newest().expect("it was published");
+        let (_, service) = snapshot.services.iter().next().expect("one");
+        format!("{:?}", service.scheduler)
+    };
+    let mut service = Service::new(key);
+    let add = [
+        Operation::AddService(service.clone()),
+        Operation::AddServer(key, server(1)),
+    ];
+    state
+        .change(&add, Rules::Ipvs)
+        .expect("the kernel takes it");
+    assert_eq!(scheduler(), "None");
+    service.persistence_timeout = Some(60);
+    let edit = [Operation::EditService(service)];
+    state.change(&edit, Rules::Ipvs).expect("valid");
+    assert_ne!(scheduler(), "None");
 }
 
 fn at(directory: &Path, services: &str) -> State {

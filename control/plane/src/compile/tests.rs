@@ -290,6 +290,34 @@ fn a_service_that_left_is_unknown_and_its_servers_linger() {
     assert_eq!(world.now.servers().count(), 1);
 }
 
+/// As seen of Linux 6.1.
+#[test]
+fn a_service_that_comes_again_finds_connections_and_counts_from_zero() {
+    let mut world = World::new("rr", &[(1, 1), (2, 1)]);
+    let (id, left) = (world.id(2), world.id(1));
+    for id in [id, left] {
+        world.count(id).connections.add(5);
+        world.load(id).add(Connections::ACTIVE);
+    }
+    // One that left before its service did.
+    world.reload("rr", &[(2, 1)]);
+    world.want(Vec::new());
+    world.reload("rr", &[(2, 1)]);
+    assert_eq!(world.id(2), id);
+    assert_eq!(world.load(id).get(), Connections::ACTIVE);
+    assert_eq!(world.service_totals(), Totals::default());
+    world.count(id).connections.add(2);
+    assert_eq!(world.service_totals().connections, 2);
+    assert_eq!(
+        world
+            .compiler
+            .slots()
+            .totals(&world.workers, id)
+            .connections,
+        2
+    );
+}
+
 /// The kernel's list and where its `rr` stands.
 #[derive(Default)]
 struct Kernel {
@@ -474,4 +502,63 @@ fn every_switch_reaches_the_workers() {
         lblcr_expiration: seconds(6),
     };
     assert_eq!(settings.ipvs, expected);
+}
+
+#[test]
+fn one_service_counts_from_zero_or_all_do_and_totals_go_on() {
+    let two = crate::testing::service("rr", &[(1, 1), (2, 1)]);
+    let other = two.replace("port = 80", "port = 81").replace("web", "more");
+    let mut world = World::new("rr", &[]);
+    world.want(crate::testing::config(&(two + &other)).services);
+    let keys: Vec<_> = world.wanted.iter().map(|service| service.key).collect();
+    for slot in 0..4 {
+        world.count(ServerId(slot)).connections.add(80);
+    }
+    world.compiler.estimate(&world.workers, 2.0);
+    // Of the first service's first server, the second's last, both services, and of all.
+    let rates = |world: &World| {
+        let slot = |at| world.compiler.slots().get(ServerId(at)).expect("in use");
+        let services = [0, 1].map(|at: usize| world.compiler.service_rates(keys[at]));
+        let all = world.compiler.all_rates();
+        let each = [
+            slot(0).rates(),
+            slot(3).rates(),
+            services[0],
+            services[1],
+            all,
+        ];
+        each.map(|rates| rates.connections_per_second)
+    };
+    let counts = |world: &World| {
+        let (compiler, workers) = (&world.compiler, &world.workers);
+        let of_slot = |at| {
+            let totals = compiler.slots().totals(workers, ServerId(at));
+            let slot = compiler.slots().get(ServerId(at)).expect("in use");
+            slot.since_zero(totals).connections
+        };
+        let of_service = |at: usize| {
+            let totals = compiler.service_total(&keys[at], workers);
+            compiler.since_zero(keys[at], totals).connections
+        };
+        let all = compiler.workers_since_zero(workers)[0].connections;
+        [of_slot(0), of_slot(3), of_service(0), of_service(1), all]
+    };
+    assert_eq!(rates(&world), [10.0, 10.0, 20.0, 20.0, 40.0]);
+    world.compiler.zero(&world.workers, Some(keys[0]));
+    assert_eq!(rates(&world), [0.0, 10.0, 0.0, 20.0, 40.0]);
+    assert_eq!(counts(&world), [0, 80, 0, 160, 320]);
+    world.compiler.estimate(&world.workers, 2.0);
+    assert_eq!(rates(&world), [0.0, 7.5, 0.0, 15.0, 30.0]);
+    world.count(ServerId(0)).connections.add(1);
+    assert_eq!(counts(&world), [1, 80, 1, 160, 321]);
+    world.compiler.zero(&world.workers, None);
+    assert_eq!((rates(&world), counts(&world)), ([0.0; 5], [0; 5]));
+    world.compiler.estimate(&world.workers, 2.0);
+    assert_eq!(
+        rates(&world),
+        [0.0; 5],
+        "what came before is not counted again"
+    );
+    let total = world.compiler.service_total(&keys[0], &world.workers);
+    assert_eq!(total.connections, 161, "totals go on");
 }

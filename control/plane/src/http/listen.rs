@@ -35,22 +35,28 @@ pub enum ListenError {
     },
     /// Another process listens there.
     #[error(
-        "metrics.listen {address}: another process listens there; stop it, or give another \
+        "{key} {address}: another process listens there; stop it, or give another \
          address or false (who it is: ss -ltnp)"
     )]
     AddressInUse {
+        /// The key that gave the address.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
     },
     /// No interface has the address.
-    #[error("metrics.listen {address}: no interface has this address; give one of this machine's")]
+    #[error("{key} {address}: no interface has this address; give one of this machine's")]
     NotOurAddress {
+        /// The key that gave the address.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
     },
     /// The system does not let us.
-    #[error("metrics.listen {address}: {cause}; give another address or false")]
+    #[error("{key} {address}: {cause}; give another address or false")]
     Address {
+        /// The key that gave the address.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -137,15 +143,7 @@ impl MetricsListener {
     /// # Errors
     /// A sentence with the cure.
     pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let bound = TcpListener::bind(address).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        });
-        bound.map(Self).map_err(|cause| match cause.kind() {
-            ErrorKind::AddrInUse => ListenError::AddressInUse { address },
-            ErrorKind::AddrNotAvailable => ListenError::NotOurAddress { address },
-            _ => ListenError::Address { address, cause },
-        })
+        bind("metrics.listen", address).map(Self)
     }
 
     /// Where it is, with the port that the system chose if none was given.
@@ -159,4 +157,21 @@ impl MetricsListener {
     pub(crate) fn into_listener(self) -> io::Result<tokio::net::TcpListener> {
         tokio::net::TcpListener::from_std(self.0)
     }
+}
+
+/// Listens at the address that `key` gave.
+pub(super) fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let bound = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|cause| match cause.kind() {
+        ErrorKind::AddrInUse => ListenError::AddressInUse { key, address },
+        ErrorKind::AddrNotAvailable => ListenError::NotOurAddress { key, address },
+        _ => ListenError::Address {
+            key,
+            address,
+            cause,
+        },
+    })
 }

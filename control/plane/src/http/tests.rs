@@ -5,6 +5,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use weir_model::api::{Drops, Flows, Problem, Reloaded, Services, Status, Workers};
 
+mod bounds;
+mod changes;
+mod document;
+mod remote;
+
 use super::{ControlSocket, ListenError, MetricsListener};
 use crate::host::{Host, doorbell};
 use crate::run::{Listeners, Signals, run};
@@ -16,13 +21,21 @@ fn serving<A>(
     socket: &Path,
     metrics: Option<MetricsListener>,
 ) -> A {
+    let listeners = Listeners {
+        control: ControlSocket::bind(socket, 0o600).expect("a fresh path"),
+        remote: None,
+        ipvs: None,
+        ipvs_proc: None,
+        metrics,
+    };
+    serving_all(client, listeners)
+}
+
+/// As [`serving`], at all these places.
+fn serving_all<A>(client: impl Future<Output = A>, listeners: Listeners) -> A {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let listeners = Listeners {
-        control: ControlSocket::bind(socket, 0o600).expect("a fresh path"),
-        metrics,
-    };
     let state = state(&service("rr", &[(1, 1)]), vec![worker(0)]);
     runtime.expect("a runtime").block_on(async {
         let signals = Signals::take().expect("signals");
@@ -36,7 +49,8 @@ fn serving<A>(
     })
 }
 
-/// The answers to one request each, on a connection each: head and body.
+/// The answers to one request each, on a connection each: head and body. A request is its first
+/// line, then header fields, then after an empty line its body.
 fn ask(requests: &[&str]) -> Vec<(String, String)> {
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("weir.sock");
@@ -55,11 +69,17 @@ async fn exchange(
     mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     request: &str,
 ) -> (String, String) {
-    let request = format!("{request} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it reads");
+    let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+    let (line, fields) = head.split_once('\n').unwrap_or((head, ""));
+    let fields: String = fields.lines().map(|field| format!("{field}\r\n")).collect();
+    let length = match body.is_empty() {
+        true => String::new(),
+        false => format!("Content-Length: {}\r\n", body.len()),
+    };
+    let request =
+        format!("{line} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n{fields}{length}\r\n{body}");
+    // Who has heard enough answers before the end.
+    let _ = stream.write_all(request.as_bytes()).await;
     let mut answer = String::new();
     stream
         .read_to_string(&mut answer)

@@ -100,6 +100,11 @@ impl Shift {
         }
     }
 
+    /// True for the segment that was changed last, sent again: it has to become the same again.
+    pub(crate) const fn is_of(&self, seq: u32) -> bool {
+        self.is_on && seq == self.init_seq
+    }
+
     /// True when numbers are other ones at all.
     pub(crate) const fn is_any(&self) -> bool {
         self.is_on && (self.delta != 0 || self.previous_delta != 0)
@@ -123,6 +128,8 @@ pub(crate) enum Mode {
 pub(crate) struct Control {
     /// Of what the server sends.
     pub(crate) shift: Shift,
+    /// What the server sends next, unless it sends something again; none before it has spoken.
+    edge: Option<u32>,
     pub(crate) mode: Mode,
     pub(crate) server: ServerId,
     /// The persistence template that chose it.
@@ -133,6 +140,21 @@ pub(crate) struct Control {
     is_alive: bool,
     /// It is established.
     pub(crate) is_open: bool,
+}
+
+const _: () = assert!(size_of::<Control>() <= 48);
+
+impl Control {
+    /// Takes note of `len` numbers from `seq` on that the server has used. True when none of them
+    /// was seen before: only such a segment may be changed, or the client would get two streams.
+    pub(crate) fn is_new(&mut self, seq: u32, len: u32) -> bool {
+        let end = seq.wrapping_add(len);
+        let is_new = self.edge.is_none_or(|edge| !is_after(edge, seq));
+        if self.edge.is_none_or(|edge| is_after(end, edge)) {
+            self.edge = Some(end);
+        }
+        is_new
+    }
 }
 
 /// All control connections of one worker.
@@ -150,6 +172,7 @@ impl Controls {
         let most = (flows / FLOWS_PER_CONTROL).clamp(CONTROLS_MIN, CONTROLS_MAX);
         let none = Control {
             shift: Shift::default(),
+            edge: None,
             mode: Mode::Active,
             server: ServerId(0),
             template: None,
@@ -169,6 +192,7 @@ impl Controls {
         let place = self.places.get_mut(at as usize)?;
         *place = Control {
             shift: Shift::default(),
+            edge: None,
             mode: Mode::Active,
             server: flow.server(),
             template: flow.template(),

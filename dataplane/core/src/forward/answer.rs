@@ -7,7 +7,7 @@ use super::{Packet, Way};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::{Hop, NextHop};
-use crate::note::{PuntClass, ToServer};
+use crate::note::{FromServer, PuntClass, ToServer};
 use crate::service::ServerId;
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
@@ -20,52 +20,48 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         kind: icmp::ErrorKind,
         src: Addr,
     ) {
-        if icmp::may_answer(&self.headers, frame.received().bytes()) && self.may_speak() {
-            self.send_error(&frame, kind, src);
-        }
+        self.told(&frame, kind, src);
         self.end(&frame, reason);
     }
 
-    /// As [`error`](Self::error), about a request of a flow, in the name of the service. Where the
-    /// director sees no replies, the error counts as a packet to the client, as in the kernel.
+    /// Ends a client's packet that cannot go on to its server, and tells the client why in the name of
+    /// the service. Where the server answers past the director, the kernel takes that for a packet of
+    /// the server and counts it as one; so does Weir.
     pub(super) fn error_of_request<P: Packet<F>>(
         &mut self,
         frame: P,
+        to: &ToServer,
         reason: DropReason,
         kind: icmp::ErrorKind,
-        to: ToServer,
     ) {
-        let h = self.headers;
-        if icmp::may_answer(&h, frame.received().bytes()) && self.may_speak() {
-            let len = self.send_error(&frame, kind, h.dst);
-            if !to.method.sees_replies() {
-                self.count_out(to.server, len);
-            }
+        let len = self.told(&frame, kind, self.headers.dst);
+        if len > 0 && to.has_flow && !to.method.sees_replies() {
+            self.director.count_out(to.server, len as u64);
         }
         self.end(&frame, reason);
     }
 
-    /// Tells the sender of a first fragment that the others did not come in time.
+    /// Tells the sender of a first fragment that the others did not come in time; `server` is its
+    /// flow's where that answers past the director.
     pub(crate) fn tell_of_time(&mut self, first: &F, server: Option<ServerId>) {
         let (icmp_type, code) = match self.headers.family() {
             Family::V4 => (11, 1),
             Family::V6 => (3, 1),
         };
-        if icmp::may_answer(&self.headers, first.bytes()) && self.may_speak() {
-            let kind = icmp::ErrorKind::Told { icmp_type, code };
-            let len = self.send_error(first, kind, self.headers.dst);
-            if let Some(server) = server {
-                self.count_out(server, len);
-            }
+        let kind = icmp::ErrorKind::Told { icmp_type, code };
+        let len = self.told(first, kind, self.headers.dst);
+        if let Some(server) = server.filter(|_| len > 0) {
+            self.director.count_out(server, len as u64);
         }
     }
 
-    /// Counts what the director says to a client for a server; nothing when it could not be sent.
-    pub(super) fn count_out(&self, server: ServerId, len: usize) {
-        let counters = self.director.counters.servers.get(server.0 as usize);
-        if let Some(counters) = counters.filter(|_| len > 0) {
-            counters.packets_out.add(1);
-            counters.bytes_out.add(len as u64);
+    /// Tells the sender of a packet what is wrong with it; returns the length of what was said, 0 when
+    /// nothing may be.
+    fn told<P: Packet<F>>(&mut self, frame: &P, kind: icmp::ErrorKind, src: Addr) -> usize {
+        if icmp::may_answer(&self.headers, frame.received().bytes()) && self.may_speak() {
+            self.send_error(frame, kind, src)
+        } else {
+            0
         }
     }
 
@@ -123,13 +119,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         allowed
     }
 
-    /// Gives the bytes of the error from its IP header on; 0 when it could not be sent.
-    pub(super) fn send_error<P: Packet<F>>(
-        &mut self,
-        frame: &P,
-        kind: icmp::ErrorKind,
-        src: Addr,
-    ) -> usize {
+    fn send_error<P: Packet<F>>(&mut self, frame: &P, kind: icmp::ErrorKind, src: Addr) -> usize {
         let h = self.headers;
         let end = usize::from(h.end).min(frame.bytes().len());
         let Some(original) = frame.bytes().get(usize::from(h.l3)..end) else {
@@ -139,55 +129,89 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let sent = self.answer(frame.received(), h.src, len, |packet| {
             icmp::write_error(packet, kind, src, h.src, original, h.tos)
         });
-        self.director.counters.icmp_sent.add(u64::from(sent));
-        if sent { len } else { 0 }
+        if sent > 0 {
+            self.director.counters.icmp_sent.add(1);
+        }
+        sent
+    }
+
+    /// Sends resets to both ends of a flow, each with the numbers of this packet from the client.
+    pub(crate) fn reset_request<P: Packet<F>>(&mut self, frame: P, to: ToServer) {
+        if let Some(frame) = self.reset_sender(frame) {
+            self.request(frame, to);
+        }
+    }
+
+    /// As [`reset_request`](Self::reset_request), of a packet from the server.
+    pub(crate) fn reset_reply<P: Packet<F>>(&mut self, frame: P, from: FromServer) {
+        if let Some(frame) = self.reset_sender(frame) {
+            self.reply(frame, from);
+        }
+    }
+
+    /// Answers the packet with a reset and makes it one itself. None: it ended, because there were
+    /// too many; the next packet of its flow gets another chance.
+    fn reset_sender<P: Packet<F>>(&mut self, mut frame: P) -> Option<P> {
+        if self.may_speak() {
+            self.send_reset(&frame);
+            if let Some(headers) = tcp::become_reset(frame.bytes_mut(), &self.headers) {
+                self.headers = headers;
+                return Some(frame);
+            }
+        }
+        self.end(&frame, DropReason::ServerDrained);
+        None
     }
 
     fn reset<P: Packet<F>>(&mut self, frame: &P) {
-        let h = self.headers;
-        if h.tcp_flags & weir_wire::tcp_flag::RST != 0 || !self.may_speak() {
-            return;
+        let is_reset = self.headers.tcp_flags & weir_wire::tcp_flag::RST != 0;
+        if !is_reset && self.may_speak() {
+            self.send_reset(frame);
         }
+    }
+
+    fn send_reset<P: Packet<F>>(&mut self, frame: &P) {
+        let h = self.headers;
         let len = tcp::reset_len(h.family());
         let sent = self.answer(frame.received(), h.src, len, |packet| {
             tcp::write_reset(packet, frame.bytes(), &h).unwrap_or(0)
         });
-        if sent {
+        if sent > 0 {
             self.director.counters.resets_sent.add(1);
         }
     }
 
-    /// Sends a new packet of up to `len` bytes to `to`; false when it could not be made. `write`
-    /// returns its length, 0 for none.
+    /// Sends a new packet of up to `len` bytes to `to`; returns its length, 0 when it could not be
+    /// made. `write` returns its length, 0 for none.
     pub(super) fn answer(
         &mut self,
         about: &F,
         to: Addr,
         len: usize,
         write: impl FnOnce(&mut [u8]) -> usize,
-    ) -> bool {
+    ) -> usize {
         let (hop, next) = match self.director.hop_to_client(to) {
             hop @ (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) => (hop, next),
             Hop::Local | Hop::Unreachable => match self.way_back(about) {
                 Some(next) => (Hop::Ready(next), next),
-                None => return false,
+                None => return 0,
             },
         };
         let link = rewrite::ethernet_len(next.vlan);
         let Some(mut fresh) = self.outlet.fresh() else {
-            return false;
+            return 0;
         };
         if !fresh.push_back(link + len) {
-            return false;
+            return 0;
         }
         let written = fresh.bytes_mut().get_mut(link..).map_or(0, write);
         if written == 0 {
-            return false;
+            return 0;
         }
         fresh.truncate(link + written);
         write_link(fresh.bytes_mut(), &next, self.headers.family());
         self.leave(fresh, hop, next);
-        true
+        written
     }
 
     /// Back to the station that sent the frame, when no route says better.

@@ -47,12 +47,12 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             }
             Hop::Unreachable => {
                 let kind = icmp::ErrorKind::HostUnreachable;
-                return self.error_of_request(packet, DropReason::Unreachable, kind, to);
+                return self.error_of_request(packet, &to, DropReason::Unreachable, kind);
             }
         };
         if h.ttl <= 1 {
             let kind = icmp::ErrorKind::TimeExceeded;
-            return self.error_of_request(packet, DropReason::TtlExceeded, kind, to);
+            return self.error_of_request(packet, &to, DropReason::TtlExceeded, kind);
         }
         trim(&mut packet, &h);
         rewrite::decrement_ttl(packet.bytes_mut(), &h);
@@ -63,7 +63,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(next.mtu),
             };
-            return self.error_of_request(packet, DropReason::TooBig, kind, to);
+            return self.error_of_request(packet, &to, DropReason::TooBig, kind);
         }
         rewrite_request(packet.bytes_mut(), &h, to);
         self.director.counters.forwarded.add(1);

@@ -76,10 +76,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             rewrite::set_embedded_source(bytes, &quoted, client, port);
         }
         rewrite::refill_icmp_checksum(bytes, &h);
-        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
-            counters.packets_out.add(1);
-            counters.bytes_out.add(self.headers.packet_len() as u64);
-        }
+        self.director
+            .count_out(server, self.headers.packet_len() as u64);
         self.director.counters.forwarded.add(1);
         self.send(frame, usize::from(h.l3), h.family(), hop, next);
     }
@@ -153,11 +151,11 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let sent = self.answer(&frame, client, len, |packet| {
             icmp::write_error(packet, kind, virt, client, original, tos)
         });
-        if sent {
+        if sent > 0 {
             self.director.counters.icmp_sent.add(1);
             // The kernel counts both what it was told and what it tells.
-            self.count_out(server, original.len());
-            self.count_out(server, len);
+            self.director.count_out(server, original.len() as u64);
+            self.director.count_out(server, len as u64);
         } else {
             self.end(&frame, DropReason::NoBuffer);
         }

@@ -28,7 +28,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let h = self.headers;
         let Some(source) = next.source.filter(|s| s.family() == to.addr.family()) else {
             let kind = icmp::ErrorKind::HostUnreachable;
-            return self.error_of_request(frame, DropReason::Unreachable, kind, to);
+            return self.error_of_request(frame, &to, DropReason::Unreachable, kind);
         };
         let outer_len = to.tunnel.overhead(to.addr.family());
         let inner_mtu = next.mtu.saturating_sub(outer_len as u16);
@@ -47,7 +47,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(inner_mtu),
             };
-            return self.error_of_request(frame, DropReason::TooBig, kind, to);
+            return self.error_of_request(frame, &to, DropReason::TooBig, kind);
         }
         let l3 = usize::from(h.l3);
         // The new header takes the place of the old Ethernet header as far as that reaches.

@@ -7,7 +7,7 @@ use crate::counters::DropReason;
 use crate::director::Director;
 use crate::flow::{FlowId, Tuple};
 use crate::io::Frame;
-use crate::note::{PuntClass, Verdict};
+use crate::note::{FromServer, PuntClass, Verdict};
 use crate::schedule::{Arrival, Scheduler};
 use crate::service::{FTP_PORT, Method, Protocol, Server, ServerId, Service, ServiceId};
 use crate::time::Tick;
@@ -21,6 +21,15 @@ pub(crate) struct Chosen {
     pub(crate) port: u16,
     /// It counts as a child of this.
     pub(crate) template: Option<TemplateId>,
+}
+
+/// What begins with a server's packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Begun {
+    /// A flow.
+    Flow(FlowId),
+    /// Nothing that stays: the packet leaves in this name, and counts for the server.
+    OnePacket(ServerId, FromServer),
 }
 
 impl Service {
@@ -64,11 +73,11 @@ impl Service {
 }
 
 /// What an engine tells clients apart by.
-fn name_of<'a>(
+fn name_of(
     engine: Option<Engine>,
     protocol: Protocol,
-    payload: &'a [u8],
-) -> Result<Option<&'a [u8]>, Verdict> {
+    payload: &[u8],
+) -> Result<Option<&[u8]>, Verdict> {
     match engine {
         None => Ok(None),
         Some(Engine::Sip) => {
@@ -84,6 +93,7 @@ impl<F: Frame> Director<F> {
     ///
     /// # Errors
     /// What becomes of the packet when there is none.
+    #[inline]
     pub(crate) fn choose(
         &self,
         now: Tick,
@@ -91,18 +101,29 @@ impl<F: Frame> Director<F> {
         id: ServiceId,
         payload: &[u8],
     ) -> Result<Chosen, Verdict> {
-        let Some(service) = self.snapshot.services.service(id) else {
-            return Err(Verdict::Refuse(DropReason::NoServer));
-        };
+        const NONE: Verdict = Verdict::Refuse(DropReason::NoServer);
+        let service = self.snapshot.services.service(id).ok_or(NONE)?;
+        if service.persistence.is_none() && !service.is_beside(tuple) {
+            return self.schedule(now, tuple, service).ok_or(NONE);
+        }
+        self.choose_by_template(now, tuple, service, payload)
+    }
+
+    /// The same where a template may know, or another port than the service's is asked for.
+    #[inline(never)]
+    fn choose_by_template(
+        &self,
+        now: Tick,
+        tuple: &Tuple,
+        service: &Service,
+        payload: &[u8],
+    ) -> Result<Chosen, Verdict> {
         let none = match service.is_beside(tuple) {
             true => Verdict::Punt(PuntClass::Ordinary),
             false => Verdict::Refuse(DropReason::NoServer),
         };
         let Some(persistence) = &service.persistence else {
-            return match service.is_beside(tuple) {
-                true => Err(none),
-                false => self.schedule(now, tuple, service).ok_or(none),
-            };
+            return Err(none);
         };
         let name = name_of(persistence.engine, tuple.protocol, payload)?;
         let key = TemplateKey {
@@ -132,6 +153,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// The scheduler's choice.
+    #[inline]
     fn schedule(&self, now: Tick, tuple: &Tuple, service: &Service) -> Option<Chosen> {
         let snapshot = &self.snapshot;
         let services = &snapshot.services;
@@ -167,7 +189,8 @@ impl<F: Frame> Director<F> {
     fn is_usable(&self, id: ServerId) -> bool {
         let expires = self.snapshot.settings.ipvs.expire_quiescent_template;
         let server = self.snapshot.services.server(id);
-        server.is_some_and(|s| s.is_available && (s.weight != 0 || !expires))
+        let is_reset = self.has_resets && self.snapshot.services.resets(id);
+        server.is_some_and(|s| s.is_available && (s.weight != 0 || !expires) && !is_reset)
     }
 
     /// The server that a client is known to have, without a flow that begins.
@@ -191,13 +214,13 @@ impl<F: Frame> Director<F> {
     }
 
     /// A datagram of a real server that no flow knows: where an engine tells calls apart, a server
-    /// may begin one, and the flow is as if its peer had begun it. None when it may not.
+    /// may begin one, and what begins is as if its peer had begun it. None when it may not.
     pub(crate) fn open_from_server(
         &mut self,
         now: Tick,
         tuple: &Tuple,
         payload: &[u8],
-    ) -> Option<FlowId> {
+    ) -> Option<Begun> {
         let services = &self.snapshot.services;
         if !services.has_engines() || tuple.protocol != Protocol::Udp {
             return None;
@@ -243,7 +266,19 @@ impl<F: Frame> Director<F> {
             port: tuple.src_port,
             template,
         };
+        if service.one_packet {
+            self.unchoose(now, &chosen);
+            if let Some(counters) = self.counters.servers.get(id.0 as usize) {
+                counters.connections.add(1);
+            }
+            let from = FromServer {
+                virt: request.dst,
+                virt_port: request.dst_port,
+                client: None,
+            };
+            return Some(Begun::OnePacket(id, from));
+        }
         let kept = self.keep(now, &request, &chosen, (request.src, request.src_port));
-        kept.ok()
+        kept.ok().map(Begun::Flow)
     }
 }

@@ -5,6 +5,7 @@
 //! under it, and in any case as long as such a flow lives. Templates are shared by all workers, in
 //! [`Templates`]; workers touch them when a flow begins or ends under one, and not otherwise.
 
+mod bucket;
 mod choose;
 pub mod sip;
 mod table;
@@ -18,7 +19,7 @@ use crate::service::ServerId;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::{TICKS_PER_SECOND, Tick};
 
-pub(crate) use choose::Chosen;
+pub(crate) use choose::{Begun, Chosen};
 pub use table::NAME_MAX;
 
 /// How the clients of a service are remembered.
@@ -157,7 +158,7 @@ impl Refusal {
 /// The templates of a director. All memory is taken when it is made: 122 bytes for each, and 107 more
 /// for the names that one in four may have.
 pub struct Templates {
-    buckets: Box<[table::Bucket]>,
+    buckets: Box<[bucket::Bucket]>,
     /// Of the slots of the first quarter of buckets.
     names: Box<[table::Name]>,
     /// Templates that lead to each real server.

@@ -9,18 +9,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use weir_wire::Addr;
-
+use super::bucket::{
+    ASSURED, Bucket, FREE, Held, INVALID, SLOTS, Slot, both, life_of, set_both, what_of,
+};
 use super::{Attached, Refusal, TemplateId, TemplateKey, TemplateView, Templates};
 use crate::service::ServerId;
-use crate::sync::{AtomicU64, Ordering, fence, spin_loop};
-use crate::time::{Tick, seconds};
-
-/// Slots of a bucket: with the version and seven prints its first line is full.
-#[cfg(not(weir_loom))]
-pub(super) const SLOTS: usize = 7;
-#[cfg(weir_loom)]
-pub(super) const SLOTS: usize = 2;
+use crate::sync::{AtomicU64, Ordering};
+use crate::time::Tick;
 
 /// How full the buckets are with as many templates as promised, in percent: 4.2 of 7 slots. A new
 /// template goes to the emptier of its two buckets, so that none has three more than the mean.
@@ -32,166 +27,16 @@ const NAMED_IN: usize = 4;
 /// Longest name in bytes (IPVS's `IP_VS_PEDATA_MAXLEN`).
 pub const NAME_MAX: usize = 255;
 
-/// Tries to get a bucket that another thread changes.
-#[cfg(not(weir_loom))]
-const TRIES: u32 = 4096;
-#[cfg(weir_loom)]
-const TRIES: u32 = 8;
-
-/// A print of a free slot, and one of a slot that no key leads to any more.
-const FREE: u64 = 0;
-const INVALID: u64 = 1;
-
 /// The port that an invalid template shows in place of its own, as in the kernel.
 const INVALID_PORT: u16 = 0xffff;
-
-/// A template that has children when its time is up lives on for so long, again and again.
-const PROLONGED: u32 = seconds(60);
-
-/// In [`Slot::children`]: a child of it has been answered.
-const ASSURED: u64 = 1 << 32;
-
-/// Eight bytes of the name in each.
-const NAME_WORDS: usize = (NAME_MAX + 1) / 8;
-
-#[derive(Debug)]
-#[repr(align(64))]
-pub(super) struct Bucket {
-    version: AtomicU64,
-    prints: [AtomicU64; SLOTS],
-    slots: [Slot; SLOTS],
-}
-
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Slot {
-    client: [AtomicU64; 2],
-    virt: [AtomicU64; 2],
-    /// From the lowest bit on: port (16), real server's port (16), protocol (8), length of the name (8).
-    what: AtomicU64,
-    server: AtomicU64,
-    /// The end of its life and, in the upper half, how long that is.
-    life: AtomicU64,
-    /// How many flows live under it; and [`ASSURED`].
-    children: AtomicU64,
-}
-
-#[cfg(not(weir_loom))]
-const _: () = assert!(size_of::<Bucket>() == 512);
-
-pub(super) type Name = [AtomicU64; NAME_WORDS];
-
-impl Default for Bucket {
-    fn default() -> Self {
-        Self {
-            version: AtomicU64::new(0),
-            prints: core::array::from_fn(|_| AtomicU64::new(FREE)),
-            slots: core::array::from_fn(|_| Slot::default()),
-        }
-    }
-}
-
-fn both(words: &[AtomicU64; 2]) -> Addr {
-    let [high, low] = words;
-    let word = |of: &AtomicU64| u128::from(of.load(Ordering::Relaxed));
-    Addr(word(high) << 64 | word(low))
-}
-
-fn set_both(words: &[AtomicU64; 2], addr: Addr) {
-    words[0].store((addr.0 >> 64) as u64, Ordering::Relaxed);
-    words[1].store(addr.0 as u64, Ordering::Relaxed);
-}
-
-const fn what_of(port: u16, dest_port: u16, protocol: u8, name_len: u8) -> u64 {
-    port as u64 | (dest_port as u64) << 16 | (protocol as u64) << 32 | (name_len as u64) << 40
-}
 
 /// What of [`Slot::what`] belongs to the key: all but the server's port.
 const KEY_PARTS: u64 = !(0xffff << 16);
 
-const fn life_of(expires: Tick, lifetime: u32) -> u64 {
-    expires.0 as u64 | (lifetime as u64) << 32
-}
+/// Eight bytes of the name in each.
+const NAME_WORDS: usize = (NAME_MAX + 1) / 8;
 
-impl Slot {
-    fn life(&self) -> (Tick, u32) {
-        let life = self.life.load(Ordering::Relaxed);
-        (Tick(life as u32), (life >> 32) as u32)
-    }
-
-    fn has_children(&self) -> bool {
-        self.children.load(Ordering::Relaxed) as u32 != 0
-    }
-
-    /// The end of its life and how long that is, as the kernel's timer would have set it by now. None
-    /// when it is over.
-    fn life_at(&self, now: Tick) -> Option<(Tick, u32)> {
-        let (expires, lifetime) = self.life();
-        if !now.has_reached(expires) {
-            return Some((expires, lifetime));
-        }
-        let rounds = now.since(expires) / PROLONGED + 1;
-        let prolonged = expires.after(rounds * PROLONGED);
-        self.has_children().then_some((prolonged, PROLONGED))
-    }
-
-    fn server(&self) -> ServerId {
-        ServerId(self.server.load(Ordering::Relaxed) as u32)
-    }
-}
-
-/// A bucket that this thread alone changes until it is dropped.
-struct Held<'a> {
-    bucket: &'a Bucket,
-    version: u64,
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let next = self.version.wrapping_add(2);
-        self.bucket.version.store(next, Ordering::Release);
-    }
-}
-
-impl Bucket {
-    fn hold(&self) -> Option<Held<'_>> {
-        for _ in 0..TRIES {
-            let version = self.version.load(Ordering::Relaxed);
-            let is_free = version & 1 == 0;
-            let claim = version.wrapping_add(1);
-            let (held, failed) = (Ordering::Acquire, Ordering::Relaxed);
-            if is_free
-                && self
-                    .version
-                    .compare_exchange(version, claim, held, failed)
-                    .is_ok()
-            {
-                // Readers that see a change see the odd version, too.
-                fence(Ordering::Release);
-                let bucket = self;
-                return Some(Held { bucket, version });
-            }
-            spin_loop();
-        }
-        None
-    }
-
-    /// What `read` finds while nobody changes the bucket; none when somebody always does.
-    fn read<T>(&self, mut read: impl FnMut(&Self) -> T) -> Option<T> {
-        for _ in 0..TRIES {
-            let before = self.version.load(Ordering::Acquire);
-            if before & 1 == 0 {
-                let found = read(self);
-                fence(Ordering::Acquire);
-                if self.version.load(Ordering::Relaxed) == before {
-                    return Some(found);
-                }
-            }
-            spin_loop();
-        }
-        None
-    }
-}
+pub(super) type Name = [AtomicU64; NAME_WORDS];
 
 /// Where a key is looked for.
 #[derive(Clone, Copy)]
@@ -201,11 +46,11 @@ struct Home {
     buckets: [usize; 2],
 }
 
+/// Buckets, the names of the first quarter of them, and how many templates lead to each server.
+pub(super) type Memory = (Box<[Bucket]>, Box<[Name]>, Box<[AtomicU64]>);
+
 /// All that is allocated, for `most` templates and so many real servers.
-pub(super) fn allocate(
-    most: usize,
-    servers: usize,
-) -> (Box<[Bucket]>, Box<[Name]>, Box<[AtomicU64]>) {
+pub(super) fn allocate(most: usize, servers: usize) -> Memory {
     let slots = (most * 100).div_ceil(FULL_PERCENT);
     let buckets = match most {
         0 => 0,

@@ -36,6 +36,8 @@ pub struct Services {
     tcp_ports: Counted<Port>,
     /// The addresses of all local pools.
     local_addrs: Counted<Addr>,
+    /// Servers whose flows are ended by resets, sorted.
+    resets: Arc<[ServerId]>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
     has_pools: bool,
     /// How many services there are of IPv4 and of IPv6.
@@ -295,6 +297,19 @@ impl Services {
             || (self.any_port_servers != 0 && self.any_port_addrs.contains(addr))
     }
 
+    /// True when there are servers whose flows are ended by resets.
+    #[inline]
+    #[must_use]
+    pub fn has_resets(&self) -> bool {
+        !self.resets.is_empty()
+    }
+
+    /// True when the flows of this server are ended by resets: the time that it had to drain is over.
+    #[must_use]
+    pub fn resets(&self, id: ServerId) -> bool {
+        self.resets.binary_search(&id).is_ok()
+    }
+
     /// The server whose packets come from here; none when it is a server of several services, or of
     /// none whose replies pass the director.
     #[must_use]
@@ -446,6 +461,19 @@ impl Services {
             }
             each_local(&found.service.local, |addr| self.local_addrs.uncount(addr));
         }
+    }
+
+    /// Has the flows of the server in slot `id`, which has weight 0, ended by resets, or no longer.
+    /// True when it was otherwise before.
+    pub fn set_resets(&mut self, id: ServerId, resets: bool) -> bool {
+        let others = self.resets.iter().copied().filter(|other| *other != id);
+        let mut all: Vec<_> = others.chain(resets.then_some(id)).collect();
+        all.sort_unstable();
+        let is_changed = *all != *self.resets;
+        if is_changed {
+            self.resets = all.into();
+        }
+        is_changed
     }
 
     /// Fills or empties the slot `id`.

@@ -139,7 +139,12 @@ impl Flow {
         } else {
             some_flags(random)
         };
-        let whole = |ip| self.transport(ip, flags).payload(b"odd");
+        // What is too short for a chunk the kernel drops wherever it goes.
+        let payload = match self.protocol {
+            Protocol::Sctp => sctp_chunk(1),
+            _ => b"odd".to_vec(),
+        };
+        let whole = |ip| self.transport(ip, flags).payload(&payload);
         match random.one_of(theme.odd) {
             Odd::Ttl => whole(ip.ttl(random.between(0, 2) as u8)).build(),
             Odd::Tos => whole(ip.tos(random.between(0, 255) as u8)).build(),
@@ -162,9 +167,9 @@ impl Flow {
                     service: SocketAddr::new(self.service.ip(), 4444),
                     ..self.clone()
                 };
-                elsewhere.transport(ip, flags).payload(b"odd").build()
+                elsewhere.transport(ip, flags).payload(&payload).build()
             }
-            Odd::Padding => self.transport(ip, flags).pad_to(80).build(),
+            Odd::Padding => whole(ip).pad_to(80).build(),
             Odd::Echo => match self.client.is_ipv6() {
                 false => ip.icmp(8, 0, 0x0001_0002).payload(b"echo").build(),
                 true => ip.icmp(128, 0, 0x0001_0002).payload(b"echo").build(),
@@ -183,7 +188,7 @@ impl Flow {
                     client: SocketAddr::new(self.client.ip(), 0),
                     ..self.clone()
                 };
-                zero.transport(ip, flags).payload(b"odd").build()
+                zero.transport(ip, flags).payload(&payload).build()
             }
             Odd::Truncated => {
                 let frame = whole(ip).build();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use weir_conformance::bytes::Bytes;
-use weir_conformance::operation::{Operation, Scenario};
+use weir_conformance::operation::{self, Key, Operation, Scenario};
 use weir_conformance::place::Leg;
 use weir_conformance::seen::{Counted, Entry, Passed, Seen};
 use weir_control::devices::{Buffers, Devices, PortReport};
@@ -21,7 +21,7 @@ use weir_core::io::{PortId, WorkerId};
 use weir_core::persist::TemplateView;
 use weir_core::service::{Protocol, Services};
 use weir_core::time::Tick;
-use weir_model::{Config, ConfigFile};
+use weir_model::{Config, ConfigFile, Family, Rules, ServerKey, ServiceKey};
 use weir_worker::rings::TwinLink;
 use weir_worker::testing::{MemDevice, MemIo};
 use weir_worker::{Clock, Hand, Idle, Worker, mesh};
@@ -69,7 +69,7 @@ pub(crate) fn play(scenario: &Scenario, kernel: &[Seen], workers: usize) -> Resu
 impl World {
     fn new(count: usize) -> Result<Self> {
         let wanted = Wanted::new(count);
-        let file = parse(&wanted)?;
+        let file = parse(&wanted.text())?;
         let doorbell = doorbell()?;
         let device = MemDevice::new(count, Leg::ALL.len(), QUEUE);
         let (clock, hand) = Clock::by_hand();
@@ -142,18 +142,28 @@ impl World {
         }
     }
 
+    /// Services and servers are changed at run time, as ipvsadm does it; the rest is another file.
     fn command(&mut self, operation: &Operation) -> Result<Seen> {
         let mut wanted = self.wanted.clone();
         if let Err(errno) = wanted.take(operation) {
             return Ok(Seen::Command(errno));
         }
-        let Ok(file) = parse(&wanted) else {
+        let Ok(whole) = parse(&wanted.text()) else {
             return Ok(Seen::Command(REFUSED));
         };
-        if wanted.mtus() != self.wanted.mtus() {
-            self.state.set_ways(ways(&wanted, &file.config));
+        match change(operation, &whole.config) {
+            Some(change) => {
+                let changed = self.state.change(&[change], Rules::Ipvs);
+                changed.with_context(|| operation.to_string())?;
+            }
+            None => {
+                let file = parse(&wanted.text_without_services())?;
+                if wanted.mtus() != self.wanted.mtus() {
+                    self.state.set_ways(ways(&wanted, &file.config));
+                }
+                self.state.apply(file)?;
+            }
         }
-        self.state.apply(file)?;
         self.wanted = wanted;
         self.turn_until_quiet();
         Ok(Seen::Command(0))
@@ -274,8 +284,66 @@ impl World {
 /// A command was refused by the configuration's reader.
 const REFUSED: i32 = 22;
 
-fn parse(wanted: &Wanted) -> Result<ConfigFile> {
-    weir_model::parse(&wanted.text(), "scenario").map_err(|faults| anyhow!("{faults}"))
+fn parse(text: &str) -> Result<ConfigFile> {
+    weir_model::parse(text, "scenario").map_err(|faults| anyhow!("{faults}"))
+}
+
+/// A command about services and servers as control takes it at run time; `config` is what is wanted
+/// with it. None for other commands.
+fn change(operation: &Operation, config: &Config) -> Option<weir_model::Operation> {
+    let service = |key: &Key| {
+        let key = service_key(key);
+        let mut services = config.services.iter();
+        services.find(move |service| service.key() == key).cloned()
+    };
+    let server = |key: &Key, at: SocketAddr| {
+        let service = service(key)?;
+        let server = service.server(server_key(at))?.clone();
+        Some((service.key(), server))
+    };
+    Some(match operation {
+        Operation::AddService(new) => weir_model::Operation::AddService(service(&new.key)?),
+        Operation::EditService(new) => weir_model::Operation::EditService(service(&new.key)?),
+        Operation::DeleteService(key) => weir_model::Operation::RemoveService(service_key(key)),
+        Operation::AddServer(key, new) => {
+            let (key, server) = server(key, new.at)?;
+            weir_model::Operation::AddServer(key, server)
+        }
+        Operation::EditServer(key, new) => {
+            let (key, server) = server(key, new.at)?;
+            weir_model::Operation::EditServer(key, server)
+        }
+        Operation::DeleteServer(key, at) => {
+            weir_model::Operation::RemoveServer(service_key(key), server_key(*at))
+        }
+        Operation::Flush => weir_model::Operation::RemoveServices,
+        _ => return None,
+    })
+}
+
+fn service_key(key: &Key) -> ServiceKey {
+    match *key {
+        Key::Mark(mark, is_v6) => ServiceKey::Mark {
+            mark,
+            family: if is_v6 { Family::Ipv6 } else { Family::Ipv4 },
+        },
+        Key::Address(protocol, at) => ServiceKey::Address {
+            protocol: match protocol {
+                operation::Protocol::Tcp => weir_model::Protocol::Tcp,
+                operation::Protocol::Udp => weir_model::Protocol::Udp,
+                operation::Protocol::Sctp => weir_model::Protocol::Sctp,
+            },
+            address: at.ip(),
+            port: at.port(),
+        },
+    }
+}
+
+fn server_key(at: SocketAddr) -> ServerKey {
+    ServerKey {
+        address: at.ip(),
+        port: at.port(),
+    }
 }
 
 fn ways(wanted: &Wanted, config: &Config) -> Ways {

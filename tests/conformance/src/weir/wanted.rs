@@ -111,6 +111,15 @@ impl Wanted {
         text
     }
 
+    /// The same without services.
+    pub(crate) fn text_without_services(&self) -> String {
+        let without = Self {
+            services: Vec::new(),
+            ..self.clone()
+        };
+        without.text()
+    }
+
     fn write(&self, to: &mut String) -> std::fmt::Result {
         let cores: Vec<String> = (0..self.workers).map(|n| n.to_string()).collect();
         writeln!(to, "[workers]\ncores = [{}]", cores.join(", "))?;

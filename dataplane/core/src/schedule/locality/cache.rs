@@ -22,6 +22,8 @@ const TRIES: usize = if cfg!(weir_loom) { 1 } else { 128 };
 const SWEPT: usize = 4;
 /// The same when there is no room.
 const SWEPT_IN_NEED: usize = 64;
+/// Most destinations in a bucket, however they were chosen; 16 are there when all are in use.
+const BUCKET_MAX: usize = 64;
 
 const NONE: u32 = u32::MAX;
 
@@ -192,17 +194,31 @@ impl<'a> Open<'a> {
         if cache.free.get().0 as usize >= cache.destinations.len() {
             self.sweep_some(SWEPT_IN_NEED);
         }
+        let head = &cache.buckets[cache.bucket(addr)];
+        if self.chain(head).nth(BUCKET_MAX - 1).is_some() {
+            return None;
+        }
         let at = cache.free.get().0;
         let slot = cache.destinations.get(at as usize)?;
         cache.free.set_one(slot.links.get().0);
         slot.addr[0].store(addr.0 as u64, Ordering::Relaxed);
         slot.addr[1].store((addr.0 >> 64) as u64, Ordering::Relaxed);
         slot.times.set(self.now.0, self.now.0);
-        let head = &cache.buckets[cache.bucket(addr)];
         slot.links.set(head.get().0, NONE);
         head.set_one(at);
         cache.count.set_one(cache.count.get().0 + 1);
         Some(Destination(at))
+    }
+
+    /// The destinations of a bucket.
+    fn chain(&self, bucket: &Cell) -> impl Iterator<Item = &'a Slot> + use<'a> {
+        let cache = self.cache;
+        let mut next = bucket.get().0;
+        core::iter::from_fn(move || {
+            let slot = cache.destinations.get(next as usize)?;
+            next = slot.links.get().0;
+            Some(slot)
+        })
     }
 
     /// The destination's servers; the one put in last comes first.

@@ -1,5 +1,7 @@
 //! `lblc` and `lblcr`: what is remembered, for how long, and how much at most.
 
+use std::vec::Vec;
+
 use super::{Worker, request};
 use crate::flow::Tuple;
 use crate::load::Connections;
@@ -125,4 +127,31 @@ fn a_slots_next_owner_is_not_taken_for_the_one_before() {
         worker.load(1, 1);
         assert_eq!(worker.pick_to(&all, 7), Some(0), "{name}");
     }
+}
+
+/// Whoever chooses addresses that share a bucket makes nobody walk far.
+#[test]
+fn destinations_that_share_a_bucket_are_not_all_remembered() {
+    let all = services(SchedulerName::Lblc, &[1, 1]);
+    let mut worker = Worker::new();
+    // The bucket is made of bits 32 to 42 of a product.
+    let bucket = |destination: u32| {
+        let addr = u64::from(destination) | 0xffff_0000_0000;
+        addr.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 2047
+    };
+    let mut shared = (0..).filter(|destination| bucket(*destination) == 7);
+    let shared: Vec<u32> = shared.by_ref().take(100).collect();
+    for destination in &shared {
+        assert_eq!(worker.pick_to(&all, *destination), Some(1));
+    }
+    worker.load(1, 1);
+    let remembered = shared
+        .iter()
+        .map(|destination| worker.pick_to(&all, *destination));
+    let remembered = remembered.collect::<Vec<_>>();
+    let count = remembered
+        .iter()
+        .filter(|server| **server == Some(1))
+        .count();
+    assert_eq!(count, 64, "{remembered:?}");
 }

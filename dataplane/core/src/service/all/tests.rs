@@ -4,6 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use proptest::prelude::*;
+use weir_wire::Family;
 use weir_wire::builder::addr;
 
 use super::*;
@@ -248,4 +249,98 @@ fn a_service_keeps_its_place_and_leaves_it_to_another() {
         ServiceId(0)
     );
     assert_eq!(all.len(), 2);
+}
+
+/// As the kernel looks: mark, address and port, FTP's port 21, port 0.
+#[test]
+fn the_service_of_a_packet_is_looked_for_in_the_kernels_order() {
+    let at = |protocol, port| ServiceKey {
+        protocol,
+        addr: addr("192.0.2.100"),
+        port,
+        mark: 0,
+    };
+    let mark = ServiceKey::of_mark(7, Family::V4);
+    let all = [
+        at(Protocol::Tcp, 80),
+        at(Protocol::Tcp, 21),
+        at(Protocol::Tcp, 0),
+        mark,
+        ServiceKey::of_mark(7, Family::V6),
+    ];
+    let request = |protocol, dst_port| Tuple {
+        src: addr("198.51.100.7"),
+        dst: addr("192.0.2.100"),
+        src_port: 4000,
+        dst_port,
+        protocol,
+    };
+    let mut services = Services::default();
+    let found = |services: &Services, protocol, port, mark| {
+        let found = services.find_for(&request(protocol, port), mark);
+        found.map(|(_, service)| service.key)
+    };
+    assert_eq!(found(&services, Protocol::Tcp, 80, 7), None);
+    for key in all {
+        services.put(service(key, &[], SchedulerName::Rr));
+    }
+    assert!(services.has_marks() && !services.has_engines());
+    let [web, ftp, any, mark, _] = all;
+    for (protocol, port, given, wanted) in [
+        (Protocol::Tcp, 80, 7, Some(mark)),
+        (Protocol::Udp, 53, 7, Some(mark)),
+        (Protocol::Tcp, 80, 8, Some(web)),
+        (Protocol::Tcp, 80, 0, Some(web)),
+        (Protocol::Tcp, 21, 0, Some(ftp)),
+        (Protocol::Tcp, 20, 0, Some(ftp)),
+        (Protocol::Tcp, 1024, 0, Some(ftp)),
+        (Protocol::Tcp, 1023, 0, Some(any)),
+        (Protocol::Tcp, 0, 0, Some(any)),
+        (Protocol::Udp, 1024, 0, None),
+        (Protocol::Udp, 20, 8, None),
+    ] {
+        assert_eq!(
+            found(&services, protocol, port, given),
+            wanted,
+            "{protocol:?} {port} {given}"
+        );
+    }
+    services.remove(ftp);
+    assert_eq!(found(&services, Protocol::Tcp, 1024, 0), Some(any));
+    services.remove(any);
+    assert_eq!(found(&services, Protocol::Tcp, 1024, 0), None);
+    services.remove(mark);
+    assert_eq!(found(&services, Protocol::Tcp, 80, 7), Some(web));
+    assert!(services.has_marks(), "of the other family");
+    assert!(services.is_virtual(addr("192.0.2.100")));
+    services.remove(web);
+    assert!(
+        !services.is_virtual(addr("192.0.2.100")),
+        "marks have no address"
+    );
+}
+
+#[test]
+fn replies_of_a_server_of_any_port_may_come_from_any() {
+    let mut services = Services::default();
+    let server = Server {
+        addr: addr("10.0.0.1"),
+        port: 0,
+        method: Method::Nat,
+        has_any_port: true,
+        ..server(0)
+    };
+    let other = addr("10.0.0.9");
+    let is_source = |all: &Services, addr| all.is_nat_source(Protocol::Udp, addr, 1234);
+    services.set_server(ServerId(1), Some(server));
+    services.set_server(ServerId(2), Some(server));
+    assert!(is_source(&services, server.addr) && !is_source(&services, other));
+    services.set_server(ServerId(1), None);
+    assert!(is_source(&services, server.addr));
+    let by_dr = Server {
+        method: Method::Dr,
+        ..server
+    };
+    services.set_server(ServerId(2), Some(by_dr));
+    assert!(!is_source(&services, server.addr));
 }

@@ -1,0 +1,84 @@
+//! One change of a director, and how it is asked for.
+
+use weir_ipvs::client::{Channel, Client, Failure};
+use weir_ipvs::{Daemon, DaemonState, Server, ServerKey, Service, ServiceKey, Timeouts};
+
+/// The number of an error, as the kernel would give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// Operation not permitted.
+    pub const EPERM: Self = Errno(1);
+    /// No such scheduler, persistence engine or server.
+    pub const ENOENT: Self = Errno(2);
+    /// No such service or daemon.
+    pub const ESRCH: Self = Errno(3);
+    /// It is there already.
+    pub const EEXIST: Self = Errno(17);
+    /// Broken pipe: who should answer is gone.
+    const EPIPE: Self = Errno(32);
+    /// Protocol error: the answer makes no sense.
+    const EPROTO: Self = Errno(71);
+}
+
+impl From<Failure> for Errno {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(errno) => Errno(errno.number()),
+            Failure::RefusedAs(number) => Errno(number),
+            Failure::Io(error) => error.raw_os_error().map_or(Errno::EPIPE, Errno),
+            Failure::Broken => Errno::EPROTO,
+        }
+    }
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// `-A`
+    AddService(Service),
+    /// `-E`
+    EditService(Service),
+    /// `-D`
+    DeleteService(ServiceKey),
+    /// `-C`
+    Flush,
+    /// `-Z`
+    Zero(Option<ServiceKey>),
+    /// `-a`
+    AddServer(ServiceKey, Server),
+    /// `-e`
+    EditServer(ServiceKey, Server),
+    /// `-d`
+    DeleteServer(ServiceKey, ServerKey),
+    /// `--set`; 0 leaves one as it is.
+    SetTimeouts(Timeouts),
+    /// `--start-daemon`
+    StartDaemon(Daemon),
+    /// `--stop-daemon`
+    StopDaemon(DaemonState),
+}
+
+impl Change {
+    /// Asks for it.
+    ///
+    /// # Errors
+    /// The director's; nothing is changed then.
+    pub fn ask<C: Channel>(&self, director: &mut Client<C>) -> Result<(), Errno> {
+        match self {
+            Change::AddService(service) => director.add_service(service),
+            Change::EditService(service) => director.edit_service(service),
+            Change::DeleteService(key) => director.remove_service(key),
+            Change::Flush => director.flush(),
+            Change::Zero(key) => director.zero(key.as_ref()),
+            Change::AddServer(key, server) => director.add_server(key, server),
+            Change::EditServer(key, server) => director.edit_server(key, server),
+            Change::DeleteServer(key, server) => director.remove_server(key, server),
+            Change::SetTimeouts(timeouts) => director.set_timeouts(*timeouts),
+            Change::StartDaemon(daemon) => director.start_daemon(daemon),
+            Change::StopDaemon(state) => director.stop_daemon(*state),
+        }
+        .map_err(Errno::from)
+    }
+}
