@@ -40,7 +40,7 @@ pub struct Ipvs {
     /// A flow table with room for fewer flows than these is nearly full; the kernel has pages of
     /// free memory here. Default 1024.
     pub amemthresh: u32,
-    /// Rates are estimated; else they are told as 0. Default `true`.
+    /// Rates are estimated. Default `true`.
     pub run_estimation: bool,
     /// NAT replies are routed by their new source; taken and without meaning here, where routes
     /// go by destination. Default `true`.
