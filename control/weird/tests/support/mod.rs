@@ -28,7 +28,8 @@ impl Place {
             "[eal]\nhuge_pages = false\npci = false\nmemory_mb = 64\nfile_prefix = \"weird-{prefix}\"\n\
              [workers]\ncores = [0]\nidle = \"adaptive\"\n\
              [limits]\nflows_per_worker = 1024\nservers = 16\n\
-             [control]\nsocket = \"{}\"\n\
+             [control]\nsocket = \"{}\"\nipvs_socket = false\nipvs_proc_socket = false\n\
+             state_directory = false\n\
              [[port]]\nname = \"wan\"\ndevice = \"net_null0\"\ntwin = false\n\
              rx_descriptors = 64\ntx_descriptors = 64\naddresses = [\"192.0.2.1/24\"]\n{more}",
             self.path("weir.sock").display()
