@@ -29,7 +29,7 @@ proptest! {
 fn compared_packets_end_in_every_way() {
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut all: Option<Seen> = None;
-    for workers in [1, 2].repeat(40) {
+    for workers in [1, 2].repeat(70) {
         let mut input = vec![0; 6000];
         random.fill_bytes(&mut input);
         let seen = Compared::new(workers).run(&input);

@@ -63,19 +63,19 @@ impl Stream {
             },
             last: None,
         };
-        stream.from_client(SYN, b"");
+        stream.client_says(SYN, b"");
         stream.client = Side {
             own: 1001,
             seen: 1001,
         };
-        stream.from_server(SYN | ACK, stream.server, b"");
+        stream.server_says(SYN | ACK, stream.server, b"");
         let next = 0xffff_fff1;
         stream.server = Side {
             own: next,
             seen: next,
         };
         stream.last = None;
-        stream.from_client(ACK, b"");
+        stream.client_says(ACK, b"");
         stream
     }
 
@@ -95,8 +95,8 @@ impl Stream {
                 }
             };
             match step & 7 {
-                0..=2 => self.from_client(PSH | ACK, &text),
-                3..=5 => self.from_server(PSH | ACK, self.server, &text),
+                0..=2 => self.client_says(PSH | ACK, &text),
+                3..=5 => self.server_says(PSH | ACK, self.server, &text),
                 6 => self.again(),
                 _ => {
                     self.world.later(u32::from(*step));
@@ -108,7 +108,7 @@ impl Stream {
     }
 
     /// The client speaks and acknowledges all that it has seen.
-    fn from_client(&mut self, flags: u8, text: &[u8]) {
+    fn client_says(&mut self, flags: u8, text: &[u8]) {
         let tcp = self.net.client_frame().tcp(CLIENT_PORT, 21).flags(flags);
         let tcp = tcp.seq(self.client.own).ack(self.server.seen);
         self.world.receive(WAN, &[tcp.payload(text).build()]);
@@ -125,7 +125,7 @@ impl Stream {
         self.client.seen = self.client.seen.wrapping_add(len);
     }
 
-    fn from_server(&mut self, flags: u8, side: Side, text: &[u8]) {
+    fn server_says(&mut self, flags: u8, side: Side, text: &[u8]) {
         let mut frame = self.net.server_frame(1).tcp(21, CLIENT_PORT).flags(flags);
         frame = frame.seq(side.own).ack(self.client.own).payload(text);
         let padded: PacketBuilder = frame.pad_to(60);
@@ -150,7 +150,7 @@ impl Stream {
     /// The server's last segment gets lost and is sent again.
     fn again(&mut self) {
         if let Some((side, text, _)) = self.last.clone().filter(|(_, text, _)| !text.is_empty()) {
-            self.from_server(PSH | ACK, side, &text);
+            self.server_says(PSH | ACK, side, &text);
         }
     }
 

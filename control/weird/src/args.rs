@@ -31,6 +31,12 @@ pub(crate) enum Command {
         /// The configuration.
         file: PathBuf,
     },
+    /// Write the man page, for packages.
+    #[command(hide = true)]
+    ManPage {
+        /// Where to: a file.
+        file: PathBuf,
+    },
 }
 
 fn version() -> &'static str {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// Sends `state`, such as `READY=1`, to where `NOTIFY_SOCKET` points.
 pub(crate) fn notify(state: &str) {
@@ -21,4 +22,25 @@ pub(crate) fn notify(state: &str) {
     if let Err(error) = send() {
         tracing::warn!("systemd was not told {state}: {error}");
     }
+}
+
+/// Tells systemd again and again that the thread is alive, as often as it asked (`WatchdogSec`,
+/// sd_watchdog_enabled(3)); ends at once if it did not.
+pub(crate) async fn keep_alive() {
+    let Some(period) = period() else { return };
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        notify("WATCHDOG=1");
+    }
+}
+
+/// Half of the time after which systemd gives up.
+fn period() -> Option<Duration> {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    // It may be meant for the process that started this one.
+    let is_other = number("WATCHDOG_PID").is_some_and(|pid| pid != u64::from(std::process::id()));
+    let micros = number("WATCHDOG_USEC").filter(|micros| *micros > 1 && !is_other)?;
+    Some(Duration::from_micros(micros / 2))
 }

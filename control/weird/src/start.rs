@@ -106,7 +106,10 @@ async fn direct(
     let state = State::start(parts, ways)?;
     tracing::info!("{ready}");
     notify::notify("READY=1");
+    // Behind control on the same thread: it is kept from it when control hangs.
+    let watchdog = tokio::spawn(notify::keep_alive());
     let ended = run::run(state, host, listeners, signals).await;
+    watchdog.abort();
     notify::notify("STOPPING=1");
     workers.stop();
     ended.map_err(Failure::machine)

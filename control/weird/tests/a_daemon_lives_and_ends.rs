@@ -103,6 +103,35 @@ fn sigterm_ends_it_with_status_0_and_what_it_made_is_gone() {
     assert!(!files.exists(), "{} is left behind", files.display());
 }
 
+#[test]
+fn systemd_hears_again_and_again_that_it_is_alive() {
+    let place = Place::new();
+    let file = place.write(&place.config(NO_METRICS));
+    let socket = place.path("notify");
+    let heard = UnixDatagram::bind(&socket).expect("a fresh path");
+    let wait = Some(Duration::from_secs(30));
+    heard.set_read_timeout(wait).expect("a time-out");
+    let mut command = weird();
+    command.arg("--config").arg(&file);
+    command.env("NOTIFY_SOCKET", &socket);
+    command.env("WATCHDOG_USEC", "400000");
+    let child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut daemon = Daemon(child);
+    let hear = || {
+        let mut told = [0; 64];
+        let length = heard.recv(&mut told).expect("it says something");
+        String::from_utf8_lossy(&told[..length]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    let begun = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(hear(), "WATCHDOG=1");
+    }
+    // Half of the time after which systemd gives up, so that one may be late.
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+    assert_eq!(daemon.end("TERM").0, Some(0));
+}
+
 /// `net_null` keeps what it is told of RSS, as a NIC does; `net_pcap` has none.
 #[test]
 fn several_workers_tell_at_start_who_owns_a_flow_and_why() {

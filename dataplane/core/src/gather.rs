@@ -187,6 +187,8 @@ impl<F: Frame> Director<F> {
         match verdict {
             Verdict::Request(to) => way.request(whole, to),
             Verdict::Reply(from) => way.reply(whole, from),
+            Verdict::ResetRequest(to) => way.reset_request(whole, to),
+            Verdict::ResetReply(from) => way.reset_reply(whole, from),
             Verdict::ControlRequest(to, control) => way.control_request(whole, to, control),
             Verdict::ControlReply(from, control) => way.control_reply(whole, from, control),
             Verdict::StatelessRequest(to) => {
