@@ -305,7 +305,7 @@ fn rules(input: &mut Bytes<'_>) -> Ipvs {
         drop_packet: defence(input.next()),
         am_droprate: u32::from(input.next() % 5),
         amemthresh: u32::from(input.next() & 31),
-        ftp_ports: input.of(&[FtpPorts::NONE, FtpPorts::new(&[80])]),
+        ftp_ports: [FtpPorts::new(&[80]), FtpPorts::NONE][usize::from(input.once_in(4))],
         ..Ipvs::default()
     }
 }
@@ -344,6 +344,7 @@ impl Compared {
                     world.director.take_the_general_way_only();
                 }
                 world.marks = marks();
+                world.settings.ipvs.ftp_ports = FtpPorts::new(&[80]);
                 world.templates = Arc::new(Templates::new(6, LIMITS.servers, [7, 9]));
                 match worlds.first() {
                     Some(first) => world.share_cursor(first, &services),

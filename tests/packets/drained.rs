@@ -5,6 +5,7 @@ use weir_core::service::{Method, Protocol};
 use weir_wire::builder::PacketBuilder;
 use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
 
+use crate::fragments::cut;
 use crate::world::{Described, LAN, LAN_MAC, Net, ROUTER_MAC, WAN, WAN_MAC, World, server_mac};
 
 /// A world with a flow of port 4000 to server 3, which then had its time.
@@ -216,4 +217,24 @@ fn a_clients_datagram_goes_to_another_server_and_a_servers_ends() {
     let mut tuple = net.tuple(4000);
     tuple.protocol = Protocol::Udp;
     assert_ne!(world.server_of(&tuple), Some(3));
+}
+
+/// Both directions, in fragments: a segment put together resets as one that came whole.
+#[test]
+fn a_segment_in_fragments_resets_both_ends_too() {
+    let net = Net::v4();
+    let reply = net.server_frame(3).tcp(80, 4000).flags(ACK).seq(5000);
+    let reply = reply.ack(1001).payload(&[7; 100]).build();
+    let request = net.client_frame().tcp(4000, 80).seq(1001).ack(5000);
+    let request = request.payload(&[7; 100]).build();
+    for (port, whole) in [(WAN, request), (LAN, reply)] {
+        let (mut world, _) = drained(&net, Method::Nat);
+        let fragments = cut(&whole, 48, 7);
+        assert!(fragments.len() > 1);
+        world.receive(port, &fragments);
+        let sides: Vec<_> = world.sent().iter().map(|(port, _)| *port).collect();
+        assert!(sides.contains(&WAN) && sides.contains(&LAN), "{sides:?}");
+        let flow = world.flow(&net.tuple(4000)).expect("it is remembered");
+        assert_eq!(flow.state(), State::Tcp(TcpState::Close));
+    }
 }

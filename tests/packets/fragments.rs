@@ -328,3 +328,36 @@ fn a_fragmented_request_to_the_director_itself_reaches_linux_in_its_own_terms() 
     assert_eq!((h.dst, h.dst_port, h.ttl), (net.server(1), 5353, 64));
     assert!(world.sent().is_empty());
 }
+
+/// RFC 1122 §3.3.2, RFC 8200 §4.5; where no replies are seen it counts as one, as in the kernel.
+#[test]
+fn who_sent_the_first_fragment_hears_that_others_did_not_come() {
+    for (net, seconds, kind) in [(Net::v4(), 30, (11, 1)), (Net::v6(), 60, (3, 1))] {
+        for (method, counted) in [(Method::Nat, 0), (Method::Dr, 1)] {
+            let mut world = World::new(&[dns(&net, method)]);
+            world.receive(
+                WAN,
+                &[net.client_frame().udp(4000, 53).payload(b"?").build()],
+            );
+            world.sent();
+            let frame = net.client_frame().udp(4000, 53).payload(&payload(3000));
+            let pieces = cut(&frame.build(), 1300, 7);
+            // Of one packet the first is missing, of the other the last.
+            world.receive(WAN, &pieces[..2]);
+            world.receive(WAN, &cut(&frame.clone().id(8).build(), 1300, 8)[1..]);
+            world.later(seconds);
+            world.housekeep();
+            let (port, told) = world.only_sent();
+            let h = headers(&told);
+            assert_eq!((port, h.src, h.dst), (WAN, net.vip, net.client));
+            assert_eq!((h.icmp_type, h.icmp_code), kind);
+            let quoted = &told[weir_wire::icmp::quoted_at(&h)..];
+            assert_eq!(quoted, &pieces[0][14..14 + quoted.len()]);
+            let counters = world.counters();
+            let server = &counters.servers[1];
+            assert_eq!(server.packets_out.get(), counted);
+            assert_eq!(server.bytes_out.get(), counted * h.packet_len() as u64);
+            assert_eq!(counters.drops(DropReason::FragmentTimeout), 4);
+        }
+    }
+}

@@ -97,7 +97,7 @@ drop_reasons! {
     DropPacket = "drop_packet", "A packet that would have begun a flow was dropped by the defence ipvs.drop_packet.";
     FlowTableFull = "flow_table_full", "A new flow was not kept (weir_flows_not_kept_total tells why), and FullNAT cannot forward without one.";
     LocalPortsExhausted = "local_ports_exhausted", "Every local port that the service may use with the FullNAT server is taken: give it more local_addresses.";
-    Unreachable = "unreachable", "No route to the real server or client; the sender was told.";
+    Unreachable = "unreachable", "No route to the real server or client; the sender was told, unless a tunnel is too narrow for any packet.";
     NeighbourQueueFull = "neighbour_queue_full", "Too many packets waited for the same neighbour; the oldest is given up.";
     NeighbourTimeout = "neighbour_timeout", "The next hop did not answer ARP or neighbour discovery; a client whose request it was is told.";
     IcmpUnrelated = "icmp_unrelated", "An ICMP error that concerns no flow.";

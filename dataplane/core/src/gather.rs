@@ -13,16 +13,19 @@ use weir_wire::{Headers, Parsed, fragment};
 
 use crate::counters::DropReason;
 use crate::director::Director;
+use crate::flow::Tuple;
 use crate::forward::{Way, Whole};
 use crate::io::{Frame, Outlet, PortId};
 use crate::note::{PuntClass, Verdict};
 use crate::reassemble::{Complete, Frames, Key, Part};
-use crate::service::Protocol;
+use crate::service::{Protocol, ServerId};
 use crate::time::Tick;
 
 /// Room for the headers of a packet that is put together, and what a tunnel puts before them.
 const HEADERS_MAX: usize = 1024;
 const ROOM: usize = HEADERS_MAX + 128;
+/// Packets whose time is up that one turn ends.
+const LATE_MAX: usize = 16;
 /// The longest payload.
 const PAYLOAD_MAX: usize = 0xffff;
 
@@ -95,13 +98,48 @@ impl<F: Frame> Director<F> {
         }
     }
 
-    /// Gives up the packets whose fragments have not come in time.
+    /// Gives up the packets whose fragments have not come in time. Who sent them is told when the
+    /// first is among them (RFC 1122 §3.3.2, RFC 8200 §4.5).
     pub(crate) fn give_up_fragments<O: Outlet<Frame = F>>(&mut self, now: Tick, outlet: &mut O) {
-        let counters = &self.counters;
-        self.reassembly.expire(now, |reason, port, frame| {
-            counters.count_drop(reason);
-            outlet.dropped(reason, port, &frame);
-        });
+        let mut frames = Frames::new();
+        for _ in 0..LATE_MAX {
+            let Some((port, is_first)) = self.reassembly.take_late(now, &mut frames) else {
+                return;
+            };
+            if let Some(first) = frames.first().filter(|_| is_first)
+                && let Ok(Parsed::Ip(headers)) = weir_wire::parse(first.bytes(), false)
+                && self.snapshot.services.is_virtual(headers.dst)
+            {
+                let server = self.server_of_first(first.bytes(), &headers);
+                let mut way = Way {
+                    director: self,
+                    outlet,
+                    now,
+                    port,
+                    headers,
+                };
+                way.tell_of_time(first, server);
+            }
+            for frame in frames.drain(..) {
+                self.end(DropReason::FragmentTimeout, port, &frame, outlet);
+            }
+        }
+    }
+
+    /// The server to whose flow a first fragment belongs, where the director sees no replies.
+    fn server_of_first(&self, bytes: &[u8], headers: &Headers) -> Option<ServerId> {
+        let at = usize::from(fragment::info(bytes, headers)?.at);
+        let ports: &[u8; 4] = bytes.get(at..)?.first_chunk()?;
+        let tuple = Tuple {
+            src: headers.src,
+            dst: headers.dst,
+            src_port: u16::from_be_bytes([ports[0], ports[1]]),
+            dst_port: u16::from_be_bytes([ports[2], ports[3]]),
+            protocol: Protocol::from_number(headers.protocol)?,
+        };
+        let (id, _) = self.flows.find(&tuple, self.flows.hash(&tuple))?;
+        let flow = self.flows.get(id);
+        (!flow.method().sees_replies()).then_some(flow.server())
     }
 
     fn join<O: Outlet<Frame = F>>(

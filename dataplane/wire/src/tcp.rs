@@ -22,6 +22,18 @@ const TTL: u8 = 64;
 /// Bytes of the longest reset from its IP header on.
 pub const RESET_LEN_MAX: usize = V6_LEN + TCP_LEN;
 
+/// Whether the checksum of a segment is right; of a fragment it is not known, and taken to be wrong.
+#[must_use]
+pub fn checksum_ok(frame: &[u8], headers: &Headers) -> bool {
+    let right = || {
+        let segment = headers.payload(frame)?;
+        let (src, dst) = addrs(frame, usize::from(headers.l3))?;
+        let pseudo = checksum::pseudo_header(src, dst, protocol::TCP, segment.len() as u32);
+        Some(checksum::finish(checksum::sum(segment, pseudo)) == 0)
+    };
+    headers.is_tcp() && !headers.bits.fragment() && right().unwrap_or(false)
+}
+
 /// Bytes of a reset from its IP header on.
 #[inline]
 #[must_use]

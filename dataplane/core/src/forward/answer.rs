@@ -1,6 +1,6 @@
 //! What the director says in its own name: ICMP errors and TCP resets.
 
-use weir_wire::{Addr, Mac, icmp, rewrite, tcp};
+use weir_wire::{Addr, Family, Mac, icmp, rewrite, tcp};
 
 use super::send::write_link;
 use super::{Packet, Way};
@@ -8,6 +8,7 @@ use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::{Hop, NextHop};
 use crate::note::{FromServer, PuntClass, ToServer};
+use crate::service::ServerId;
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// Ends a packet and tells its sender why, in the name of `src`, as far as RFC 1122 §3.2.2,
@@ -40,6 +41,20 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         self.end(&frame, reason);
     }
 
+    /// Tells the sender of a first fragment that the others did not come in time; `server` is its
+    /// flow's where that answers past the director.
+    pub(crate) fn tell_of_time(&mut self, first: &F, server: Option<ServerId>) {
+        let (icmp_type, code) = match self.headers.family() {
+            Family::V4 => (11, 1),
+            Family::V6 => (3, 1),
+        };
+        let kind = icmp::ErrorKind::Told { icmp_type, code };
+        let len = self.told(first, kind, self.headers.dst);
+        if let Some(server) = server.filter(|_| len > 0) {
+            self.director.count_out(server, len as u64);
+        }
+    }
+
     /// Tells the sender of a packet what is wrong with it; returns the length of what was said, 0 when
     /// nothing may be.
     fn told<P: Packet<F>>(&mut self, frame: &P, kind: icmp::ErrorKind, src: Addr) -> usize {
@@ -56,7 +71,10 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     pub(crate) fn refuse<P: Packet<F>>(&mut self, frame: P, reason: DropReason) {
         let h = self.headers;
         if h.is_tcp() && reason != DropReason::NoServer {
-            self.reset(&frame);
+            // No stack answers a segment that is damaged.
+            if tcp::checksum_ok(frame.bytes(), &h) {
+                self.reset(&frame);
+            }
             return self.end(&frame, reason);
         }
         self.error(frame, reason, icmp::ErrorKind::PortUnreachable, h.dst);

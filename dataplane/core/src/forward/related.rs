@@ -116,7 +116,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             None if is_time_exceeded(&h) => icmp::ErrorKind::TimeExceeded,
             None => icmp::ErrorKind::HostUnreachable,
         };
-        self.tell_client(frame, &inner, kind);
+        self.tell_client(frame, &inner, kind, server);
     }
 
     /// Takes the MTU that a router told for the path to `server`; returns what is left inside.
@@ -136,12 +136,15 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         mtu - tunnel.overhead(outer.family()) as u32
     }
 
-    fn tell_client(&mut self, frame: F, inner: &Embedded, kind: icmp::ErrorKind) {
+    fn tell_client(&mut self, frame: F, inner: &Embedded, kind: icmp::ErrorKind, server: ServerId) {
         let (virt, client): (Addr, Addr) = (inner.dst, inner.src);
         let quote = usize::from(inner.l3)..usize::from(inner.end);
         let Some(original) = frame.bytes().get(quote) else {
             return self.end(&frame, DropReason::IcmpUnrelated);
         };
+        if !self.may_speak() {
+            return self.end(&frame, DropReason::IcmpUnrelated);
+        }
         let tos = original.get(1).copied().unwrap_or(0);
         let len = icmp::error_len(inner.family(), original.len());
         self.headers.src = client;
@@ -150,6 +153,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         });
         if sent > 0 {
             self.director.counters.icmp_sent.add(1);
+            // The kernel counts both what it was told and what it tells.
+            self.director.count_out(server, original.len() as u64);
+            self.director.count_out(server, len as u64);
         } else {
             self.end(&frame, DropReason::NoBuffer);
         }

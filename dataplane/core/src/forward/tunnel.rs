@@ -36,8 +36,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         // Where it is a router's word that makes the path so narrow, the outer packet is cut
         // (RFC 2473 §7.1).
         if inner_mtu < least && !self.director.has_path_mtu(self.now, to.server) {
-            let kind = icmp::ErrorKind::HostUnreachable;
-            return self.error_of_request(frame, &to, DropReason::Unreachable, kind);
+            // The kernel says nothing then.
+            return self.end(&frame, DropReason::Unreachable);
         }
         let inner_mtu = inner_mtu.max(least);
         let path_mtu_discovery = self.director.snapshot.settings.pmtu_disc;

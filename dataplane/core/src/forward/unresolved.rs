@@ -57,7 +57,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 let sent = self.answer(&frame, client, len, |packet| {
                     icmp::write_error(packet, kind, from, client, original, inner.tos)
                 });
-                self.director.counters.icmp_sent.add(sent as u64);
+                self.director.counters.icmp_sent.add(u64::from(sent > 0));
             }
         }
         self.end(&frame, DropReason::NeighbourTimeout);

@@ -27,9 +27,6 @@ pub(crate) const FRAGMENTS_MAX: usize = 128;
 /// How long fragments wait (Linux's `ipfrag_time` and `nf_conntrack_frag6_timeout`).
 const PATIENCE_SECONDS: [u32; 2] = [30, 60];
 
-/// Packets whose time is up that one call ends: it is made every turn.
-const EXPIRED_MAX: usize = 16;
-
 /// The frames of a packet.
 pub(crate) type Frames<F> = ArrayVec<F, FRAGMENTS_MAX>;
 
@@ -200,17 +197,29 @@ impl<F: Frame> Reassembly<F> {
         summary
     }
 
-    /// Gives up the packets whose fragments have not come in time.
-    pub(crate) fn expire(&mut self, now: Tick, mut end: impl FnMut(DropReason, PortId, F)) {
-        for family in [0, 1] {
-            for _ in 0..EXPIRED_MAX {
-                let id = self.oldest[family];
-                if id == NONE || !now.has_reached(self.set(id).deadline) {
-                    break;
-                }
-                self.end_set(id, DropReason::FragmentTimeout, &mut end);
-            }
-        }
+    /// Takes out the fragments of a packet whose time is up, in order. Gives the port at which the
+    /// first of them was received, and whether that is the packet's first.
+    pub(crate) fn take_late(
+        &mut self,
+        now: Tick,
+        frames: &mut Frames<F>,
+    ) -> Option<(PortId, bool)> {
+        let is_late = |id: &u16| {
+            let set = self.sets.get(usize::from(*id));
+            set.is_some_and(|set| now.has_reached(set.deadline))
+        };
+        let id = self.oldest.into_iter().find(is_late)?;
+        let is_first = self
+            .places
+            .get(usize::from(self.set(id).first))
+            .is_some_and(|place| place.offset == 0);
+        let mut at = None;
+        self.end_set(id, DropReason::FragmentTimeout, &mut |_, port, frame| {
+            at.get_or_insert(port);
+            // No set has more.
+            let _ = frames.try_push(frame);
+        });
+        at.map(|port| (port, is_first))
     }
 
     /// Sees to it that there is a free set, or a free place, by ending the packet that has waited

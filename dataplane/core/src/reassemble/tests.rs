@@ -64,9 +64,11 @@ impl World {
     }
 
     fn expire(&mut self) {
-        let ended = &mut self.ended;
-        self.table
-            .expire(self.now, |reason, _, _| ended.push(reason));
+        let mut frames = Frames::new();
+        while self.table.take_late(self.now, &mut frames).is_some() {
+            let late = frames.drain(..).map(|_| DropReason::FragmentTimeout);
+            self.ended.extend(late);
+        }
     }
 
     fn ended(&mut self) -> Vec<DropReason> {

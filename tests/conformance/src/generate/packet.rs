@@ -257,7 +257,7 @@ fn pieces(frame: &[u8], size: usize, id: u32) -> Vec<Vec<u8>> {
             if header == 20 {
                 piece.extend(chunk);
                 let flags = u16::from(frame[ETHERNET + 6] & 0x40) << 8 | u16::from(!is_last) << 13;
-                let field = flags | offset / 8;
+                let field = flags | (offset / 8);
                 piece[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&field.to_be_bytes());
                 let len = piece.len() - ETHERNET;
                 cut_packet(piece, len)
