@@ -1,5 +1,8 @@
 //! Stock `ipvsadm` and `keepalived` drive the director while curl asks it.
 
+// What it prints is a transcript.
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Duration;

@@ -1,5 +1,8 @@
 //! The recorded runs of `ipvsadm`, again, by the real program through the library.
 
+// What it prints is the list of runs.
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
