@@ -237,6 +237,7 @@ impl<F: Frame> Director<F> {
             None => self
                 .owner_of_error(&sent, is_handed_off)
                 .or_else(|| self.begin_by_error(now, &tuple, is_handed_off))
+                .or_else(|| self.foreign_owner(&sent).filter(|_| !is_handed_off))
                 .unwrap_or(unrelated),
         }
     }

@@ -145,7 +145,7 @@ impl Making {
         match key {
             Key::Address(protocol, at) if at.port() > 0 => (protocol, at),
             Key::Address(protocol, at) => {
-                let port = self.random.one_of(&[21, 80, 443, 5000]);
+                let port = self.random.one_of(&[80, 443, 5000]);
                 (protocol, SocketAddr::new(at.ip(), port))
             }
             Key::Mark(_, is_v6) => {
