@@ -233,10 +233,29 @@ impl<F: Frame> Director<F> {
                 let flow = self.flows.get(id);
                 Verdict::ErrorToClient(from_server(&flow), flow.server())
             }
+            None if self.count_past_answer(&sent, headers) => unrelated,
             None => self
                 .owner_of_error(&sent, is_handed_off)
                 .or_else(|| self.begin_by_error(now, &tuple, is_handed_off))
+                .or_else(|| self.foreign_owner(&sent).filter(|_| !is_handed_off))
                 .unwrap_or(unrelated),
+        }
+    }
+
+    /// An error about a client's packet that was `sent` to a server of DR or TUN, by that server or a
+    /// router, goes to the client as it is; the kernel counts it as a packet of the server. True
+    /// when the flow is known here.
+    fn count_past_answer(&self, sent: &Tuple, headers: &Headers) -> bool {
+        match self.flows.find(sent, self.flows.hash(sent)) {
+            Some((id, Direction::Request)) => {
+                let flow = self.flows.get(id);
+                let is_past = !flow.method().sees_replies();
+                if is_past && headers.dst == sent.src {
+                    self.count_out(flow.server(), headers.packet_len() as u64);
+                }
+                is_past
+            }
+            _ => false,
         }
     }
 

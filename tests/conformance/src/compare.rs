@@ -23,7 +23,12 @@ pub(crate) struct Outcome {
 }
 
 /// Compares until the first difference that has no name.
-pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Outcome {
+pub(crate) fn compare(
+    scenario: &Scenario,
+    kernel: &[Seen],
+    weir: &[Seen],
+    workers: usize,
+) -> Outcome {
     debug_assert_eq!(kernel.len(), scenario.operations.len());
     let mut outcome = Outcome::default();
     let mut are_counts_out_known = true;
@@ -32,7 +37,8 @@ pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Ou
         let Some(what) = difference(kernel, weir, are_counts_out_known) else {
             continue;
         };
-        let Some(named) = differences::name_of(kernel, weir) else {
+        let Some(named) = differences::name_of(&scenario.operations[..at], workers, kernel, weir)
+        else {
             outcome.difference = Some((at, what));
             break;
         };

@@ -2,8 +2,9 @@
 //! other place for one: what is not named here fails the tests.
 
 use weir_conformance::bytes::Bytes;
+use weir_conformance::operation::Operation;
 use weir_conformance::place::Leg;
-use weir_conformance::seen::{Passed, Seen};
+use weir_conformance::seen::{Counted, Passed, Seen};
 use weir_wire::{Headers, Parsed, icmp, parse_embedded, protocol};
 
 use crate::mask::masked;
@@ -33,6 +34,8 @@ pub(crate) enum Aftermath {
 /// An operation at which both sides differ.
 #[derive(Clone, Copy, Debug)]
 struct Case<'c> {
+    before: &'c [Operation],
+    workers: usize,
     kernel: &'c Seen,
     weir: &'c Seen,
 }
@@ -67,15 +70,108 @@ pub(crate) const ALL: &[Named] = &[
                 && matches!(&client[..], [only] if is_icmpv6_error(only))
         },
     },
+    Named {
+        name: "packets of a removed server's connections",
+        reason: "Replies of a removed NAT server go on to their clients. The kernel counts them nowhere; in \
+                 Weir they count for the service, which carries them, and for the server should it come \
+                 back.",
+        aftermath: Aftermath::Nothing,
+        explains: |case| match (case.kernel, case.weir) {
+            (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
+                case.has_removed() && are_more_out(kernel, weir)
+            }
+            _ => false,
+        },
+    },
+    Named {
+        name: "connections of a removed service, with several workers",
+        reason: "Who owns a connection is told by its service. Without that, a packet that comes to another \
+                 worker than the connection's is Linux's, which resets it; the kernel, and Weir on the \
+                 right worker, say nothing. To hand over every packet of no service would cost all of \
+                 Linux's traffic.",
+        aftermath: Aftermath::Nothing,
+        explains: |case| {
+            let Some((kernel, weir)) = case.frames() else {
+                return false;
+            };
+            case.workers > 1
+                && case.has_removed()
+                && kernel.out.iter().all(Vec::is_empty)
+                && weir.out == weir.host
+        },
+    },
+    Named {
+        name: "a tunnel too narrow for IPv6",
+        reason: "Where the way to a server leaves a tunnel less than 1280 bytes, the kernel drops IPv6 packets \
+                 in silence. Weir tells the client that its destination is unreachable (RFC 4443 §3.1).",
+        aftermath: Aftermath::CountsOut,
+        explains: |case| {
+            let Some((kernel, weir)) = case.frames() else {
+                return false;
+            };
+            let [client, server] = &weir.out;
+            kernel.out.iter().all(Vec::is_empty)
+                && server.is_empty()
+                && kernel
+                    .frame
+                    .as_ref()
+                    .is_some_and(|came| !is_icmpv6_error(came))
+                && matches!(&client[..], [only] if is_unreachable_v6(only))
+        },
+    },
 ];
 
+/// Packets and bytes of clients and connections are the same, those of servers no fewer.
+fn are_more_out(kernel: &[Counted], weir: &[Counted]) -> bool {
+    let same = |kernel: &Counted, weir: &Counted| {
+        let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
+        (&kernel.service, kernel.server, kernel.connections)
+            == (&weir.service, weir.server, weir.connections)
+            && (kc, ki, kbi) == (wc, wi, wbi)
+            && ko <= wo
+            && kbo <= wbo
+    };
+    kernel.len() == weir.len()
+        && kernel
+            .iter()
+            .zip(weir)
+            .all(|(kernel, weir)| same(kernel, weir))
+}
+
+fn is_unreachable_v6(frame: &Bytes) -> bool {
+    headers(&frame.0).is_some_and(|headers| {
+        (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 1) && headers.icmp_code == 3
+    })
+}
+
 /// The wanted difference that explains what was seen, if any does.
-pub(crate) fn name_of(kernel: &Seen, weir: &Seen) -> Option<Named> {
-    let case = Case { kernel, weir };
+pub(crate) fn name_of(
+    before: &[Operation],
+    workers: usize,
+    kernel: &Seen,
+    weir: &Seen,
+) -> Option<Named> {
+    let case = Case {
+        before,
+        workers,
+        kernel,
+        weir,
+    };
     ALL.iter().find(|named| (named.explains)(&case)).copied()
 }
 
 impl<'c> Case<'c> {
+    /// True when a server or a service was removed before.
+    fn has_removed(&self) -> bool {
+        let removes = |operation: &Operation| {
+            matches!(
+                operation,
+                Operation::DeleteServer(..) | Operation::DeleteService(_) | Operation::Flush
+            )
+        };
+        self.before.iter().any(removes)
+    }
+
     fn frames(&self) -> Option<(&'c Passed, &'c Passed)> {
         match (self.kernel, self.weir) {
             (Seen::Frame(kernel), Seen::Frame(weir)) => Some((kernel, weir)),

@@ -43,6 +43,9 @@ struct Args {
     /// Workers of the directors that are compared.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 3])]
     workers: Vec<usize>,
+    /// Leaves out the scenarios that this file names: the beginning of a name a line.
+    #[arg(long)]
+    except: Option<PathBuf>,
     /// Writes the conformance page to this file.
     #[arg(long)]
     page: Option<PathBuf>,
@@ -69,7 +72,8 @@ struct Row {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let kernel = Kernel::find()?;
-    let Results { rows, failing } = play_all(&kernel, batches(&args)?, &args.workers)?;
+    let except = exceptions(&args)?;
+    let Results { rows, failing } = play_all(&kernel, batches(&args, &except)?, &args.workers)?;
     for (name, row) in &rows {
         println!(
             "{name}: {} scenarios, {} operations, {} differ, named {:?}",
@@ -77,7 +81,7 @@ fn main() -> Result<ExitCode> {
         );
     }
     if let Some(path) = &args.page {
-        let page = page::page(&rows, args.seed, &args.workers);
+        let page = page::page(&rows, args.seed, &args.workers, &except);
         std::fs::write(path, page).with_context(|| path.display().to_string())?;
     }
     let mut shown = std::collections::BTreeSet::new();
@@ -94,6 +98,9 @@ fn main() -> Result<ExitCode> {
             println!("{told}");
         }
         shown.insert(feature);
+    }
+    if !except.is_empty() {
+        println!("left out: {}", except.join(", "));
     }
     let bad = rows.values().filter(|row| row.failed > 0).count();
     let word = if bad == 0 { "ok" } else { "FAILED" };
@@ -131,8 +138,27 @@ fn feature(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
 
+/// What scenarios that are left out begin with.
+fn exceptions(args: &Args) -> Result<Vec<String>> {
+    let Some(path) = &args.except else {
+        return Ok(Vec::new());
+    };
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
+    Ok(lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
 /// All scenarios that are to be played, in batches for a guest each.
-fn batches(args: &Args) -> Result<Vec<Vec<Scenario>>> {
+fn batches(args: &Args, except: &[String]) -> Result<Vec<Vec<Scenario>>> {
+    let is_wanted = |scenario: &Scenario| {
+        let name = &scenario.name;
+        name.contains(&args.only) && !except.iter().any(|start| name.starts_with(start))
+    };
     let all: Vec<Scenario> = match &args.replay {
         Some(path) => {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -140,12 +166,12 @@ fn batches(args: &Args) -> Result<Vec<Vec<Scenario>>> {
         }
         None => {
             let mut all = handmade::scenarios();
-            all.retain(|scenario| scenario.name.contains(&args.only));
+            all.retain(is_wanted);
             let mut operations = 0;
             all.extend(
                 (0..MOST)
                     .map(|number| generate::scenario(args.seed, number))
-                    .filter(|scenario| scenario.name.contains(&args.only))
+                    .filter(is_wanted)
                     .take_while(|scenario| {
                         let is_enough = operations >= args.operations;
                         operations += scenario.operations.len();
@@ -232,8 +258,9 @@ fn play(kernel: &Kernel, batch: &[Scenario], workers: &[usize]) -> Result<Result
         row.scenarios += 1;
         row.operations += scenario.operations.len();
         for &count in workers {
-            let weir = weir::play(scenario, kernel, count)?;
-            let outcome = compare::compare(scenario, kernel, &weir);
+            let weir =
+                weir::play(scenario, kernel, count).with_context(|| scenario.name.clone())?;
+            let outcome = compare::compare(scenario, kernel, &weir, count);
             for (name, times) in &outcome.named {
                 *row.named.entry(name).or_default() += times;
             }

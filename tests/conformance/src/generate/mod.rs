@@ -145,7 +145,7 @@ impl Making {
         match key {
             Key::Address(protocol, at) if at.port() > 0 => (protocol, at),
             Key::Address(protocol, at) => {
-                let port = self.random.one_of(&[21, 80, 443, 5000]);
+                let port = self.random.one_of(&[80, 443, 5000]);
                 (protocol, SocketAddr::new(at.ip(), port))
             }
             Key::Mark(_, is_v6) => {
@@ -180,7 +180,7 @@ impl Making {
         let flags = flags.map(|flag| (*flag).to_owned()).collect();
         let is_any_port = matches!(key, Key::Address(_, at) if at.port() == 0);
         let persistence = (is_any_port || self.random.chance(self.theme.persistence))
-            .then(|| self.random.between(1, 400));
+            .then(|| self.random.between(300, 400));
         let mask = (persistence.is_some() && self.random.chance(40)).then(|| {
             let all: &[u8] = if key.is_v6() {
                 &[64, 125, 126]
@@ -447,6 +447,9 @@ impl Making {
 
     fn advance(&mut self) {
         let ticks = match self.random.between(1, 100) {
+            // The kernel's timers are late, and a template's may begin again: templates stay as long
+            // as a scenario. What becomes of them is made by hand.
+            _ if self.theme.persistence > 0 => self.random.between(1, 2500),
             1..=40 => self.random.between(1, 300),
             41..=75 => self.random.between(300, 3000),
             76..=92 => self.random.between(3000, 14_000),

@@ -96,7 +96,8 @@ impl Flow {
         }
     }
 
-    /// Something of it in fragments: in order or not, one twice, one missing.
+    /// Something of it in fragments: in order or not, one twice. None is missing:
+    /// what the kernel says of that, half a minute later, is nothing of the director's.
     pub(crate) fn in_pieces(&self, random: &mut Random) -> Vec<Vec<u8>> {
         let ip = self.ip().id(random.between(1, 0xffff));
         let ip = if random.chance(20) { ip.df() } else { ip };
@@ -116,10 +117,6 @@ impl Flow {
             3..=4 => {
                 let at = random.between(0, pieces.len() as u32 - 1) as usize;
                 pieces.push(pieces[at].clone());
-            }
-            5 => {
-                let at = random.between(0, pieces.len() as u32 - 1) as usize;
-                pieces.remove(at);
             }
             6..=7 => {
                 let at = random.between(0, pieces.len() as u32 - 1) as usize;

@@ -240,7 +240,6 @@ pub(crate) const THEMES: &[Theme] = &[
         weights: 40,
         sysctls: &[
             ("conn_reuse_mode", &[0, 1, 2, 3]),
-            ("expire_nodest_conn", &[0, 1]),
             ("sloppy_tcp", &[0, 1]),
             ("nat_icmp_send", &[0, 1]),
             ("secure_tcp", &[0, 3]),

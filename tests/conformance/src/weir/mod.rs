@@ -14,6 +14,8 @@ use weir_conformance::place::Leg;
 use weir_conformance::seen::{Counted, Entry, Passed, Seen};
 use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::host::{LinuxNetwork, PortFacts, assemble, doorbell};
+use weir_control::ipvs::table::IpvsTable;
+use weir_control::ipvs::words;
 use weir_control::state::{About, Parts, State, Ways};
 use weir_core::director::Limits;
 use weir_core::flow::Flow;
@@ -21,6 +23,7 @@ use weir_core::io::{PortId, WorkerId};
 use weir_core::persist::TemplateView;
 use weir_core::service::{Protocol, Services};
 use weir_core::time::Tick;
+use weir_ipvs::Table as _;
 use weir_model::{Config, ConfigFile, Family, Rules, ServerKey, ServiceKey};
 use weir_worker::rings::TwinLink;
 use weir_worker::testing::{MemDevice, MemIo};
@@ -153,8 +156,9 @@ impl World {
         };
         match change(operation, &whole.config) {
             Some(change) => {
-                let changed = self.state.change(&[change], Rules::Ipvs);
-                changed.with_context(|| operation.to_string())?;
+                if self.state.change(&[change], Rules::Ipvs).is_err() {
+                    return Ok(Seen::Command(REFUSED));
+                }
             }
             None => {
                 let file = parse(&wanted.text_without_services())?;
@@ -163,6 +167,9 @@ impl World {
                 }
                 self.state.apply(file)?;
             }
+        }
+        if *operation == Operation::Zero {
+            self.state.zero(None);
         }
         self.wanted = wanted;
         self.turn_until_quiet();
@@ -253,28 +260,34 @@ impl World {
         entries
     }
 
-    fn counters(&self) -> Vec<Counted> {
+    /// As IPVS's clients are told of them, who count from the last zero.
+    fn counters(&mut self) -> Vec<Counted> {
+        let table = IpvsTable(&mut self.state);
         let mut all = Vec::new();
-        for service in self.state.services().services {
-            let name = match service.key {
-                weir_model::ServiceKey::Mark { mark, family } => format!("mark {mark} {family}"),
-                key => key.to_string(),
+        for (service, stats) in table.services() {
+            let Some(key) = words::key(&service.key) else {
+                continue;
+            };
+            let name = match key {
+                ServiceKey::Mark { mark, family } => format!("mark {mark} {family}"),
+                key @ ServiceKey::Address { .. } => key.to_string(),
             };
             all.push(Counted {
                 service: name.clone(),
                 server: None,
                 connections: [0; 3],
-                totals: totals(&service.stats),
+                totals: totals(&stats),
             });
-            let configured = service.servers.iter();
-            let configured =
-                configured.filter(|server| server.state != weir_model::api::ServerState::Removed);
-            all.extend(configured.map(|server| Counted {
-                service: name.clone(),
-                server: Some(SocketAddr::new(server.address, server.port)),
-                connections: [server.active, server.inactive, server.persistent],
-                totals: totals(&server.stats),
-            }));
+            for (server, counts, stats) in table.servers(&service.key) {
+                let ServerKey { address, port } = words::server_key(&server.key);
+                let counts = [counts.active, counts.inactive, counts.persistent];
+                all.push(Counted {
+                    service: name.clone(),
+                    server: Some(SocketAddr::new(address, port)),
+                    connections: counts.map(u64::from),
+                    totals: totals(&stats),
+                });
+            }
         }
         all.sort();
         all
@@ -426,7 +439,7 @@ fn protocol_name(protocol: Option<Protocol>) -> &'static str {
     }
 }
 
-fn totals(stats: &weir_model::api::Stats) -> [u64; 5] {
+fn totals(stats: &weir_ipvs::Stats) -> [u64; 5] {
     [
         stats.connections,
         stats.packets_in,

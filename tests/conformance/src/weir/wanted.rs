@@ -122,6 +122,8 @@ impl Wanted {
 
     fn write(&self, to: &mut String) -> std::fmt::Result {
         let cores: Vec<String> = (0..self.workers).map(|n| n.to_string()).collect();
+        // What is changed at run time is nobody else's.
+        writeln!(to, "[control]\nstate_directory = false")?;
         writeln!(to, "[workers]\ncores = [{}]", cores.join(", "))?;
         writeln!(
             to,
