@@ -72,11 +72,15 @@ fn ipvsadm_sets_up_changes_and_clears_under_traffic() -> Result<()> {
     assert_eq!(conns, Some("0"), "{stats}");
 
     lab.ipvsadm("-C")?;
-    let refusal = lab.client.names(vip, 1).expect_err("there is no service");
-    assert!(
-        refusal.to_string().contains("exit status: 7"),
-        "{refusal:#}"
-    );
+    // Without a service the VIP's packets are Linux's, on whose port 80 another test may have started
+    // the director's own server.
+    match lab.client.names(vip, 1) {
+        Ok(names) => assert_eq!(names, ["director"]),
+        Err(refusal) => {
+            let refusal = format!("{refusal:#}");
+            assert!(refusal.contains("exit status: 7"), "{refusal}");
+        }
+    }
     Ok(())
 }
 
