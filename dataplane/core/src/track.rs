@@ -250,7 +250,9 @@ impl<F: Frame> Director<F> {
             Some((id, Direction::Request)) => {
                 let flow = self.flows.get(id);
                 let is_past = !flow.method().sees_replies();
-                if is_past && headers.dst == sent.src {
+                // Linux drops what says to come from its own IPv4 address.
+                let is_martian = headers.is_v4() && self.snapshot.network.is_local(headers.src);
+                if is_past && headers.dst == sent.src && !is_martian {
                     self.count_out(flow.server(), headers.packet_len() as u64);
                 }
                 is_past
