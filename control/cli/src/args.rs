@@ -88,12 +88,12 @@ pub(crate) enum Command {
     /// The rules that give packets their marks.
     #[command(subcommand)]
     Mark(MarkCommand),
-    /// [ipvs], [timeouts] and [settings].
+    /// `[ipvs]`, `[timeouts]` and `[settings]`.
     #[command(subcommand)]
     Settings(SettingsCommand),
     /// Have the director do what a file says of services, marks and settings, whole or not at all.
     ///
-    /// What the file does not have at all (no [[service]], say) stays as it is; `service = []` removes
+    /// What the file does not have at all (no `[[service]]`, say) stays as it is; `service = []` removes
     /// all.
     Apply {
         /// A configuration file, or the part of one.

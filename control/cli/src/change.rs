@@ -26,7 +26,7 @@ pub(crate) struct Trial {
 pub(crate) enum ServiceCommand {
     /// Add a service.
     Add {
-        /// Its key, such as tcp:192.0.2.100:80, udp:[2001:db8::1]:53, mark:10 or mark:10:ipv6.
+        /// Its key, such as `tcp:192.0.2.100:80`, `udp:[2001:db8::1]:53`, `mark:10` or `mark:10:ipv6`.
         service: ServiceKey,
         #[command(flatten)]
         options: Box<ServiceOptions>,
@@ -184,7 +184,7 @@ pub(crate) struct MarkOptions {
 /// Changes of the settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SettingsCommand {
-    /// Show [ipvs], [timeouts] and [settings].
+    /// Show `[ipvs]`, `[timeouts]` and `[settings]`.
     Show,
     /// Change some, such as timeouts.udp=30 ipvs.sloppy_tcp=true; KEY= gives it its default.
     Set {

@@ -7,14 +7,14 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`line`] | lines of files, and what is said of them |
-//! | [`keepalived`] | keepalived.conf: its syntax, its virtual servers |
-//! | [`ldirectord`] | ldirectord.cf |
-//! | [`piranha`] | lvs.cf |
-//! | [`ipvsadm`], [`sysctl`] | what `ipvsadm -S` prints, scripts of such commands, and settings in them |
-//! | [`iptables`], [`nft`], [`marks`] | rules that set marks, and what order means to them |
-//! | [`heartbeat`] | haresources and ha.cf |
-//! | [`draft`], [`settle`], [`render`] | what was read, what Weir takes of it, and how it is printed |
+//! | `line` | lines of files, and what is said of them |
+//! | `keepalived` | keepalived.conf: its syntax, its virtual servers |
+//! | `ldirectord` | ldirectord.cf |
+//! | `piranha` | lvs.cf |
+//! | `ipvsadm`, `sysctl` | what `ipvsadm -S` prints, scripts of such commands, and settings in them |
+//! | `iptables`, `nft`, `marks` | rules that set marks, and what order means to them |
+//! | `heartbeat` | haresources and ha.cf |
+//! | `draft`, `settle`, `render` | what was read, what Weir takes of it, and how it is printed |
 //!
 //! # What is right when it matters
 //!

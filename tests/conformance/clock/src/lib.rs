@@ -1,6 +1,6 @@
 //! A library that is preloaded into user-mode Linux (`linux.uml`) and gives it a clock of its own.
 //!
-//! Until the guest makes a directory named [`BEGIN`] on the host's file system, time is the host's.
+//! Until the guest makes a directory named `BEGIN` on the host's file system, time is the host's.
 //! From then on it stands still while the guest works and leaps to the next timer when the guest
 //! is idle. So an hour in the guest costs as much as the timers that end in it, and what the guest
 //! does at a moment of its clock does not depend on how fast it was done: remaining lifetimes can be
