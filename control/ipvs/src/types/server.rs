@@ -51,7 +51,7 @@ impl ServerKey {
 /// How a tunnel is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tunnel {
-    /// `tunnel`
+    /// One of the numbers of the module `tunnel`.
     pub kind: u8,
     /// The UDP port of GUE.
     pub port: u16,
