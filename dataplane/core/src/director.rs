@@ -15,6 +15,7 @@ use weir_wire::{Addr, Family, plain};
 use crate::classify::classify;
 use crate::counters::{DropReason, WorkerCounters};
 use crate::defence::Defences;
+use crate::drain::Ending;
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
@@ -89,6 +90,8 @@ pub struct Director<F> {
     pub(crate) overflow: Overflowing,
     pub(crate) random: Random,
     pub(crate) defences: Defences,
+    /// The end of flows whose server had its time to drain.
+    pub(crate) ending: Ending,
     /// Where the search for flows of removed servers goes on.
     pub(crate) homeless_at: Option<usize>,
     /// Ports of FTP's control connections, none when there is no service for them.
@@ -182,6 +185,7 @@ impl<F: Frame> Director<F> {
             overflow: Overflowing::new(limits.half_open, limits.services),
             random: Random::new(seed[0] ^ seed[1].rotate_left(32)),
             defences: Defences::new(seed[0] ^ seed[1]),
+            ending: Ending::new(limits.servers, [seed[1].rotate_left(17), seed[0]]),
             homeless_at: None,
             ftp_ports: FtpPorts::NONE,
             server_hops: vec![ServerHop::default(); limits.servers],
@@ -484,7 +488,7 @@ impl<F: Frame> Director<F> {
     ) -> Arc<Snapshot> {
         let before = core::mem::replace(&mut self.snapshot, snapshot);
         self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
-        self.has_resets = self.snapshot.services.has_resets();
+        self.look_for_drained(&before);
         self.defences.look_again();
         self.look_for_homeless();
         self.look_for_ftp();
@@ -508,6 +512,7 @@ impl<F: Frame> Director<F> {
         outlet: &mut O,
     ) -> usize {
         self.end_homeless(now);
+        self.end_drained(now, outlet);
         self.defend(now);
         let (counters, snapshot) = (&self.counters, &self.snapshot);
         let templates = &snapshot.templates;

@@ -21,6 +21,7 @@ mod classify;
 pub mod counters;
 mod defence;
 pub mod director;
+mod drain;
 pub mod flow;
 mod forward;
 mod ftp;

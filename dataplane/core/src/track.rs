@@ -1,7 +1,7 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
 use weir_wire::tunnel::{self, Tunnel};
-use weir_wire::{Headers, icmp, parse_embedded, tcp_flag};
+use weir_wire::{Headers, icmp, parse_embedded};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -58,41 +58,6 @@ impl<F: Frame> Director<F> {
             return Verdict::Reply(from_server(&self.flows.get(id)));
         }
         self.take(now, headers, id, direction)
-    }
-
-    /// What becomes of a packet of a flow whose server had its time to drain. TCP is told by a reset
-    /// to both ends, by this packet's own numbers, and the flow is closed. A client's datagram and
-    /// its next connection begin a flow with another server.
-    fn cut(
-        &mut self,
-        now: Tick,
-        headers: &Headers,
-        bytes: &[u8],
-        tuple: &Tuple,
-        (id, direction): (FlowId, Direction),
-    ) -> Verdict {
-        let is_request = direction == Direction::Request;
-        let flow = self.flows.get(id);
-        let opens = is_request && Signal::of(headers).opens(tuple.protocol);
-        if !headers.is_tcp() || (opens && flow.state().may_be_reused(1, flow.method())) {
-            self.forget(now, tuple);
-            return match direction {
-                Direction::Request => self.begin(now, headers, bytes, tuple, true),
-                Direction::Reply => Verdict::Drop(DropReason::ServerDrained),
-            };
-        }
-        if headers.tcp_flags & tcp_flag::RST != 0 {
-            return self.take(now, headers, id, direction);
-        }
-        let reset = Headers {
-            tcp_flags: tcp_flag::RST,
-            ..*headers
-        };
-        match self.take(now, &reset, id, direction) {
-            Verdict::Request(to) | Verdict::ControlRequest(to, _) => Verdict::ResetRequest(to),
-            Verdict::Reply(from) | Verdict::ControlReply(from, _) => Verdict::ResetReply(from),
-            ended => ended,
-        }
     }
 
     /// True for a packet to a client that goes no further than here: its time is over, or it is too
@@ -155,7 +120,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// A packet that no flow of this worker knows.
-    fn begin(
+    pub(crate) fn begin(
         &mut self,
         now: Tick,
         headers: &Headers,

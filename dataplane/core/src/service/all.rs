@@ -304,6 +304,12 @@ impl Services {
         !self.resets.is_empty()
     }
 
+    /// The servers whose flows are ended by resets, sorted.
+    #[must_use]
+    pub fn all_resets(&self) -> &[ServerId] {
+        &self.resets
+    }
+
     /// True when the flows of this server are ended by resets: the time that it had to drain is over.
     #[must_use]
     pub fn resets(&self, id: ServerId) -> bool {
