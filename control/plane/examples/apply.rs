@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use weir_control::compile::Compiler;
-use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::difference;
-use weir_control::state::{About, Parts, State, Ways};
+use weir_control::state::{State, Ways};
+use weir_control::testing::parts;
 use weir_core::io::WorkerId;
 use weir_model::{ConfigFile, parse};
 use weir_worker::Handle;
@@ -87,18 +87,7 @@ fn steps(times: &mut Times, files: &Files) {
 /// What the daemon does.
 fn whole(times: &mut Times, files: &Files) {
     let workers = workers();
-    let parts = Parts {
-        file: read(&files.nothing),
-        workers: workers.clone(),
-        devices: Box::new(NoDevices),
-        twins: Vec::new(),
-        about: About {
-            version: String::new(),
-            dpdk_version: String::new(),
-            steering: String::new(),
-        },
-        set_log_level: Box::new(|_| ()),
-    };
+    let parts = parts(read(&files.nothing), workers.clone());
     let mut state = State::start(parts, Ways::default()).expect("there is room");
     let adopt = || {
         for worker in &workers {
@@ -288,17 +277,4 @@ impl Times {
 fn on_processor() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-#[derive(Debug)]
-struct NoDevices;
-
-impl Devices for NoDevices {
-    fn ports(&self) -> Vec<PortReport> {
-        Vec::new()
-    }
-
-    fn buffers(&self) -> Buffers {
-        Buffers { all: 0, free: 0 }
-    }
 }

@@ -12,11 +12,11 @@ use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{self, Key, Operation, Scenario};
 use weir_conformance::place::Leg;
 use weir_conformance::seen::{Counted, Entry, Passed, Seen};
-use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::host::{LinuxNetwork, PortFacts, assemble, doorbell};
 use weir_control::ipvs::table::IpvsTable;
 use weir_control::ipvs::words;
-use weir_control::state::{About, Parts, State, Ways};
+use weir_control::state::{State, Ways};
+use weir_control::testing::parts;
 use weir_core::director::Limits;
 use weir_core::flow::Flow;
 use weir_core::io::{PortId, WorkerId};
@@ -88,18 +88,7 @@ impl World {
             workers.push(Worker::new(&config, device.io(id), peers));
             links.push(link);
         }
-        let parts = Parts {
-            workers: workers.iter().map(Worker::handle).collect(),
-            devices: Box::new(NoDevices),
-            twins: Vec::new(),
-            about: About {
-                version: String::new(),
-                dpdk_version: String::new(),
-                steering: String::new(),
-            },
-            set_log_level: Box::new(|_| ()),
-            file,
-        };
+        let parts = parts(file, workers.iter().map(Worker::handle).collect());
         let ways = ways(&wanted, &parts.file.config);
         let state = State::start(parts, ways)?;
         let mut world = Self {
@@ -447,17 +436,4 @@ fn totals(stats: &weir_ipvs::Stats) -> [u64; 5] {
         stats.bytes_in,
         stats.bytes_out,
     ]
-}
-
-/// Control asks nothing of devices here.
-struct NoDevices;
-
-impl Devices for NoDevices {
-    fn ports(&self) -> Vec<PortReport> {
-        Vec::new()
-    }
-
-    fn buffers(&self) -> Buffers {
-        Buffers::default()
-    }
 }
