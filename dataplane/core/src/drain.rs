@@ -190,8 +190,8 @@ impl<F: Frame> Director<F> {
         }
     }
 
-    /// Asks and ends silent flows of such servers, a bounded piece of the table at a time.
-    pub(crate) fn end_drained<O: Outlet<Frame = F>>(&mut self, now: Tick, outlet: &mut O) {
+    /// Asks and ends silent flows of such servers, a bounded piece of the table at a time; every turn.
+    pub fn end_drained<O: Outlet<Frame = F>>(&mut self, now: Tick, outlet: &mut O) {
         if self.ending.is_over {
             return;
         }

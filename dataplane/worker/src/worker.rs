@@ -285,6 +285,7 @@ impl<IO: PacketIo> Worker<IO> {
             let groups = self.sweep_due.min(SWEEP_A_TURN);
             self.sweep_due -= self.director.housekeep(self.now, groups, &mut self.outside);
         }
+        self.director.end_drained(self.now, &mut self.outside);
         self.listing = match self.listing.take() {
             Some(listing) => listing.go_on(&mut self.director, self.now),
             None => self.handle.shared.next_dump(),

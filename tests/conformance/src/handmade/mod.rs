@@ -1,9 +1,11 @@
 //! Scenarios made by hand: every line of what IPVS does, at least once and on purpose.
 
 mod connections;
+mod icmp;
 mod protocols;
 mod scheduling;
 mod script;
+mod tunnels;
 
 use weir_conformance::operation::Scenario;
 
@@ -13,5 +15,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     scheduling::all(&mut all);
     connections::all(&mut all);
     protocols::all(&mut all);
+    icmp::all(&mut all);
+    tunnels::all(&mut all);
     all
 }
