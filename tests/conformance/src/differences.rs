@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 
 use weir_conformance::bytes::Bytes;
-use weir_conformance::operation::Operation;
-use weir_conformance::place::Leg;
-use weir_conformance::seen::{Counted, Passed, Seen};
-use weir_wire::{Headers, Parsed, icmp, parse_embedded, protocol};
+use weir_conformance::operation::{Method, Operation};
+use weir_conformance::place::{self, Leg};
+use weir_conformance::seen::{Passed, Seen};
+use weir_wire::{Addr, Headers, Parsed, icmp, parse_embedded, protocol};
 
 use crate::mask::masked;
 
@@ -37,7 +37,6 @@ pub(crate) enum Aftermath {
 #[derive(Clone, Copy, Debug)]
 struct Case<'c> {
     before: &'c [Operation],
-    workers: usize,
     kernel: &'c Seen,
     weir: &'c Seen,
 }
@@ -73,34 +72,19 @@ pub(crate) const ALL: &[Named] = &[
         },
     },
     Named {
-        name: "counters of removed servers",
-        reason: "Replies of a removed NAT server go on to their clients. The kernel counts them nowhere; in \
-                 Weir they count for the service, which carries them, and for the server should it come \
-                 back. A server that comes back has its old counters in the kernel for two minutes, in \
-                 Weir as long as connections remember it.",
-        aftermath: Aftermath::Nothing,
-        explains: |case| match (case.kernel, case.weir) {
-            (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
-                case.has_removed() && are_alike_but_for_removed(case, kernel, weir)
-            }
-            _ => false,
-        },
-    },
-    Named {
-        name: "connections of a removed service, with several workers",
-        reason: "Who owns a connection is told by its service. Without that, a packet that comes to another \
-                 worker than the connection's is Linux's, which resets it; the kernel, and Weir on the \
-                 right worker, say nothing. To hand over every packet of no service would cost all of \
-                 Linux's traffic.",
+        name: "connections by DR of a server that is a NAT server now",
+        reason: "The kernel remembers the way to a server from its first packet after a change, and by NAT \
+                 without the server as the next hop. IPv6 connections by DR then look for the virtual \
+                 address on the servers' network, where nobody answers. Weir sends them to the server.",
         aftermath: Aftermath::Nothing,
         explains: |case| {
             let Some((kernel, weir)) = case.frames() else {
                 return false;
             };
-            case.workers > 1
-                && case.has_removed()
-                && kernel.out.iter().all(Vec::is_empty)
-                && weir.out == weir.host
+            let [client, server] = &weir.out;
+            kernel.out.iter().all(Vec::is_empty)
+                && client.is_empty()
+                && matches!(&server[..], [only] if case.goes_by_dr_to_nat_server(only))
         },
     },
     Named {
@@ -139,22 +123,6 @@ pub(crate) const ALL: &[Named] = &[
     },
 ];
 
-/// Of servers that were never removed all is the same; services carried no less for servers.
-fn are_alike_but_for_removed(case: &Case<'_>, kernel: &[Counted], weir: &[Counted]) -> bool {
-    let same = |kernel: &Counted, weir: &Counted| {
-        let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
-        let is_removed = kernel.server.is_some_and(|server| case.was_removed(server));
-        (&kernel.service, kernel.server, kernel.connections)
-            == (&weir.service, weir.server, weir.connections)
-            && (is_removed || ((kc, ki, kbi) == (wc, wi, wbi) && ko <= wo && kbo <= wbo))
-    };
-    kernel.len() == weir.len()
-        && kernel
-            .iter()
-            .zip(weir)
-            .all(|(kernel, weir)| same(kernel, weir))
-}
-
 fn is_too_big_v6(frame: &Bytes) -> bool {
     headers(&frame.0)
         .is_some_and(|headers| (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 2))
@@ -167,15 +135,9 @@ fn is_unreachable_v6(frame: &Bytes) -> bool {
 }
 
 /// The wanted difference that explains what was seen, if any does.
-pub(crate) fn name_of(
-    before: &[Operation],
-    workers: usize,
-    kernel: &Seen,
-    weir: &Seen,
-) -> Option<Named> {
+pub(crate) fn name_of(before: &[Operation], kernel: &Seen, weir: &Seen) -> Option<Named> {
     let case = Case {
         before,
-        workers,
         kernel,
         weir,
     };
@@ -183,24 +145,26 @@ pub(crate) fn name_of(
 }
 
 impl<'c> Case<'c> {
-    /// True when a server or a service was removed before.
-    fn has_removed(&self) -> bool {
-        let removes = |operation: &Operation| {
-            matches!(
-                operation,
-                Operation::DeleteServer(..) | Operation::DeleteService(_) | Operation::Flush
-            )
+    /// True for a packet of IPv6 that leaves for a virtual address, by the MAC address of a server that
+    /// was added by DR and by NAT.
+    fn goes_by_dr_to_nat_server(&self, frame: &Bytes) -> bool {
+        let is_to_virtual = headers(&frame.0)
+            .is_some_and(|headers| place::vips_v6().map(Addr::from).contains(&headers.dst));
+        let added = |wanted: Method| {
+            self.before
+                .iter()
+                .filter_map(move |operation| match operation {
+                    Operation::AddServer(_, server) if server.method == wanted => Some(server.at),
+                    _ => None,
+                })
         };
-        self.before.iter().any(removes)
-    }
-
-    /// True when this server, or the service of all of them, was removed before.
-    fn was_removed(&self, server: SocketAddr) -> bool {
-        self.before.iter().any(|operation| match operation {
-            Operation::DeleteServer(_, at) => *at == server,
-            Operation::DeleteService(_) | Operation::Flush => true,
-            _ => false,
-        })
+        let mut both = added(Method::Dr).filter(|at| added(Method::Nat).any(|nat| nat == *at));
+        let is_at = |at: SocketAddr| {
+            let mut neighbours = place::neighbours().into_iter();
+            let mac = neighbours.find(|(_, address, _)| *address == at.ip());
+            mac.is_none_or(|(_, _, mac)| frame.0.starts_with(&mac.0))
+        };
+        is_to_virtual && both.any(is_at)
     }
 
     fn frames(&self) -> Option<(&'c Passed, &'c Passed)> {

@@ -243,6 +243,7 @@ pub(crate) const THEMES: &[Theme] = &[
             ("sloppy_tcp", &[0, 1]),
             ("nat_icmp_send", &[0, 1]),
             ("secure_tcp", &[0, 3]),
+            ("expire_nodest_conn", &[0, 1]),
         ],
         ..BASE
     },
@@ -262,7 +263,10 @@ pub(crate) const THEMES: &[Theme] = &[
         persistence: 100,
         weights: 30,
         changes: 50,
-        sysctls: &[("expire_quiescent_template", &[0, 1])],
+        sysctls: &[
+            ("expire_quiescent_template", &[0, 1]),
+            ("expire_nodest_conn", &[0, 0, 1]),
+        ],
         ..BASE
     },
     Theme {
