@@ -555,7 +555,8 @@ fn every_switch_reaches_the_workers() {
     assert_eq!(defaults.ipvs, Ipvs::default());
     let text = "[ipvs]\nconn_reuse_mode = 3\nexpire_nodest_conn = true\n\
                 expire_quiescent_template = true\nsloppy_tcp = true\n\
-                sloppy_sctp = true\nnat_icmp_send = true\nschedule_icmp = true\nsecure_tcp = 1\n\
+                sloppy_sctp = true\nnat_icmp_send = true\nschedule_icmp = true\n\
+                cache_bypass = true\nsecure_tcp = 1\n\
                 drop_entry = 2\ndrop_packet = 3\nam_droprate = 7\namemthresh = 9\n\
                 ftp_ports = [2121, 21]\nlblc_expiration = 5\nlblcr_expiration = 6\n";
     let settings = super::settings(&crate::testing::config(text));
@@ -567,6 +568,7 @@ fn every_switch_reaches_the_workers() {
         sloppy_sctp: true,
         nat_icmp_send: true,
         schedule_icmp: true,
+        cache_bypass: true,
         secure_tcp: Defence::Auto,
         drop_entry: Defence::Auto,
         drop_packet: Defence::Always,

@@ -201,7 +201,7 @@ fn rules_for_marks_are_published_and_a_reload_changes_them() {
         let at = |port, dst_port| {
             snapshot
                 .marks
-                .mark_of(&to_port(dst_port), Some(PortId(port)))
+                .mark_of(&to_port(dst_port), true, Some(PortId(port)))
         };
         let key = ServiceKey::of_mark(7, Family::V4);
         assert!(snapshot.services.find(key).is_some());

@@ -1,6 +1,7 @@
 //! Scenarios made by hand: every line of what IPVS does, at least once and on purpose.
 
 mod connections;
+mod gone;
 mod protocols;
 mod scheduling;
 mod script;
@@ -12,6 +13,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     scheduling::all(&mut all);
     connections::all(&mut all);
+    gone::all(&mut all);
     protocols::all(&mut all);
     all
 }
