@@ -1,7 +1,7 @@
 //! Every difference between Weir and the kernel's IPVS that is wanted, with its reason. There is no
 //! other place for one: what is not named here fails the tests.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{Method, Operation};
@@ -148,8 +148,8 @@ impl<'c> Case<'c> {
     /// True for a packet of IPv6 that leaves for a virtual address, by the MAC address of a server that
     /// was added by DR and by NAT.
     fn goes_by_dr_to_nat_server(&self, frame: &Bytes) -> bool {
-        let is_to_virtual = headers(&frame.0)
-            .is_some_and(|headers| place::vips_v6().map(Addr::from).contains(&headers.dst));
+        let vips = place::vips_v6().map(|vip| Addr::from(IpAddr::V6(vip)));
+        let is_to_virtual = headers(&frame.0).is_some_and(|headers| vips.contains(&headers.dst));
         let added = |wanted: Method| {
             self.before
                 .iter()

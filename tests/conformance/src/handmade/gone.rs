@@ -145,6 +145,10 @@ fn caches_are_passed_by(into: &mut Vec<Scenario>) {
             true => ("ipv6", "[2001:db8:2::1]:0"),
         };
         for (bypass, method) in [(1, "dr"), (1, "nat"), (0, "dr")] {
+            if is_v6 && bypass == 0 {
+                // The kernel says by another of the director's addresses that there is no server.
+                continue;
+            }
             let case = format!("{family}, {method}, {bypass}");
             let mut s = Script::new("transparent caches", &case);
             s.say(&format!("sysctl cache_bypass {bypass}\nmark 17 leg=client"));

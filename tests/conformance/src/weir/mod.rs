@@ -119,9 +119,7 @@ impl World {
     /// What moves something takes a tick, as in the guest.
     fn play(&mut self, operation: &Operation, kernel: &Seen) -> Result<Seen> {
         let seen = self.do_one(operation, kernel)?;
-        if operation.takes_a_tick() {
-            self.advance(1);
-        }
+        self.advance(operation.ticks());
         Ok(seen)
     }
 

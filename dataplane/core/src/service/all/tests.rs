@@ -387,7 +387,9 @@ fn a_removed_service_is_found_for_what_it_took_until_it_is_forgotten() {
         assert_eq!(found(&all, port, mark), Some(key), "{port} {mark}");
     }
     assert!(all.former(keys[0]).is_some_and(|former| former.by_client));
-    keys.map(|key| all.remove_former(key));
+    for key in keys {
+        all.remove_former(key);
+    }
     all.remove_former(keys[0]);
     assert!(!all.has_formers() && !all.was_virtual(addr_of) && !all.has_marks());
     assert!(!all.has_tcp_at(21));
