@@ -1,15 +1,12 @@
 //! Every difference between Weir and the kernel's IPVS that is wanted, with its reason. There is no
 //! other place for one: what is not named here fails the tests.
 
-use std::net::{IpAddr, SocketAddr};
+mod gone;
+mod icmp;
+mod tunnelled;
 
-use weir_conformance::bytes::Bytes;
-use weir_conformance::operation::{Method, Operation};
-use weir_conformance::place::{self, Leg};
+use weir_conformance::operation::Operation;
 use weir_conformance::seen::{Passed, Seen};
-use weir_wire::{Addr, Headers, Parsed, icmp, parse_embedded, protocol};
-
-use crate::mask::masked;
 
 /// A difference that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +46,7 @@ pub(crate) const ALL: &[Named] = &[
                  its TCP or UDP checksum as it was, wrong. Weir makes it right, as RFC 5508 §4.2 wants \
                  it of NATs.",
         aftermath: Aftermath::Nothing,
-        explains: |case| {
-            case.frames()
-                .is_some_and(|(kernel, weir)| are_alike(kernel, weir, without_inner_checksum))
-        },
+        explains: icmp::has_checksum_inside,
     },
     Named {
         name: "ICMPv6 errors of NAT servers",
@@ -60,79 +54,55 @@ pub(crate) const ALL: &[Named] = &[
                  them, unless the network card has vouched for it. Weir passes them on in the name of \
                  the service, as the kernel does with IPv4's.",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            let came = kernel.frame.as_ref().is_some_and(is_icmpv6_error);
-            came && kernel.out.iter().all(Vec::is_empty)
-                && server.is_empty()
-                && matches!(&client[..], [only] if is_icmpv6_error(only))
-        },
+        explains: icmp::is_of_nat_server,
     },
     Named {
-        name: "connections by DR of a server that is a NAT server now",
+        name: "damaged ICMPv6 errors",
+        reason: "The kernel does not check an ICMPv6 error from a client's side and gives it a right checksum \
+                 when it rewrites it for a NAT server. Weir counts it likewise, and drops it (RFC 4443 §2.3).",
+        aftermath: Aftermath::Nothing,
+        explains: icmp::is_damaged,
+    },
+    Named {
+        name: "the MTU of a tunnel's path, at once",
+        reason: "When a router tells of a smaller MTU on the way to a server, the kernel tells the client the MTU \
+                 it knew before, less 20 whatever the tunnel; the client, which believes it, sends in vain \
+                 once more. Weir tells what holds from now on. What comes next fares alike.",
+        aftermath: Aftermath::Nothing,
+        explains: icmp::is_told_at_once,
+    },
+    Named {
+        name: "connections by DR of a server that is a NAT server, too",
         reason: "The kernel remembers the way to a server from its first packet after a change, and by NAT \
                  without the server as the next hop. IPv6 connections by DR then look for the virtual \
                  address on the servers' network, where nobody answers. Weir sends them to the server.",
         aftermath: Aftermath::Nothing,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            kernel.out.iter().all(Vec::is_empty)
-                && client.is_empty()
-                && matches!(&server[..], [only] if case.goes_by_dr_to_nat_server(only))
-        },
+        explains: gone::is_by_dr_to_nat_server,
     },
     Named {
-        name: "Packet Too Big about IPv6 tunnels",
-        reason: "The kernel does not heed it and sends on what the path cannot carry. Weir remembers the \
-                 path's MTU and tells the client (RFC 2473 §7.1).",
+        name: "errors about tunnels of IPv6",
+        reason: "The kernel listens to errors about IPv4 in IPv4 only. Weir tells the client of the others, too, \
+                 in its own terms (RFC 2473 §8).",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let ([kernel, _], [weir, server]) = (&kernel.out, &weir.out);
-            kernel.is_empty()
-                && server.is_empty()
-                && matches!(&weir[..], [only] if is_too_big_v6(only))
-        },
+        explains: icmp::is_about_v6_tunnel,
+    },
+    Named {
+        name: "the path's MTU of tunnels of IPv6",
+        reason: "As it does not listen, the kernel goes on sending what the path does not carry. Weir tells the \
+                 client, or cuts the outer packet of what every path of IPv6 has to carry (RFC 2473 §7.1).",
+        aftermath: Aftermath::CountsOut,
+        explains: icmp::is_longer_than_v6_tunnel,
     },
     Named {
         name: "a tunnel too narrow for IPv6",
-        reason: "Where the way to a server leaves a tunnel less than 1280 bytes, the kernel drops IPv6 packets \
-                 in silence. Weir tells the client that its destination is unreachable (RFC 4443 §3.1).",
+        reason: "Where the link to a server leaves less than 1280 bytes inside of a tunnel, the kernel drops \
+                 everything for a tunnel whose outside is IPv6, in silence, and tells of an MTU that no \
+                 sender of IPv6 heeds otherwise. Weir cuts the outer packet, and tells of what it need not \
+                 cut (RFC 2473 §7.1, RFC 4213 §3.2.2).",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            kernel.out.iter().all(Vec::is_empty)
-                && server.is_empty()
-                && kernel
-                    .frame
-                    .as_ref()
-                    .is_some_and(|came| !is_icmpv6_error(came))
-                && matches!(&client[..], [only] if is_unreachable_v6(only))
-        },
+        explains: tunnelled::is_too_narrow,
     },
 ];
-
-fn is_too_big_v6(frame: &Bytes) -> bool {
-    headers(&frame.0)
-        .is_some_and(|headers| (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 2))
-}
-
-fn is_unreachable_v6(frame: &Bytes) -> bool {
-    headers(&frame.0).is_some_and(|headers| {
-        (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 1) && headers.icmp_code == 3
-    })
-}
 
 /// The wanted difference that explains what was seen, if any does.
 pub(crate) fn name_of(before: &[Operation], kernel: &Seen, weir: &Seen) -> Option<Named> {
@@ -145,81 +115,10 @@ pub(crate) fn name_of(before: &[Operation], kernel: &Seen, weir: &Seen) -> Optio
 }
 
 impl<'c> Case<'c> {
-    /// True for a packet of IPv6 that leaves for a virtual address, by the MAC address of a server that
-    /// was added by DR and by NAT.
-    fn goes_by_dr_to_nat_server(&self, frame: &Bytes) -> bool {
-        let vips = place::vips_v6().map(|vip| Addr::from(IpAddr::V6(vip)));
-        let is_to_virtual = headers(&frame.0).is_some_and(|headers| vips.contains(&headers.dst));
-        let added = |wanted: Method| {
-            self.before
-                .iter()
-                .filter_map(move |operation| match operation {
-                    Operation::AddServer(_, server) if server.method == wanted => Some(server.at),
-                    _ => None,
-                })
-        };
-        let mut both = added(Method::Dr).filter(|at| added(Method::Nat).any(|nat| nat == *at));
-        let is_at = |at: SocketAddr| {
-            let mut neighbours = place::neighbours().into_iter();
-            let mac = neighbours.find(|(_, address, _)| *address == at.ip());
-            mac.is_none_or(|(_, _, mac)| frame.0.starts_with(&mac.0))
-        };
-        is_to_virtual && both.any(is_at)
-    }
-
     fn frames(&self) -> Option<(&'c Passed, &'c Passed)> {
         match (self.kernel, self.weir) {
             (Seen::Frame(kernel), Seen::Frame(weir)) => Some((kernel, weir)),
             _ => None,
         }
     }
-}
-
-/// The same frames leave but for what `without` takes away.
-fn are_alike(kernel: &Passed, weir: &Passed, without: fn(Vec<u8>) -> Vec<u8>) -> bool {
-    let Some(came) = &kernel.frame else {
-        return false;
-    };
-    let same = |kernel: &Bytes, weir: &Bytes| {
-        without(masked(came, kernel, kernel)) == without(masked(came, kernel, weir))
-    };
-    Leg::ALL.into_iter().all(|leg| {
-        let (kernel, weir) = (&kernel.out[leg.index()], &weir.out[leg.index()]);
-        kernel.len() == weir.len() && kernel.iter().zip(weir).all(|(k, w)| same(k, w))
-    })
-}
-
-fn headers(frame: &[u8]) -> Option<Headers> {
-    match weir_wire::parse(frame, false) {
-        Ok(Parsed::Ip(headers)) => Some(headers),
-        _ => None,
-    }
-}
-
-fn is_icmpv6_error(frame: &Bytes) -> bool {
-    headers(&frame.0)
-        .is_some_and(|headers| headers.protocol == protocol::ICMPV6 && headers.icmp_type < 128)
-}
-
-/// An ICMP error with the checksum of the quoted packet's transport header, and so its own, blanked.
-fn without_inner_checksum(mut frame: Vec<u8>) -> Vec<u8> {
-    let Some(headers) = headers(&frame).filter(Headers::is_icmp) else {
-        return frame;
-    };
-    let at = icmp::quoted_at(&headers);
-    let Some(quoted) = parse_embedded(&frame, at, usize::from(headers.end)) else {
-        return frame;
-    };
-    let inner = usize::from(quoted.l4)
-        + match quoted.protocol {
-            protocol::TCP => 16,
-            protocol::UDP => 6,
-            _ => return frame,
-        };
-    for at in [inner, usize::from(headers.l4) + 2] {
-        if let Some(checksum) = frame.get_mut(at..at + 2) {
-            checksum.fill(0);
-        }
-    }
-    frame
 }

@@ -2,9 +2,11 @@
 
 mod connections;
 mod gone;
+mod icmp;
 mod protocols;
 mod scheduling;
 mod script;
+mod tunnels;
 
 use weir_conformance::operation::Scenario;
 
@@ -15,5 +17,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     connections::all(&mut all);
     gone::all(&mut all);
     protocols::all(&mut all);
+    icmp::all(&mut all);
+    tunnels::all(&mut all);
     all
 }
