@@ -361,7 +361,8 @@ impl State {
         let newest = self.epoch();
         let templates = Arc::clone(self.templates());
         let workers = self.publisher.workers();
-        if self.compiler.reap(workers, &templates, adopted, newest) {
+        let epochs = (adopted, newest);
+        if self.compiler.reap(workers, &templates, epochs, now) {
             let services = self.compiler.services();
             self.publisher
                 .publish(|snapshot| snapshot.services = services);

@@ -105,7 +105,7 @@ pub struct Director<F> {
     pub(crate) passed: u64,
     /// Where the burst under way was received.
     pub(crate) received_at: PortId,
-    template_sweep: Sweep,
+    pub(crate) template_sweep: Sweep,
     server_hops: Vec<ServerHop>,
     client_hops: Box<[ClientHop]>,
     /// None while it is lent to a burst.

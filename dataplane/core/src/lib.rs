@@ -17,6 +17,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "testing", weir_loom))]
 extern crate std;
 
+mod bypass;
 mod classify;
 pub mod counters;
 mod defence;

@@ -11,7 +11,7 @@ use crate::ipsec::is_ipsec;
 use crate::load::Connections;
 use crate::next_hop::Hop;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
-use crate::persist::Begun;
+use crate::persist::{Begun, End};
 use crate::plain::count_activity;
 use crate::reuse::Known;
 use crate::service::{Method, Protocol, ServerId};
@@ -47,7 +47,7 @@ impl<F: Frame> Director<F> {
                     let verdict = self.begin(now, headers, bytes, &tuple, true);
                     // It weighs when the next is scheduled: the kernel ends it a moment later.
                     if let Some(ended) = ended {
-                        uncount_ended(&self.counters, &self.snapshot, now, &ended);
+                        uncount(&self.counters, &self.snapshot, now, &ended, End::InTime);
                     }
                     return verdict;
                 }
@@ -326,7 +326,9 @@ impl<F: Frame> Director<F> {
         let services = &self.snapshot.services;
         let request = sent.reversed();
         let mark = self.snapshot.mark_of(&request, None);
-        if services.find_for(&request, mark).is_some() {
+        if services.find_for(&request, mark).is_some()
+            || services.find_former(&request, mark).is_some()
+        {
             return self.foreign_owner(&request).filter(|_| !is_handed_off);
         }
         self.other_owner(&request, is_handed_off)
@@ -344,6 +346,9 @@ impl<F: Frame> Director<F> {
     /// that it is not while a flow remembers it, or when it has lost its local end, which only a
     /// client that took this end for its own address could do.
     fn to_server(&self, flow: &Flow) -> Option<ToServer> {
+        if flow.server() == ServerId::NONE {
+            return self.to_destination(flow.request(), true);
+        }
         let server = self.snapshot.services.server(flow.server())?;
         if flow.method() == Method::FullNat && flow.local().is_none() {
             return None;
@@ -362,30 +367,25 @@ impl<F: Frame> Director<F> {
     /// The worker that owns the flow of a client's packet, when it is another.
     pub(crate) fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
         let mark = self.snapshot.mark_of(request, None);
-        let (_, service) = self.snapshot.services.find_for(request, mark)?;
+        let Some((_, service)) = self.snapshot.services.find_for(request, mark) else {
+            return self.owner_of_former(request, mark).map(Verdict::HandOff);
+        };
         let owner = self.owner_of(request, service);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }
 
-/// Takes a flow that ended in its time out of its server's connection counts and its template's
+/// Takes a flow that ended at `ended` out of its server's connection counts and its template's
 /// children.
-pub(crate) fn uncount(counters: &WorkerCounters, snapshot: &Snapshot, now: Tick, flow: &Flow) {
-    if let Some(template) = flow.template() {
-        snapshot.templates.release(now, template, false);
-    }
-    uncount_at_server(counters, snapshot, flow);
-}
-
-/// The same of a flow that was ended before its time: its template may go with it.
-pub(crate) fn uncount_ended(
+pub(crate) fn uncount(
     counters: &WorkerCounters,
     snapshot: &Snapshot,
-    now: Tick,
+    ended: Tick,
     flow: &Flow,
+    how: End,
 ) {
     if let Some(template) = flow.template() {
-        snapshot.templates.release(now, template, true);
+        snapshot.templates.release(ended, template, how);
     }
     uncount_at_server(counters, snapshot, flow);
 }

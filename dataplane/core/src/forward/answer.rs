@@ -70,9 +70,13 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// Ends a packet that no flow may take: a TCP segment without flow gets a reset, everything
     /// else a port unreachable (RFC 9293 §3.10.7.1, RFC 1122 §4.1.3.1). The kernel too sends port
-    /// unreachable, not a reset, when a service has no real server.
+    /// unreachable, not a reset, when a service has no real server. In the name of another host, whose
+    /// packet a mark has taken from its way, nothing is said, as by the kernel.
     pub(crate) fn refuse<P: Packet<F>>(&mut self, frame: P, reason: DropReason) {
         let h = self.headers;
+        if !self.is_to_director() {
+            return self.end(&frame, reason);
+        }
         if h.is_tcp() && reason != DropReason::NoServer {
             // No stack answers a segment that is damaged.
             if tcp::checksum_ok(frame.bytes(), &h) {
@@ -102,16 +106,21 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let Err(reason) = self.give(&frame, PuntClass::Ordinary) else {
             return;
         };
-        let snapshot = &self.director.snapshot;
-        let is_own = snapshot.network.is_local(self.headers.dst)
-            || snapshot.services.is_virtual(self.headers.dst)
-            || snapshot.services.is_local(self.headers.dst);
         let has_port = self.headers.is_tcp() || self.headers.is_udp();
-        if reason == DropReason::NoTwin && is_own && has_port {
+        if reason == DropReason::NoTwin && self.is_to_director() && has_port {
             self.refuse(frame, reason);
         } else {
             self.end(&frame, reason);
         }
+    }
+
+    /// True for a packet to one of the director's own addresses or of its services'.
+    fn is_to_director(&self) -> bool {
+        let snapshot = &self.director.snapshot;
+        let dst = self.headers.dst;
+        snapshot.network.is_local(dst)
+            || snapshot.services.is_virtual(dst)
+            || snapshot.services.is_local(dst)
     }
 
     pub(super) fn may_speak(&mut self) -> bool {

@@ -3,7 +3,7 @@
 
 mod wanted;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use weir_core::director::Limits;
 use weir_core::flow::Flow;
 use weir_core::io::{PortId, WorkerId};
 use weir_core::persist::TemplateView;
-use weir_core::service::{Protocol, Services};
+use weir_core::service::{Protocol, ServerId, Services};
 use weir_core::time::Tick;
 use weir_ipvs::Table as _;
 use weir_model::{Config, ConfigFile, Family, Rules, ServerKey, ServiceKey};
@@ -108,9 +108,7 @@ impl World {
     /// What moves something takes a tick, as in the guest.
     fn play(&mut self, operation: &Operation, kernel: &Seen) -> Result<Seen> {
         let seen = self.do_one(operation, kernel)?;
-        if operation.takes_a_tick() {
-            self.advance(1);
-        }
+        self.advance(operation.ticks());
         Ok(seen)
     }
 
@@ -205,12 +203,11 @@ impl World {
     }
 
     fn turn_until_quiet(&mut self) {
-        // The last to be asked may have handed something to the first.
-        while self
-            .workers
-            .iter_mut()
-            .fold(false, |busy, worker| worker.turn() | busy)
-        {}
+        // The last to be asked may have handed something to the first. In a tick a worker turns
+        // thousands of times.
+        while self.workers.iter_mut().fold(false, |busy, worker| {
+            worker.turn() | worker.is_culling() | busy
+        }) {}
     }
 
     fn advance(&mut self, ticks: u32) {
@@ -393,16 +390,29 @@ fn worker_config(
 
 /// A flow as the kernel lists it.
 fn entry(flow: &Flow, services: &Services, now: Tick) -> Option<Entry> {
-    let server = services.server(flow.server())?;
     let request = flow.request();
+    let server = match services.server(flow.server()) {
+        Some(server) => SocketAddr::new(server.addr.ip(), flow.dest_port(server)),
+        None if flow.server() == ServerId::NONE => no_address(request.src.ip()),
+        None => return None,
+    };
     Some(Entry {
         protocol: protocol_name(Some(request.protocol)).to_owned(),
         client: SocketAddr::new(request.src.ip(), request.src_port),
         service: SocketAddr::new(request.dst.ip(), request.dst_port),
-        server: SocketAddr::new(server.addr.ip(), flow.dest_port(server)),
+        server,
         state: flow.state().name().to_owned(),
         seconds: flow.ticks_left(now) / SECOND,
     })
+}
+
+/// What the kernel lists where there is no server.
+fn no_address(like: IpAddr) -> SocketAddr {
+    let address = match like {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(address, 0)
 }
 
 /// A template as the kernel lists it.
