@@ -1,6 +1,7 @@
 //! Scenarios made by hand: every line of what IPVS does, at least once and on purpose.
 
 mod connections;
+mod gone;
 mod icmp;
 mod protocols;
 mod scheduling;
@@ -14,6 +15,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     scheduling::all(&mut all);
     connections::all(&mut all);
+    gone::all(&mut all);
     protocols::all(&mut all);
     icmp::all(&mut all);
     tunnels::all(&mut all);
