@@ -56,6 +56,12 @@ fn mask_v6(came: &[u8], kernel: &[u8], bytes: &mut [u8]) {
         && let Some(id) = bytes.get_mut(HEADER + 4..HEADER + 8)
     {
         id.fill(0);
+        let is_first = kernel
+            .get(HEADER + 2..HEADER + 4)
+            .is_some_and(|at| at[0] == 0 && at[1] < 8);
+        if is_first && kernel[HEADER] == protocol::UDP {
+            mask_gue(came, bytes, HEADER + 8);
+        }
     }
     if kernel[NEXT] == protocol::UDP {
         mask_gue(came, bytes, HEADER);

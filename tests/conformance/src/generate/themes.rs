@@ -256,6 +256,7 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "persistence",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,
@@ -267,6 +268,7 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "persistence over all ports",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,
@@ -278,6 +280,7 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "marks",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,

@@ -1,9 +1,18 @@
 //! Scenarios made by hand: every line of what IPVS does, at least once and on purpose.
 
 mod connections;
+mod ftp;
+mod ipsec;
+mod marks;
+mod persistence;
 mod protocols;
+mod rates;
 mod scheduling;
 mod script;
+mod sip;
+mod switches;
+mod thresholds;
+mod tunnels;
 
 use weir_conformance::operation::Scenario;
 
@@ -11,7 +20,16 @@ use weir_conformance::operation::Scenario;
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     scheduling::all(&mut all);
+    thresholds::all(&mut all);
     connections::all(&mut all);
+    persistence::all(&mut all);
+    marks::all(&mut all);
     protocols::all(&mut all);
+    tunnels::all(&mut all);
+    ftp::all(&mut all);
+    sip::all(&mut all);
+    ipsec::all(&mut all);
+    switches::all(&mut all);
+    rates::all(&mut all);
     all
 }

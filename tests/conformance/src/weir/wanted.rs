@@ -80,6 +80,9 @@ impl Wanted {
                 }
             }
             Operation::Flush => self.services.clear(),
+            Operation::Zero(Some(key)) => {
+                self.service(key)?;
+            }
             Operation::Timeouts(seconds) => {
                 for (known, new) in self.timeouts.iter_mut().zip(seconds) {
                     *known = if *new == 0 { *known } else { *new };
@@ -183,10 +186,14 @@ impl Wanted {
         let (settings, ipvs): (Vec<_>, Vec<_>) = self
             .sysctls
             .iter()
+            .filter(|(name, _)| !KERNELS_OWN.contains(&name.as_str()))
             .partition(|(name, _)| name == "pmtu_disc");
         for (section, values) in [("settings", settings), ("ipvs", ipvs)] {
-            if !values.is_empty() {
+            if section == "ipvs" || !values.is_empty() {
                 writeln!(to, "[{section}]")?;
+            }
+            if section == "ipvs" {
+                writeln!(to, "ftp_ports = {:?}", place::FTP_PORTS)?;
             }
             for (name, value) in values {
                 match NUMBERS.contains(&name.as_str()) {
@@ -198,6 +205,9 @@ impl Wanted {
         Ok(())
     }
 }
+
+/// Settings that Weir does not have: what they are about does not exist there.
+const KERNELS_OWN: &[&str] = &["conntrack", "backup_only"];
 
 /// Settings whose values are numbers; the others are yes or no.
 const NUMBERS: &[&str] = &[
@@ -296,8 +306,8 @@ fn write_server(to: &mut String, service: &Service, server: &Server) -> std::fmt
         server.at.ip(),
         server.weight
     )?;
-    // As ipvsadm writes them, a server that is not NAT has the service's port.
-    if let Key::Address(..) = service.key {
+    // As ipvsadm writes them, a server that is not NAT has the service's port; of a mark none.
+    if matches!(service.key, Key::Address(..)) || server.at.port() > 0 {
         writeln!(to, "port = {}", server.at.port())?;
     }
     let method = match server.method {
