@@ -1,7 +1,7 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
 use weir_wire::tunnel::{self, Tunnel};
-use weir_wire::{Headers, icmp, parse_embedded, tcp_flag};
+use weir_wire::{Headers, icmp, is_cut_before_ports, parse_embedded, tcp_flag};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -197,15 +197,20 @@ impl<F: Frame> Director<F> {
         frame: &F,
         is_handed_off: bool,
     ) -> Verdict {
-        let unrelated = if self.snapshot.services.is_virtual(headers.dst) {
-            Verdict::Drop(DropReason::IcmpUnrelated)
-        } else {
-            Verdict::Punt(crate::classify::punt_class(headers))
-        };
         let bytes = frame.bytes();
+        if self.is_martian(headers, bytes) {
+            return Verdict::Drop(DropReason::Martian);
+        }
         let at = icmp::quoted_at(headers);
-        let Some(quoted) = parse_embedded(bytes, at, usize::from(headers.end)) else {
-            return unrelated;
+        let end = usize::from(headers.end);
+        let Some(quoted) = parse_embedded(bytes, at, end) else {
+            // As in the kernel, where it might begin a flow and cannot.
+            let might_begin = self.snapshot.settings.ipvs.schedule_icmp;
+            return if might_begin && is_cut_before_ports(bytes, at, end) {
+                Verdict::Drop(DropReason::IcmpUnrelated)
+            } else {
+                self.unrelated(headers, None)
+            };
         };
         let quoted_tuple = |e: &weir_wire::Embedded| {
             Some(Tuple {
@@ -217,16 +222,19 @@ impl<F: Frame> Director<F> {
             })
         };
         // A tunnel's packet is the director's own; others of it are Linux's.
-        if self.snapshot.network.is_local(quoted.src)
+        let network = &self.snapshot.network;
+        if [headers.dst, quoted.src].map(|own| network.is_local(own)) == [true; 2]
             && let Some((tunnel, at)) = tunnel::in_quoted(bytes, &quoted)
             && let Some(inner) = parse_embedded(bytes, at, usize::from(quoted.end))
             && let Some(tuple) = quoted_tuple(&inner)
         {
+            let unrelated = self.unrelated(headers, None);
             return self.relate_tunnel(&tuple, &quoted, tunnel, is_handed_off, unrelated);
         }
         let Some(sent) = quoted_tuple(&quoted) else {
-            return unrelated;
+            return self.unrelated(headers, None);
         };
+        let unrelated = self.unrelated(headers, Some(&sent));
         // The quoted packet went the other way than the error.
         let tuple = sent.reversed();
         match self.flows.find(&tuple, self.flows.hash(&tuple)) {
@@ -247,17 +255,42 @@ impl<F: Frame> Director<F> {
         }
     }
 
+    /// True for what says to come from an IPv4 address of the director's and does not: Linux drops it.
+    fn is_martian(&self, headers: &Headers, bytes: &[u8]) -> bool {
+        let network = &self.snapshot.network;
+        let interface = network.interface_of(self.received_at, headers.vlan);
+        let from = bytes.get(6..12);
+        headers.is_v4()
+            && network.is_local(headers.src)
+            && interface.is_none_or(|interface| from != Some(&interface.mac.0))
+    }
+
+    /// What becomes of an error that concerns no flow: it is Linux's, unless what was `sent` is a
+    /// service's, of which Linux knows nothing.
+    fn unrelated(&self, headers: &Headers, sent: Option<&Tuple>) -> Verdict {
+        let snapshot = &self.snapshot;
+        let is_services = sent.is_some_and(|sent| {
+            let request = sent.reversed();
+            let mark = snapshot.mark_of(&request, None);
+            snapshot.services.find_for(&request, mark).is_some()
+        });
+        if is_services && snapshot.services.is_virtual(headers.dst) {
+            Verdict::Drop(DropReason::IcmpUnrelated)
+        } else {
+            Verdict::Punt(crate::classify::punt_class(headers))
+        }
+    }
+
     /// An error about a client's packet that was `sent` to a server of DR or TUN, by that server or a
-    /// router, goes to the client as it is; the kernel counts it as a packet of the server. True
-    /// when the flow is known here.
-    fn count_past_answer(&self, sent: &Tuple, headers: &Headers) -> bool {
+    /// router, goes on as it is; the kernel counts it as a packet of the server. True when the flow is
+    /// known here.
+    fn count_past_answer(&mut self, sent: &Tuple, headers: &Headers) -> bool {
         match self.flows.find(sent, self.flows.hash(sent)) {
             Some((id, Direction::Request)) => {
                 let flow = self.flows.get(id);
                 let is_past = !flow.method().sees_replies();
-                // Linux drops what says to come from its own IPv4 address.
-                let is_martian = headers.is_v4() && self.snapshot.network.is_local(headers.src);
-                if is_past && headers.dst == sent.src && !is_martian {
+                let ends_here = self.snapshot.network.is_local(headers.dst);
+                if is_past && (ends_here || !self.is_stuck(headers)) {
                     self.count_out(flow.server(), headers.packet_len() as u64);
                 }
                 is_past

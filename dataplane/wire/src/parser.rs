@@ -470,7 +470,7 @@ fn read_transport(
 /// Reads the packet quoted at `offset` of a frame, of which nothing at or after `limit` belongs to
 /// the quote.
 ///
-/// Lengths in it may exceed what is there, and its checksums are not looked at. None when even
+/// Lengths in it may exceed what is there or make no sense, and its checksums are not looked at. None when even
 /// addresses and ports are missing, when it is a later fragment, or when it makes no sense.
 #[must_use]
 pub fn parse_embedded(frame: &[u8], offset: usize, limit: usize) -> Option<Embedded> {
@@ -480,7 +480,9 @@ pub fn parse_embedded(frame: &[u8], offset: usize, limit: usize) -> Option<Embed
         6 => embedded_v6(quote)?,
         _ => return None,
     };
-    let quote = quote.get(..total_len).unwrap_or(quote);
+    // A length that leaves no room for ports is no length: there are hosts that turn it round.
+    let is_told = total_len >= header_len + PORTS_LEN;
+    let quote = quote.get(..total_len).filter(|_| is_told).unwrap_or(quote);
     let payload = quote.get(header_len..)?;
     let has_ports = matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
     let (src_port, dst_port) = if has_ports {
@@ -500,6 +502,25 @@ pub fn parse_embedded(frame: &[u8], offset: usize, limit: usize) -> Option<Embed
     })
 }
 
+/// True when the packet quoted there is of TCP, UDP or SCTP and is cut before its ports.
+#[must_use]
+pub fn is_cut_before_ports(frame: &[u8], offset: usize, limit: usize) -> bool {
+    let read = || {
+        let quote = frame.get(offset..limit.min(frame.len()))?;
+        let (_, _, protocol, header_len, _) = match quote.first()? >> 4 {
+            4 => embedded_v4(quote)?,
+            6 => embedded_v6(quote)?,
+            _ => return None,
+        };
+        let has_ports = matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP);
+        Some(has_ports && quote.len() < header_len + PORTS_LEN)
+    };
+    read().unwrap_or(false)
+}
+
+/// Bytes of two ports.
+const PORTS_LEN: usize = 4;
+
 /// Addresses, protocol, and the lengths of header and packet.
 type Quoted = (Addr, Addr, u8, usize, usize);
 
@@ -508,7 +529,7 @@ fn embedded_v4(quote: &[u8]) -> Option<Quoted> {
     let header_len = usize::from(ip[0] & 0xf) * 4;
     let total_len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
     let offset = u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff;
-    if header_len < V4_LEN || total_len < header_len || offset != 0 {
+    if header_len < V4_LEN || offset != 0 {
         return None;
     }
     let src = Addr::from_v4_bytes([ip[12], ip[13], ip[14], ip[15]]);

@@ -162,3 +162,10 @@ pub(crate) fn report(scenario: &Scenario, outcome: &Outcome) -> String {
     }
     told + what
 }
+
+/// The last operation of a report, and both answers.
+pub(crate) fn last_of(report: &str) -> String {
+    let lines: Vec<&str> = report.lines().collect();
+    let last = lines.iter().rposition(|line| !line.starts_with(' '));
+    lines[last.unwrap_or(0)..].join("\n")
+}

@@ -2,16 +2,14 @@
 //! other place for one: what is not named here fails the tests.
 
 mod ftp;
+mod icmp;
+mod late;
+mod tunnelled;
 
 use std::net::SocketAddr;
 
-use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::Operation;
-use weir_conformance::place::Leg;
-use weir_conformance::seen::{Counted, Entry, Passed, Seen};
-use weir_wire::{Headers, Parsed, icmp, parse_embedded, protocol};
-
-use crate::mask::masked;
+use weir_conformance::seen::{Counted, Passed, Seen};
 
 /// A difference that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +50,7 @@ pub(crate) const ALL: &[Named] = &[
                  its TCP or UDP checksum as it was, wrong. Weir makes it right, as RFC 5508 §4.2 wants \
                  it of NATs.",
         aftermath: Aftermath::Nothing,
-        explains: |case| {
-            case.frames()
-                .is_some_and(|(kernel, weir)| are_alike(kernel, weir, without_inner_checksum))
-        },
+        explains: icmp::has_checksum_inside,
     },
     Named {
         name: "ICMPv6 errors of NAT servers",
@@ -63,16 +58,22 @@ pub(crate) const ALL: &[Named] = &[
                  them, unless the network card has vouched for it. Weir passes them on in the name of \
                  the service, as the kernel does with IPv4's.",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            let came = kernel.frame.as_ref().is_some_and(is_icmpv6_error);
-            came && kernel.out.iter().all(Vec::is_empty)
-                && server.is_empty()
-                && matches!(&client[..], [only] if is_icmpv6_error(only))
-        },
+        explains: icmp::is_of_nat_server,
+    },
+    Named {
+        name: "damaged ICMPv6 errors",
+        reason: "The kernel does not check an ICMPv6 error from a client's side and gives it a right checksum \
+                 when it rewrites it for a NAT server. Weir counts it likewise, and drops it (RFC 4443 §2.3).",
+        aftermath: Aftermath::Nothing,
+        explains: icmp::is_damaged,
+    },
+    Named {
+        name: "the MTU of a tunnel's path, at once",
+        reason: "When a router tells of a smaller MTU on the way to a server, the kernel tells the client the MTU \
+                 it knew before, less 20 whatever the tunnel; the client, which believes it, sends in vain \
+                 once more. Weir tells what holds from now on. What comes next fares alike.",
+        aftermath: Aftermath::Nothing,
+        explains: icmp::is_told_at_once,
     },
     Named {
         name: "counters of removed servers",
@@ -106,38 +107,27 @@ pub(crate) const ALL: &[Named] = &[
         },
     },
     Named {
-        name: "Packet Too Big about IPv6 tunnels",
-        reason: "The kernel does not heed it and sends on what the path cannot carry. Weir remembers the \
-                 path's MTU and tells the client (RFC 2473 §7.1).",
+        name: "errors about tunnels of IPv6",
+        reason: "The kernel listens to errors about IPv4 in IPv4 only. Weir tells the client of the others, too, \
+                 in its own terms (RFC 2473 §8).",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let ([kernel, _], [weir, server]) = (&kernel.out, &weir.out);
-            kernel.is_empty()
-                && server.is_empty()
-                && matches!(&weir[..], [only] if is_too_big_v6(only))
-        },
+        explains: icmp::is_about_v6_tunnel,
+    },
+    Named {
+        name: "the path's MTU of tunnels of IPv6",
+        reason: "As it does not listen, the kernel goes on sending what the path does not carry. Weir tells the \
+                 client, or cuts the outer packet of what every path of IPv6 has to carry (RFC 2473 §7.1).",
+        aftermath: Aftermath::CountsOut,
+        explains: icmp::is_longer_than_v6_tunnel,
     },
     Named {
         name: "a tunnel too narrow for IPv6",
-        reason: "Where the way to a server leaves a tunnel less than 1280 bytes, the kernel drops IPv6 packets \
-                 in silence. Weir tells the client that its destination is unreachable (RFC 4443 §3.1).",
+        reason: "Where the link to a server leaves less than 1280 bytes inside of a tunnel, the kernel drops \
+                 everything for a tunnel whose outside is IPv6, in silence, and tells of an MTU that no \
+                 sender of IPv6 heeds otherwise. Weir cuts the outer packet, and tells of what it need not \
+                 cut (RFC 2473 §7.1, RFC 4213 §3.2.2).",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            kernel.out.iter().all(Vec::is_empty)
-                && server.is_empty()
-                && kernel
-                    .frame
-                    .as_ref()
-                    .is_some_and(|came| !is_icmpv6_error(came))
-                && matches!(&client[..], [only] if is_unreachable_v6(only))
-        },
+        explains: tunnelled::is_too_narrow,
     },
     Named {
         name: "how late a template begins again",
@@ -145,15 +135,7 @@ pub(crate) const ALL: &[Named] = &[
                  timers end up to an eighth of their time late, and the minute begins then; Weir's begins in \
                  time.",
         aftermath: Aftermath::Nothing,
-        explains: |case| match (case.kernel, case.weir) {
-            (Seen::Entries(kernel), Seen::Entries(weir)) => {
-                case.before
-                    .iter()
-                    .any(|op| matches!(op, Operation::Advance(_)))
-                    && are_alike_but_for_lateness(kernel, weir)
-            }
-            _ => false,
-        },
+        explains: late::is_late,
     },
     Named {
         name: "counters while rates are not estimated",
@@ -205,42 +187,6 @@ pub(crate) const ALL: &[Named] = &[
     },
 ];
 
-/// Seconds that the kernel may be late in giving a template its next minute, some times after another.
-const LATE: u32 = 20;
-
-/// The same but for how much longer templates live.
-fn are_alike_but_for_lateness(kernel: &[Entry], weir: &[Entry]) -> bool {
-    let is_template =
-        |entry: &Entry| entry.client.port() == 0 && matches!(&*entry.state, "NONE" | "ASSURED");
-    let name = |entry: &Entry| Entry {
-        seconds: 0,
-        ..entry.clone()
-    };
-    let rest = |entries: &[Entry]| -> Vec<Entry> {
-        entries
-            .iter()
-            .filter(|entry| !is_template(entry))
-            .cloned()
-            .collect()
-    };
-    let is_late = |entry: &Entry| {
-        let same = weir.iter().find(|other| name(other) == name(entry));
-        match same {
-            Some(same) => {
-                entry.seconds.abs_diff(same.seconds) <= LATE && entry.seconds >= same.seconds
-            }
-            None => entry.seconds <= LATE,
-        }
-    };
-    let is_known = |entry: &Entry| kernel.iter().any(|other| name(other) == name(entry));
-    rest(kernel) == rest(weir)
-        && kernel
-            .iter()
-            .filter(|entry| is_template(entry))
-            .all(is_late)
-        && weir.iter().all(is_known)
-}
-
 /// Of servers that were never removed all is the same; services carried no less for servers.
 fn are_alike_but_for_removed(case: &Case<'_>, kernel: &[Counted], weir: &[Counted]) -> bool {
     let same = |kernel: &Counted, weir: &Counted| {
@@ -260,17 +206,6 @@ fn are_alike_but_for_removed(case: &Case<'_>, kernel: &[Counted], weir: &[Counte
             .iter()
             .zip(weir)
             .all(|(kernel, weir)| same(kernel, weir))
-}
-
-fn is_too_big_v6(frame: &Bytes) -> bool {
-    headers(&frame.0)
-        .is_some_and(|headers| (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 2))
-}
-
-fn is_unreachable_v6(frame: &Bytes) -> bool {
-    headers(&frame.0).is_some_and(|headers| {
-        (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 1) && headers.icmp_code == 3
-    })
 }
 
 /// The wanted difference that explains what was seen, if any does.
@@ -316,53 +251,4 @@ impl<'c> Case<'c> {
             _ => None,
         }
     }
-}
-
-/// The same frames leave but for what `without` takes away.
-fn are_alike(kernel: &Passed, weir: &Passed, without: fn(Vec<u8>) -> Vec<u8>) -> bool {
-    let Some(came) = &kernel.frame else {
-        return false;
-    };
-    let same = |kernel: &Bytes, weir: &Bytes| {
-        without(masked(came, kernel, kernel)) == without(masked(came, kernel, weir))
-    };
-    Leg::ALL.into_iter().all(|leg| {
-        let (kernel, weir) = (&kernel.out[leg.index()], &weir.out[leg.index()]);
-        kernel.len() == weir.len() && kernel.iter().zip(weir).all(|(k, w)| same(k, w))
-    })
-}
-
-fn headers(frame: &[u8]) -> Option<Headers> {
-    match weir_wire::parse(frame, false) {
-        Ok(Parsed::Ip(headers)) => Some(headers),
-        _ => None,
-    }
-}
-
-fn is_icmpv6_error(frame: &Bytes) -> bool {
-    headers(&frame.0)
-        .is_some_and(|headers| headers.protocol == protocol::ICMPV6 && headers.icmp_type < 128)
-}
-
-/// An ICMP error with the checksum of the quoted packet's transport header, and so its own, blanked.
-fn without_inner_checksum(mut frame: Vec<u8>) -> Vec<u8> {
-    let Some(headers) = headers(&frame).filter(Headers::is_icmp) else {
-        return frame;
-    };
-    let at = icmp::quoted_at(&headers);
-    let Some(quoted) = parse_embedded(&frame, at, usize::from(headers.end)) else {
-        return frame;
-    };
-    let inner = usize::from(quoted.l4)
-        + match quoted.protocol {
-            protocol::TCP => 16,
-            protocol::UDP => 6,
-            _ => return frame,
-        };
-    for at in [inner, usize::from(headers.l4) + 2] {
-        if let Some(checksum) = frame.get_mut(at..at + 2) {
-            checksum.fill(0);
-        }
-    }
-    frame
 }

@@ -89,13 +89,8 @@ fn main() -> Result<ExitCode> {
         let feature = feature(&scenario.name).to_owned();
         println!("--- {} differs with {workers} workers", scenario.name);
         if shown.contains(&feature) {
-            // Of the others only where they do.
-            let from = told.rfind("\n    kernel").or(told.find("\n    only"));
-            let at = from.and_then(|from| told[..from].rfind('\n'));
-            println!("{}", &told[at.map_or(0, |at| at + 1)..]);
-            continue;
-        }
-        if shown.len() < args.shrink {
+            println!("{}", compare::last_of(told));
+        } else if shown.len() < args.shrink {
             let (small, outcome) = shrink::shrink(&kernel, scenario, *workers)?;
             println!("made small:\n{}", compare::report(&small, &outcome));
         } else {

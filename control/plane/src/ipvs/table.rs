@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 
 use tracing::{debug, info};
-use weir_ipvs::{Counts, Daemon, DaemonState, Errno, ServerRow, Stats, Table, Timeouts};
+use weir_ipvs::{Changes, Counts, Daemon, DaemonState, Errno, ServerRow, Stats, Table, Timeouts};
 use weir_model::api::Rates;
 use weir_model::{ChangeFault, Operation, Rules, SchedulerName, ServiceKey};
 
@@ -26,19 +26,20 @@ const MTU_DEFAULT: u32 = 1500;
 pub struct IpvsTable<'s>(pub &'s mut State);
 
 impl IpvsTable<'_> {
-    fn change(&mut self, operation: Operation) -> Result<(), Errno> {
-        match self.0.change(&[operation], Rules::Ipvs) {
-            Ok(applied) => {
-                for change in applied.changes.into_vec() {
-                    debug!("ipvs: {change}");
-                }
-                Ok(())
-            }
-            Err(refused) => {
-                info!("ipvs: refused: {refused}");
-                Err(errno(&refused))
-            }
+    /// Does all of `operations`, or none.
+    pub(super) fn change(&mut self, operations: &[Operation]) -> Result<(), ChangeRefused> {
+        let applied = self.0.change(operations, Rules::Ipvs)?;
+        for change in applied.changes.into_vec() {
+            debug!("ipvs: {change}");
         }
+        Ok(())
+    }
+
+    fn one(&mut self, operation: Operation) -> Result<(), Errno> {
+        self.change(&[operation]).map_err(|refused| {
+            info!("ipvs: refused: {refused}");
+            errno(&refused)
+        })
     }
 
     fn held(&self, key: &weir_ipvs::ServiceKey) -> Option<&weir_model::Service> {
@@ -71,20 +72,7 @@ impl IpvsTable<'_> {
     }
 }
 
-impl Table for IpvsTable<'_> {
-    fn size(&self) -> u32 {
-        TABLE_SIZE
-    }
-
-    fn timeouts(&self) -> Timeouts {
-        let timeouts = &self.0.config().timeouts;
-        Timeouts {
-            tcp: timeouts.tcp,
-            tcp_fin: timeouts.tcp_fin,
-            udp: timeouts.udp,
-        }
-    }
-
+impl Changes for IpvsTable<'_> {
     fn has_scheduler(&self, name: &str) -> bool {
         SchedulerName::from_name(name).is_some()
     }
@@ -116,50 +104,10 @@ impl Table for IpvsTable<'_> {
         self.held(key).map(words::told)
     }
 
-    fn service_stats(&self, key: &weir_ipvs::ServiceKey) -> Stats {
-        let Some(key) = words::key(key) else {
-            return Stats::default();
-        };
-        let totals = self.0.compiler.service_total(&key, self.0.workers());
-        self.stats_of(&key, totals)
-    }
-
-    fn services(&self) -> Vec<(weir_ipvs::Service, Stats)> {
-        let totals = self.0.compiler.service_totals(self.0.workers());
-        let services = self.0.config().services.iter();
-        let rows = services.map(|service| {
-            let totals = totals.get(&service.key).copied().unwrap_or_default();
-            (words::told(service), self.stats_of(&service.key, totals))
-        });
-        rows.collect()
-    }
-
     fn has_server(&self, service: &weir_ipvs::ServiceKey, server: &weir_ipvs::ServerKey) -> bool {
         let server = words::server_key(server);
         self.held(service)
             .is_some_and(|held| held.server(server).is_some())
-    }
-
-    fn servers(&self, service: &weir_ipvs::ServiceKey) -> Vec<ServerRow> {
-        let Some(service) = self.held(service) else {
-            return Vec::new();
-        };
-        let workers = self.0.workers();
-        let slots = self.0.compiler.slots();
-        let newest_first = self.0.compiler.servers_newest_first(&service.key);
-        let rows = newest_first.into_iter().filter_map(|key| {
-            let server = words::told_server(service.server(key)?);
-            let key = SlotKey {
-                service: service.key,
-                server: key,
-            };
-            let (id, slot) = slots.find(key)?;
-            let totals = slot.since_zero(slots.totals(workers, id));
-            let persistent = self.0.templates().of_server(id);
-            let counts = counts(FlowCounts::of_slot(workers, id), persistent);
-            Some((server, counts, stats(totals, &slot.rates())))
-        });
-        rows.collect()
     }
 
     fn has_mixed_families(&self) -> bool {
@@ -176,32 +124,23 @@ impl Table for IpvsTable<'_> {
     }
 
     fn set_timeouts(&mut self, wanted: Timeouts) -> Result<(), Errno> {
-        let mut timeouts = self.0.config().timeouts.clone();
-        for (held, wanted) in [
-            (&mut timeouts.tcp, wanted.tcp),
-            (&mut timeouts.tcp_fin, wanted.tcp_fin),
-            (&mut timeouts.udp, wanted.udp),
-        ] {
-            if wanted != 0 {
-                *held = wanted;
-            }
-        }
-        self.change(Operation::SetTimeouts(timeouts))
+        let timeouts = words::timeouts(wanted, &self.0.config().timeouts);
+        self.one(Operation::SetTimeouts(timeouts))
     }
 
     fn add_service(&mut self, service: weir_ipvs::Service) -> Result<(), Errno> {
         let service = words::service(&service, None)?;
-        self.change(Operation::AddService(service))
+        self.one(Operation::AddService(service))
     }
 
     fn edit_service(&mut self, service: weir_ipvs::Service) -> Result<(), Errno> {
         let service = words::service(&service, self.held(&service.key))?;
-        self.change(Operation::EditService(service))
+        self.one(Operation::EditService(service))
     }
 
     fn remove_service(&mut self, key: &weir_ipvs::ServiceKey) -> Result<(), Errno> {
         let key = self.held_key(key)?;
-        self.change(Operation::RemoveService(key))
+        self.one(Operation::RemoveService(key))
     }
 
     fn add_server(
@@ -211,7 +150,7 @@ impl Table for IpvsTable<'_> {
     ) -> Result<(), Errno> {
         let key = self.held_key(service)?;
         let server = words::server(&server, None)?;
-        self.change(Operation::AddServer(key, server))
+        self.one(Operation::AddServer(key, server))
     }
 
     fn edit_server(
@@ -222,7 +161,7 @@ impl Table for IpvsTable<'_> {
         let held = self.held(service).ok_or(Errno::Esrch)?;
         let key = held.key;
         let server = words::server(&server, held.server(words::server_key(&server.key)))?;
-        self.change(Operation::EditServer(key, server))
+        self.one(Operation::EditServer(key, server))
     }
 
     fn remove_server(
@@ -232,11 +171,11 @@ impl Table for IpvsTable<'_> {
     ) -> Result<(), Errno> {
         let key = self.held_key(service)?;
         let server = words::server_key(server);
-        self.change(Operation::RemoveServer(key, server))
+        self.one(Operation::RemoveServer(key, server))
     }
 
     fn flush(&mut self) -> Result<(), Errno> {
-        self.change(Operation::RemoveServices)
+        self.one(Operation::RemoveServices)
     }
 
     fn zero(&mut self, service: Option<&weir_ipvs::ServiceKey>) {
@@ -262,7 +201,62 @@ impl Table for IpvsTable<'_> {
     }
 }
 
-fn errno(refused: &ChangeRefused) -> Errno {
+impl Table for IpvsTable<'_> {
+    fn size(&self) -> u32 {
+        TABLE_SIZE
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let timeouts = &self.0.config().timeouts;
+        Timeouts {
+            tcp: timeouts.tcp,
+            tcp_fin: timeouts.tcp_fin,
+            udp: timeouts.udp,
+        }
+    }
+
+    fn service_stats(&self, key: &weir_ipvs::ServiceKey) -> Stats {
+        let Some(key) = words::key(key) else {
+            return Stats::default();
+        };
+        let totals = self.0.compiler.service_total(&key, self.0.workers());
+        self.stats_of(&key, totals)
+    }
+
+    fn services(&self) -> Vec<(weir_ipvs::Service, Stats)> {
+        let totals = self.0.compiler.service_totals(self.0.workers());
+        let services = self.0.config().services.iter();
+        let rows = services.map(|service| {
+            let totals = totals.get(&service.key).copied().unwrap_or_default();
+            (words::told(service), self.stats_of(&service.key, totals))
+        });
+        rows.collect()
+    }
+
+    fn servers(&self, service: &weir_ipvs::ServiceKey) -> Vec<ServerRow> {
+        let Some(service) = self.held(service) else {
+            return Vec::new();
+        };
+        let workers = self.0.workers();
+        let slots = self.0.compiler.slots();
+        let newest_first = self.0.compiler.servers_newest_first(&service.key);
+        let rows = newest_first.into_iter().filter_map(|key| {
+            let server = words::told_server(service.server(key)?);
+            let key = SlotKey {
+                service: service.key,
+                server: key,
+            };
+            let (id, slot) = slots.find(key)?;
+            let totals = slot.since_zero(slots.totals(workers, id));
+            let persistent = self.0.templates().of_server(id);
+            let counts = counts(FlowCounts::of_slot(workers, id), persistent);
+            Some((server, counts, stats(totals, &slot.rates())))
+        });
+        rows.collect()
+    }
+}
+
+pub(super) fn errno(refused: &ChangeRefused) -> Errno {
     match refused {
         ChangeRefused::Fault(fault) => match fault {
             ChangeFault::ServiceExists(_) | ChangeFault::ServerExists(..) => Errno::Eexist,

@@ -48,7 +48,11 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             Family::V4 => (11, 1),
             Family::V6 => (3, 1),
         };
-        let kind = icmp::ErrorKind::Told { icmp_type, code };
+        let kind = icmp::ErrorKind::Told {
+            icmp_type,
+            code,
+            word: 0,
+        };
         let len = self.told(first, kind, self.headers.dst);
         if let Some(server) = server.filter(|_| len > 0) {
             self.director.count_out(server, len as u64);

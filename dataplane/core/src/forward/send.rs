@@ -31,6 +31,10 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         next: NextHop,
     ) {
         if let Some(mtu) = cut_to(&packet, l3, family, next.mtu) {
+            if family == Family::V4 && packet.came_in() == 0 {
+                // An ICMP error may be cut though it says otherwise.
+                rewrite::clear_dont_fragment(packet.bytes_mut(), l3);
+            }
             return self.cut(&packet, l3, family, mtu, To::Hop(hop, next));
         }
         if packet.came_in() > 0 {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use weir_conformance::operation::Operation;
 use weir_conformance::place;
 use weir_conformance::seen::{Counted, Entry, Passed, Seen};
-use weir_wire::{Headers, protocol, segment};
+use weir_wire::{Headers, Parsed, protocol, segment};
 
-use super::{Case, headers};
+use super::Case;
 
 /// The kernel helps with words that are none of FTP's, or does not see those that are not the first of
 /// their segment.
@@ -156,4 +156,11 @@ fn eprt(text: &str) -> Option<(IpAddr, u16)> {
     let address: IpAddr = address.parse().ok()?;
     let is_family = family == if address.is_ipv4() { "1" } else { "2" };
     Some((address, port.parse().ok()?)).filter(|_| is_family)
+}
+
+fn headers(frame: &[u8]) -> Option<Headers> {
+    match weir_wire::parse(frame, false) {
+        Ok(Parsed::Ip(headers)) => Some(headers),
+        _ => None,
+    }
 }

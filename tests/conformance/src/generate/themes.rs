@@ -72,6 +72,14 @@ const GUE: &[Method] = &[
     Method::Tun(Tunnel::Gue(6081, GueChecksum::Remote)),
 ];
 const MIXED: &[Method] = &[Method::Nat, Method::Dr, Method::Tun(Tunnel::Ipip)];
+const ALL_METHODS: &[Method] = &[
+    Method::Nat,
+    Method::Nat,
+    Method::Dr,
+    Method::Tun(Tunnel::Ipip),
+    Method::Tun(Tunnel::Gre(true)),
+    Method::Tun(Tunnel::Gue(6080, GueChecksum::None)),
+];
 const TUNNELS: &[Method] = &[
     Method::Tun(Tunnel::Ipip),
     Method::Tun(Tunnel::Gre(false)),
@@ -299,9 +307,11 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "ICMP errors",
-        methods: MIXED,
+        methods: ALL_METHODS,
         families: BOTH,
         icmp: true,
+        mixed: 15,
+        one_packet: 15,
         sysctls: &[("schedule_icmp", &[0, 0, 0, 1])],
         ..BASE
     },

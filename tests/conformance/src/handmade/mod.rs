@@ -2,6 +2,7 @@
 
 mod connections;
 mod ftp;
+mod icmp;
 mod ipsec;
 mod marks;
 mod persistence;
@@ -12,6 +13,7 @@ mod script;
 mod sip;
 mod switches;
 mod thresholds;
+mod tunnel_kinds;
 mod tunnels;
 
 use weir_conformance::operation::Scenario;
@@ -25,7 +27,9 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     persistence::all(&mut all);
     marks::all(&mut all);
     protocols::all(&mut all);
+    icmp::all(&mut all);
     tunnels::all(&mut all);
+    tunnel_kinds::all(&mut all);
     ftp::all(&mut all);
     sip::all(&mut all);
     ipsec::all(&mut all);

@@ -130,7 +130,8 @@ impl Wanted {
         writeln!(to, "[workers]\ncores = [{}]", cores.join(", "))?;
         writeln!(
             to,
-            "[limits]\nservers = 256\nflows_per_worker = 4096\nflows_v6_per_worker = 4096"
+            "[limits]\nservers = 256\nflows_per_worker = 4096\nflows_v6_per_worker = 4096\n\
+             persistence_templates = 1024"
         )?;
         writeln!(
             to,
