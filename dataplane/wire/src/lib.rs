@@ -29,6 +29,7 @@ pub mod plain;
 pub mod fragment;
 pub mod ftp;
 pub mod icmp;
+pub mod probe;
 pub mod rewrite;
 pub mod sctp;
 pub mod segment;

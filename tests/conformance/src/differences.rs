@@ -2,14 +2,13 @@
 //! other place for one: what is not named here fails the tests.
 
 mod ftp;
+mod gone;
 mod icmp;
 mod late;
 mod tunnelled;
 
-use std::net::SocketAddr;
-
 use weir_conformance::operation::Operation;
-use weir_conformance::seen::{Counted, Passed, Seen};
+use weir_conformance::seen::{Passed, Seen};
 
 /// A difference that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +36,6 @@ pub(crate) enum Aftermath {
 #[derive(Clone, Copy, Debug)]
 struct Case<'c> {
     before: &'c [Operation],
-    workers: usize,
     kernel: &'c Seen,
     weir: &'c Seen,
 }
@@ -76,35 +74,12 @@ pub(crate) const ALL: &[Named] = &[
         explains: icmp::is_told_at_once,
     },
     Named {
-        name: "counters of removed servers",
-        reason: "Replies of a removed NAT server go on to their clients. The kernel counts them nowhere; in \
-                 Weir they count for the service, which carries them, and for the server should it come \
-                 back. A server that comes back has its old counters in the kernel for two minutes, in \
-                 Weir as long as connections remember it.",
+        name: "connections by DR of a server that is a NAT server, too",
+        reason: "The kernel remembers the way to a server from its first packet after a change, and by NAT \
+                 without the server as the next hop. IPv6 connections by DR then look for the virtual \
+                 address on the servers' network, where nobody answers. Weir sends them to the server.",
         aftermath: Aftermath::Nothing,
-        explains: |case| match (case.kernel, case.weir) {
-            (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
-                case.has_removed() && are_alike_but_for_removed(case, kernel, weir)
-            }
-            _ => false,
-        },
-    },
-    Named {
-        name: "connections of a removed service, with several workers",
-        reason: "Who owns a connection is told by its service. Without that, a packet that comes to another \
-                 worker than the connection's is Linux's, which resets it; the kernel, and Weir on the \
-                 right worker, say nothing. To hand over every packet of no service would cost all of \
-                 Linux's traffic.",
-        aftermath: Aftermath::Nothing,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            case.workers > 1
-                && case.has_removed()
-                && kernel.out.iter().all(Vec::is_empty)
-                && weir.out == weir.host
-        },
+        explains: gone::is_by_dr_to_nat_server,
     },
     Named {
         name: "errors about tunnels of IPv6",
@@ -142,18 +117,7 @@ pub(crate) const ALL: &[Named] = &[
         reason: "The kernel brings its counters up to date when it estimates: with run_estimation=0 they stand \
                  still, and what came meanwhile is a burst when it is 1 again. Weir counts on.",
         aftermath: Aftermath::Nothing,
-        explains: |case| match (case.kernel, case.weir) {
-            (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
-                let off = |op: &Operation| matches!(op, Operation::Sysctl(name, 0) if name == "run_estimation");
-                let held = |counted: &Counted| Counted {
-                    totals: [0; 5],
-                    rates: [0; 5],
-                    ..counted.clone()
-                };
-                case.before.iter().any(off) && kernel.iter().map(held).eq(weir.iter().map(held))
-            }
-            _ => false,
-        },
+        explains: late::are_counters_old,
     },
     Named {
         name: "which words of FTP are helped",
@@ -187,37 +151,10 @@ pub(crate) const ALL: &[Named] = &[
     },
 ];
 
-/// Of servers that were never removed all is the same; services carried no less for servers.
-fn are_alike_but_for_removed(case: &Case<'_>, kernel: &[Counted], weir: &[Counted]) -> bool {
-    let same = |kernel: &Counted, weir: &Counted| {
-        let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
-        let is_removed = kernel.server.is_some_and(|server| case.was_removed(server));
-        let ([kcr, kir, _, kbir, _], [wcr, wir, _, wbir, _]) = (kernel.rates, weir.rates);
-        (&kernel.service, kernel.server, kernel.connections)
-            == (&weir.service, weir.server, weir.connections)
-            && (is_removed
-                || ((kc, ki, kbi) == (wc, wi, wbi)
-                    && (kcr, kir, kbir) == (wcr, wir, wbir)
-                    && ko <= wo
-                    && kbo <= wbo))
-    };
-    kernel.len() == weir.len()
-        && kernel
-            .iter()
-            .zip(weir)
-            .all(|(kernel, weir)| same(kernel, weir))
-}
-
 /// The wanted difference that explains what was seen, if any does.
-pub(crate) fn name_of(
-    before: &[Operation],
-    workers: usize,
-    kernel: &Seen,
-    weir: &Seen,
-) -> Option<Named> {
+pub(crate) fn name_of(before: &[Operation], kernel: &Seen, weir: &Seen) -> Option<Named> {
     let case = Case {
         before,
-        workers,
         kernel,
         weir,
     };
@@ -225,26 +162,6 @@ pub(crate) fn name_of(
 }
 
 impl<'c> Case<'c> {
-    /// True when a server or a service was removed before.
-    fn has_removed(&self) -> bool {
-        let removes = |operation: &Operation| {
-            matches!(
-                operation,
-                Operation::DeleteServer(..) | Operation::DeleteService(_) | Operation::Flush
-            )
-        };
-        self.before.iter().any(removes)
-    }
-
-    /// True when this server, or the service of all of them, was removed before.
-    fn was_removed(&self, server: SocketAddr) -> bool {
-        self.before.iter().any(|operation| match operation {
-            Operation::DeleteServer(_, at) => *at == server,
-            Operation::DeleteService(_) | Operation::Flush => true,
-            _ => false,
-        })
-    }
-
     fn frames(&self) -> Option<(&'c Passed, &'c Passed)> {
         match (self.kernel, self.weir) {
             (Seen::Frame(kernel), Seen::Frame(weir)) => Some((kernel, weir)),

@@ -259,7 +259,7 @@ fn play(kernel: &Kernel, batch: &[Scenario], workers: &[usize]) -> Result<Result
         for &count in workers {
             let weir =
                 weir::play(scenario, kernel, count).with_context(|| scenario.name.clone())?;
-            let outcome = compare::compare(scenario, kernel, &weir, count);
+            let outcome = compare::compare(scenario, kernel, &weir);
             for (name, times) in &outcome.named {
                 *row.named.entry(name).or_default() += times;
             }

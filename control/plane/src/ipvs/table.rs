@@ -192,11 +192,13 @@ impl Changes for IpvsTable<'_> {
         );
         self.0.sync_daemons.push(daemon);
         self.0.sync_daemons.sort_by_key(|daemon| daemon.state);
+        self.0.keep_beside();
         Ok(())
     }
 
     fn stop_daemon(&mut self, state: DaemonState) -> Result<(), Errno> {
         self.0.sync_daemons.retain(|daemon| daemon.state != state);
+        self.0.keep_beside();
         Ok(())
     }
 }

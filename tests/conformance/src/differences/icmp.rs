@@ -1,6 +1,7 @@
 //! Wanted differences about ICMP errors. Each is held against what it says to the last byte, so that
 //! it explains nothing else.
 
+use weir_conformance::answer::Answer;
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::Operation;
 use weir_conformance::place;
@@ -302,9 +303,12 @@ pub(super) fn is_about_v6_tunnel(case: &Case<'_>) -> bool {
 /// Weir tells the client, or cuts the outer packet of what every path of IPv6 must carry.
 pub(super) fn is_longer_than_v6_tunnel(case: &Case<'_>) -> bool {
     let was_told = case.before.iter().any(|operation| match operation {
-        Operation::Answer { answer, .. } => {
-            matches!(answer, weir_conformance::answer::Answer::Icmp { .. })
-        }
+        Operation::Answer {
+            answer: Answer::Icmp {
+                icmp_type, code, ..
+            },
+            ..
+        } => matches!((icmp_type, code), (2, 0) | (3, 4)),
         Operation::Frame { bytes, .. } => Told::of(bytes).is_some_and(|t| t.too_big().is_some()),
         _ => false,
     });

@@ -1,7 +1,7 @@
-//! How late the kernel's timers are.
+//! What the kernel does late: its timers, and its counters where rates are not estimated.
 
 use weir_conformance::operation::Operation;
-use weir_conformance::seen::{Entry, Seen};
+use weir_conformance::seen::{Counted, Entry, Seen};
 
 use super::Case;
 
@@ -11,6 +11,22 @@ pub(super) fn is_late(case: &Case<'_>) -> bool {
         (Seen::Entries(kernel), Seen::Entries(weir)) => {
             let passes = |op: &Operation| matches!(op, Operation::Advance(_));
             case.before.iter().any(passes) && are_alike_but_for_lateness(kernel, weir)
+        }
+        _ => false,
+    }
+}
+
+/// Counters since rates were not estimated for some time.
+pub(super) fn are_counters_old(case: &Case<'_>) -> bool {
+    let off = |op: &Operation| matches!(op, Operation::Sysctl(name, 0) if name == "run_estimation");
+    let held = |counted: &Counted| Counted {
+        totals: [0; 5],
+        rates: [0; 5],
+        ..counted.clone()
+    };
+    match (case.kernel, case.weir) {
+        (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
+            case.before.iter().any(off) && kernel.iter().map(held).eq(weir.iter().map(held))
         }
         _ => false,
     }

@@ -1,10 +1,17 @@
 //! Packets in tunnels, as they leave: whole or in fragments.
 
 use weir_conformance::bytes::Bytes;
+use weir_conformance::operation::Operation;
+use weir_conformance::place::Leg;
 use weir_wire::{Family, Headers, Parsed, checksum, fragment, parse_embedded, rewrite, tunnel};
 
 use super::Case;
 use super::icmp::{Told, is_told_too_big, only_to_client};
+
+/// What every path of IPv6 carries.
+const LEAST_V6: usize = 1280;
+/// GUE in IPv6.
+const MOST_OVERHEAD: usize = 52;
 
 /// A packet that left in a tunnel.
 pub(super) struct Tunnelled {
@@ -13,6 +20,8 @@ pub(super) struct Tunnelled {
     /// IPv6 outside or inside.
     pub(super) has_v6: bool,
     is_v6_outside: bool,
+    /// Bytes that the tunnel takes.
+    overhead: usize,
     /// Frames that it left in.
     pub(super) frames: usize,
 }
@@ -38,6 +47,7 @@ impl Tunnelled {
             inner: outer[at..].to_vec(),
             has_v6: [quoted.family(), inner.family()].contains(&Family::V6),
             is_v6_outside: quoted.family() == Family::V6,
+            overhead: at,
             frames: server.len(),
         })
     }
@@ -107,19 +117,31 @@ pub(super) fn less_one_hop(frame: &Bytes) -> Option<Vec<u8>> {
 /// server and tells the client of too small an MTU or of nothing. Weir sends what it can, in
 /// fragments where it must, and tells of the rest.
 pub(super) fn is_too_narrow(case: &Case<'_>) -> bool {
+    let link = case
+        .before
+        .iter()
+        .rev()
+        .find_map(|operation| match operation {
+            Operation::Mtu(Leg::Server, mtu) => Some(usize::from(*mtu)),
+            _ => None,
+        });
     let check = || {
         let (kernel, weir) = case.frames()?;
         let came = less_one_hop(kernel.frame.as_ref()?)?;
         let is_kernels_way = match only_to_client(kernel) {
             None => kernel.out.iter().all(Vec::is_empty),
-            Some(told) => Told::of(told)?.too_big().is_some_and(|mtu| mtu < 1280),
+            Some(told) => Told::of(told)?
+                .too_big()
+                .is_some_and(|mtu| (mtu as usize) < LEAST_V6),
         };
         let does_right = match Tunnelled::of(&weir.out) {
-            Some(sent) => sent.has_v6 && sent.inner == came,
+            Some(sent) => sent.has_v6 && sent.inner == came && link? < LEAST_V6 + sent.overhead,
             None => {
                 let told = Told::of(only_to_client(weir)?)?;
                 let least = if came[0] >> 4 == 6 { 1280 } else { 68 };
-                told.too_big().is_some_and(|mtu| mtu >= least) && is_told_too_big(&came, &told)
+                link? < LEAST_V6 + MOST_OVERHEAD
+                    && told.too_big().is_some_and(|mtu| mtu >= least)
+                    && is_told_too_big(&came, &told)
             }
         };
         Some(is_kernels_way && does_right)

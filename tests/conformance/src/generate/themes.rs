@@ -85,6 +85,9 @@ const TUNNELS: &[Method] = &[
     Method::Tun(Tunnel::Gre(false)),
     Method::Tun(Tunnel::Gue(6080, GueChecksum::None)),
 ];
+/// With a port that is FTP's. By NAT the kernel has connections there tracked, and what its tracking
+/// takes for no part of a connection, as an ACK before a SYN-ACK, is dropped by that, not by IPVS.
+const PORTS_OF_FTP: &[u16] = &[80, 443, 53, 21];
 const RR: &[(&str, &[&str])] = &[("rr", &[])];
 const RR_WRR: &[(&str, &[&str])] = &[("rr", &[]), ("wrr", &[])];
 const COUNTING: &[(&str, &[&str])] = &[
@@ -168,12 +171,14 @@ pub(crate) const THEMES: &[Theme] = &[
     Theme {
         name: "DR",
         methods: DR,
+        ports: PORTS_OF_FTP,
         families: BOTH,
         ..BASE
     },
     Theme {
         name: "TUN by IP in IP",
         methods: IPIP,
+        ports: PORTS_OF_FTP,
         families: BOTH,
         ..BASE
     },
@@ -251,6 +256,7 @@ pub(crate) const THEMES: &[Theme] = &[
             ("sloppy_tcp", &[0, 1]),
             ("nat_icmp_send", &[0, 1]),
             ("secure_tcp", &[0, 3]),
+            ("expire_nodest_conn", &[0, 1]),
         ],
         ..BASE
     },
@@ -271,7 +277,10 @@ pub(crate) const THEMES: &[Theme] = &[
         persistence: 100,
         weights: 30,
         changes: 50,
-        sysctls: &[("expire_quiescent_template", &[0, 1])],
+        sysctls: &[
+            ("expire_quiescent_template", &[0, 1]),
+            ("expire_nodest_conn", &[0, 0, 1]),
+        ],
         ..BASE
     },
     Theme {

@@ -2,6 +2,7 @@
 
 mod connections;
 mod ftp;
+mod gone;
 mod icmp;
 mod ipsec;
 mod marks;
@@ -26,6 +27,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     connections::all(&mut all);
     persistence::all(&mut all);
     marks::all(&mut all);
+    gone::all(&mut all);
     protocols::all(&mut all);
     icmp::all(&mut all);
     tunnels::all(&mut all);
