@@ -95,6 +95,35 @@ fn what_ipvsadm_set_up_survives_sigkill() -> Result<()> {
     Ok(())
 }
 
+/// As the documents of LVS have it: the rules were saved, the machine boots, and what is in the file is
+/// served; also when the director itself remembers something else.
+#[test]
+fn a_saved_rules_file_is_served_after_a_boot() -> Result<()> {
+    let lab = lab();
+    let vip = Method::Nat.vip(Family::V4);
+    let director = lab.director(&nothing())?;
+    set_up(&lab)?;
+    lab.ipvsadm(&format!("-e -t {VIP}:80 -r 10.0.0.2:80 -m -w 0"))?;
+    let saved = lab.ipvsadm("-S -n")?;
+    director.kill()?;
+    for is_ours in [true, false] {
+        let director = lab.director(&nothing())?;
+        assert_eq!(lab.ipvsadm("-S -n")?, "", "nothing is served yet");
+        lab.load_rules_at_boot(&saved, is_ours)?;
+        assert_eq!(lab.ipvsadm("-S -n")?, saved, "ours: {is_ours}");
+        assert_eq!(lab.client.names(vip, 4)?, ["nat3", "nat1", "nat3", "nat1"]);
+        lab.ipvsadm(&format!("-d -t {VIP}:80 -r 10.0.0.3:80"))?;
+        lab.ipvsadm("-A -u 192.0.2.102:53 -s rr")?;
+        director.kill()?;
+        let _director = lab.director_again(&nothing())?;
+        lab.load_rules_at_boot(&saved, is_ours)?;
+        assert_eq!(lab.ipvsadm("-S -n")?, saved, "ours: {is_ours}");
+        let names: BTreeSet<_> = lab.client.names(vip, 4)?.into_iter().collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+    }
+    Ok(())
+}
+
 /// Whole tables by `weir` under the name `ipvsadm-restore`: no request finds a table without its service, and
 /// who saves the table meanwhile saves one or the other.
 #[test]
