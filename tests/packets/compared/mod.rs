@@ -119,6 +119,7 @@ impl Compared {
         self.each(|world| {
             world.now = world.now.after(ticks);
             world.director.housekeep(world.now, groups, &mut world.out);
+            world.director.end_drained(world.now, &mut world.out);
         });
         self.compare("time passed");
     }
