@@ -38,6 +38,21 @@ impl Lab {
         run(self.stock("ipvsadm")?.args(line.split_whitespace()))
     }
 
+    /// `weir` under one of ipvsadm's names, as `ipvsadm -L -n`.
+    ///
+    /// # Errors
+    /// When it was not built, or the link cannot be made.
+    pub fn weir_as(&self, line: &str) -> Result<Command> {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let link = self.dir().join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(program("weir")?, &link)?;
+        }
+        let mut command = self.stock(link)?;
+        command.args(rest.split_whitespace());
+        Ok(command)
+    }
+
     /// Starts `keepalived` with this configuration, for health checks only.
     ///
     /// # Errors
