@@ -419,7 +419,8 @@ impl Compiler {
         let lingering: Vec<_> = lingering.filter(|(_, key)| is_meant(*key)).collect();
         let mut carried: HashMap<_, Totals> = HashMap::new();
         for (id, key) in lingering {
-            *carried.entry(key).or_default() += slots.estimate(workers, id, &change);
+            // As in the kernel, a removed server's estimator rests until the server comes back.
+            *carried.entry(key).or_default() += slots.totals(workers, id);
         }
         for (key, held) in &mut self.services {
             if !is_meant(*key) {
