@@ -48,10 +48,16 @@ impl Defences {
         self.next = None;
     }
 
+    /// True while some of the packets that would begin flows are dropped.
+    #[inline]
+    pub(crate) const fn is_dropping(&self) -> bool {
+        self.drop_rate != 0
+    }
+
     /// True when a packet that would begin a flow is to be dropped.
     #[inline]
     pub(crate) fn drops_packet(&mut self) -> bool {
-        self.drop_rate != 0 && self.is_its_turn()
+        self.is_dropping() && self.is_its_turn()
     }
 
     fn is_its_turn(&mut self) -> bool {

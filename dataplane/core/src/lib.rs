@@ -36,6 +36,7 @@ mod note;
 mod open;
 mod overflow;
 mod own;
+mod own_filter;
 pub mod persist;
 mod plain;
 mod reassemble;

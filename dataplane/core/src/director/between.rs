@@ -26,6 +26,7 @@ impl<F: Frame> Director<F> {
         self.defences.look_again();
         self.look_for_homeless();
         self.look_for_ftp();
+        self.look_for_openings();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {
