@@ -61,8 +61,14 @@ has_stock=$([ -x /sbin/ipvsadm ] && [ ! -L /sbin/ipvsadm ] && echo yes || echo n
 check "weir is installed" install_one weir_*.deb
 check "the unit is valid" systemd-analyze verify /lib/systemd/system/weird.service
 check "the shipped configuration is valid" weird check /etc/weir/weir.toml
-for page in weird.8 weir.1 weir-import.1; do
+for page in weird.8 weir.1 weir-import.1 weir-ipvsadm.1; do
     check "there is a man page $page" test -e "/usr/share/man/man${page##*.}/$page.gz"
+done
+
+completes() { bash -c '. /usr/share/bash-completion/completions/weir && complete -p weir' >/dev/null; }
+check "bash completes weir" completes
+for shell in zsh/vendor-completions/_weir fish/vendor_completions.d/weir.fish; do
+    check "there is $shell" grep -q ipvsadm "/usr/share/$shell"
 done
 
 # What a director of this machine keeps is not for this one.
@@ -105,9 +111,20 @@ if [ "$has_stock" = yes ]; then
     check "the stock ipvsadm drives it" ipvsadm_drives weir-ipvsadm
     dpkg --force-depends -r ipvsadm >/dev/null 2>&1
 fi
+reads_proc() {
+    weir ipvsadm -A -t 192.0.2.100:80 -s rr &&
+        LD_PRELOAD=$(echo /usr/lib/*/weir/libweir-ipvs.so) grep -q '^TCP  C0000264:0050 rr' /proc/net/ip_vs &&
+        weir ipvsadm -C
+}
+check "/proc/net/ip_vs is read through the library" reads_proc
 check "weir-ipvsadm is installed" install_one weir-ipvsadm_*.deb
 check "ipvsadm is Weir's and drives it" ipvsadm_drives ipvsadm
 check "ipvsadm-save is Weir's" ipvsadm-save -n
+restores() { echo '-A -f 7 -s wlc' | ipvsadm-restore && [ "$(ipvsadm-save -n)" = '-A -f 7 -s wlc' ]; }
+check "ipvsadm-restore is Weir's" restores
+for page in ipvsadm.8 ipvsadm-save.8 ipvsadm-restore.8; do
+    check "there is a man page $page" gzip -tq "/usr/share/man/man8/$page.gz"
+done
 kill "$daemon"
 wait "$daemon" || { cat /tmp/weird.log; failed=$((failed + 1)); }
 

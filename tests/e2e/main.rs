@@ -6,6 +6,7 @@
 mod api;
 mod clusters;
 mod director;
+mod drain;
 mod forwarding;
 mod fragments;
 mod ftp;

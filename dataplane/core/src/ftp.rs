@@ -72,17 +72,31 @@ impl<F: Frame> Director<F> {
     /// The owner of the flow of a client's packet to `service`.
     #[inline]
     pub(crate) fn owner_of(&self, request: &Tuple, service: &Service) -> WorkerId {
-        if !self.ftp_ports.is_empty() && service.by_client && self.may_be_ftp(request, service) {
+        self.owner_by(request, service.key.port, service.by_client)
+    }
+
+    /// The same of a service at `port`, there or removed.
+    #[inline]
+    fn owner_by(&self, request: &Tuple, port: u16, by_client: bool) -> WorkerId {
+        if !self.ftp_ports.is_empty() && by_client && self.may_be_ftp(request, port) {
             return self.owner_of_ftp(request.src);
         }
-        self.steering.owner_of_request(request, service.by_client)
+        self.steering.owner_of_request(request, by_client)
+    }
+
+    /// The owner of the flow of a client's packet, when it is another worker and the flow may be of
+    /// a service that was removed.
+    pub(crate) fn owner_of_former(&self, request: &Tuple, mark: u32) -> Option<WorkerId> {
+        let former = self.snapshot.services.find_former(request, mark)?;
+        let owner = self.owner_by(request, former.key.port, former.by_client);
+        (owner != self.id).then_some(owner)
     }
 
     /// A service at a port of FTP's may also get what is for data connections.
     #[inline(never)]
-    fn may_be_ftp(&self, request: &Tuple, service: &Service) -> bool {
+    fn may_be_ftp(&self, request: &Tuple, port: u16) -> bool {
         request.protocol == Protocol::Tcp
-            && (self.is_control(request) || self.ftp_ports.contains(service.key.port))
+            && (self.is_control(request) || self.ftp_ports.contains(port))
     }
 
     fn owner_of_ftp(&self, client: Addr) -> WorkerId {

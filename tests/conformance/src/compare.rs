@@ -23,12 +23,7 @@ pub(crate) struct Outcome {
 }
 
 /// Compares until the first difference that has no name.
-pub(crate) fn compare(
-    scenario: &Scenario,
-    kernel: &[Seen],
-    weir: &[Seen],
-    workers: usize,
-) -> Outcome {
+pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Outcome {
     debug_assert_eq!(kernel.len(), scenario.operations.len());
     let mut outcome = Outcome::default();
     let mut are_counts_out_known = true;
@@ -37,8 +32,7 @@ pub(crate) fn compare(
         let Some(what) = difference(kernel, weir, are_counts_out_known) else {
             continue;
         };
-        let Some(named) = differences::name_of(&scenario.operations[..at], workers, kernel, weir)
-        else {
+        let Some(named) = differences::name_of(&scenario.operations[..at], kernel, weir) else {
             outcome.difference = Some((at, what));
             break;
         };
@@ -154,4 +148,11 @@ pub(crate) fn report(scenario: &Scenario, outcome: &Outcome) -> String {
         told += &format!("{operation}\n");
     }
     told + what
+}
+
+/// The last operation of a report, and both answers.
+pub(crate) fn last_of(report: &str) -> String {
+    let lines: Vec<&str> = report.lines().collect();
+    let last = lines.iter().rposition(|line| !line.starts_with(' '));
+    lines[last.unwrap_or(0)..].join("\n")
 }

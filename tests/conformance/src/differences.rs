@@ -1,15 +1,12 @@
 //! Every difference between Weir and the kernel's IPVS that is wanted, with its reason. There is no
 //! other place for one: what is not named here fails the tests.
 
-use std::net::SocketAddr;
+mod gone;
+mod icmp;
+mod tunnelled;
 
-use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::Operation;
-use weir_conformance::place::Leg;
-use weir_conformance::seen::{Counted, Passed, Seen};
-use weir_wire::{Headers, Parsed, icmp, parse_embedded, protocol};
-
-use crate::mask::masked;
+use weir_conformance::seen::{Passed, Seen};
 
 /// A difference that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +34,6 @@ pub(crate) enum Aftermath {
 #[derive(Clone, Copy, Debug)]
 struct Case<'c> {
     before: &'c [Operation],
-    workers: usize,
     kernel: &'c Seen,
     weir: &'c Seen,
 }
@@ -50,10 +46,7 @@ pub(crate) const ALL: &[Named] = &[
                  its TCP or UDP checksum as it was, wrong. Weir makes it right, as RFC 5508 §4.2 wants \
                  it of NATs.",
         aftermath: Aftermath::Nothing,
-        explains: |case| {
-            case.frames()
-                .is_some_and(|(kernel, weir)| are_alike(kernel, weir, without_inner_checksum))
-        },
+        explains: icmp::has_checksum_inside,
     },
     Named {
         name: "ICMPv6 errors of NAT servers",
@@ -61,121 +54,60 @@ pub(crate) const ALL: &[Named] = &[
                  them, unless the network card has vouched for it. Weir passes them on in the name of \
                  the service, as the kernel does with IPv4's.",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            let came = kernel.frame.as_ref().is_some_and(is_icmpv6_error);
-            came && kernel.out.iter().all(Vec::is_empty)
-                && server.is_empty()
-                && matches!(&client[..], [only] if is_icmpv6_error(only))
-        },
+        explains: icmp::is_of_nat_server,
     },
     Named {
-        name: "counters of removed servers",
-        reason: "Replies of a removed NAT server go on to their clients. The kernel counts them nowhere; in \
-                 Weir they count for the service, which carries them, and for the server should it come \
-                 back. A server that comes back has its old counters in the kernel for two minutes, in \
-                 Weir as long as connections remember it.",
+        name: "damaged ICMPv6 errors",
+        reason: "The kernel does not check an ICMPv6 error from a client's side and gives it a right checksum \
+                 when it rewrites it for a NAT server. Weir counts it likewise, and drops it (RFC 4443 §2.3).",
         aftermath: Aftermath::Nothing,
-        explains: |case| match (case.kernel, case.weir) {
-            (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
-                case.has_removed() && are_alike_but_for_removed(case, kernel, weir)
-            }
-            _ => false,
-        },
+        explains: icmp::is_damaged,
     },
     Named {
-        name: "connections of a removed service, with several workers",
-        reason: "Who owns a connection is told by its service. Without that, a packet that comes to another \
-                 worker than the connection's is Linux's, which resets it; the kernel, and Weir on the \
-                 right worker, say nothing. To hand over every packet of no service would cost all of \
-                 Linux's traffic.",
+        name: "the MTU of a tunnel's path, at once",
+        reason: "When a router tells of a smaller MTU on the way to a server, the kernel tells the client the MTU \
+                 it knew before, less 20 whatever the tunnel; the client, which believes it, sends in vain \
+                 once more. Weir tells what holds from now on. What comes next fares alike.",
         aftermath: Aftermath::Nothing,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            case.workers > 1
-                && case.has_removed()
-                && kernel.out.iter().all(Vec::is_empty)
-                && weir.out == weir.host
-        },
+        explains: icmp::is_told_at_once,
     },
     Named {
-        name: "Packet Too Big about IPv6 tunnels",
-        reason: "The kernel does not heed it and sends on what the path cannot carry. Weir remembers the \
-                 path's MTU and tells the client (RFC 2473 §7.1).",
+        name: "connections by DR of a server that is a NAT server, too",
+        reason: "The kernel remembers the way to a server from its first packet after a change, and by NAT \
+                 without the server as the next hop. IPv6 connections by DR then look for the virtual \
+                 address on the servers' network, where nobody answers. Weir sends them to the server.",
+        aftermath: Aftermath::Nothing,
+        explains: gone::is_by_dr_to_nat_server,
+    },
+    Named {
+        name: "errors about tunnels of IPv6",
+        reason: "The kernel listens to errors about IPv4 in IPv4 only. Weir tells the client of the others, too, \
+                 in its own terms (RFC 2473 §8).",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let ([kernel, _], [weir, server]) = (&kernel.out, &weir.out);
-            kernel.is_empty()
-                && server.is_empty()
-                && matches!(&weir[..], [only] if is_too_big_v6(only))
-        },
+        explains: icmp::is_about_v6_tunnel,
+    },
+    Named {
+        name: "the path's MTU of tunnels of IPv6",
+        reason: "As it does not listen, the kernel goes on sending what the path does not carry. Weir tells the \
+                 client, or cuts the outer packet of what every path of IPv6 has to carry (RFC 2473 §7.1).",
+        aftermath: Aftermath::CountsOut,
+        explains: icmp::is_longer_than_v6_tunnel,
     },
     Named {
         name: "a tunnel too narrow for IPv6",
-        reason: "Where the way to a server leaves a tunnel less than 1280 bytes, the kernel drops IPv6 packets \
-                 in silence. Weir tells the client that its destination is unreachable (RFC 4443 §3.1).",
+        reason: "Where the link to a server leaves less than 1280 bytes inside of a tunnel, the kernel drops \
+                 everything for a tunnel whose outside is IPv6, in silence, and tells of an MTU that no \
+                 sender of IPv6 heeds otherwise. Weir cuts the outer packet, and tells of what it need not \
+                 cut (RFC 2473 §7.1, RFC 4213 §3.2.2).",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            kernel.out.iter().all(Vec::is_empty)
-                && server.is_empty()
-                && kernel
-                    .frame
-                    .as_ref()
-                    .is_some_and(|came| !is_icmpv6_error(came))
-                && matches!(&client[..], [only] if is_unreachable_v6(only))
-        },
+        explains: tunnelled::is_too_narrow,
     },
 ];
 
-/// Of servers that were never removed all is the same; services carried no less for servers.
-fn are_alike_but_for_removed(case: &Case<'_>, kernel: &[Counted], weir: &[Counted]) -> bool {
-    let same = |kernel: &Counted, weir: &Counted| {
-        let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
-        let is_removed = kernel.server.is_some_and(|server| case.was_removed(server));
-        (&kernel.service, kernel.server, kernel.connections)
-            == (&weir.service, weir.server, weir.connections)
-            && (is_removed || ((kc, ki, kbi) == (wc, wi, wbi) && ko <= wo && kbo <= wbo))
-    };
-    kernel.len() == weir.len()
-        && kernel
-            .iter()
-            .zip(weir)
-            .all(|(kernel, weir)| same(kernel, weir))
-}
-
-fn is_too_big_v6(frame: &Bytes) -> bool {
-    headers(&frame.0)
-        .is_some_and(|headers| (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 2))
-}
-
-fn is_unreachable_v6(frame: &Bytes) -> bool {
-    headers(&frame.0).is_some_and(|headers| {
-        (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 1) && headers.icmp_code == 3
-    })
-}
-
 /// The wanted difference that explains what was seen, if any does.
-pub(crate) fn name_of(
-    before: &[Operation],
-    workers: usize,
-    kernel: &Seen,
-    weir: &Seen,
-) -> Option<Named> {
+pub(crate) fn name_of(before: &[Operation], kernel: &Seen, weir: &Seen) -> Option<Named> {
     let case = Case {
         before,
-        workers,
         kernel,
         weir,
     };
@@ -183,79 +115,10 @@ pub(crate) fn name_of(
 }
 
 impl<'c> Case<'c> {
-    /// True when a server or a service was removed before.
-    fn has_removed(&self) -> bool {
-        let removes = |operation: &Operation| {
-            matches!(
-                operation,
-                Operation::DeleteServer(..) | Operation::DeleteService(_) | Operation::Flush
-            )
-        };
-        self.before.iter().any(removes)
-    }
-
-    /// True when this server, or the service of all of them, was removed before.
-    fn was_removed(&self, server: SocketAddr) -> bool {
-        self.before.iter().any(|operation| match operation {
-            Operation::DeleteServer(_, at) => *at == server,
-            Operation::DeleteService(_) | Operation::Flush => true,
-            _ => false,
-        })
-    }
-
     fn frames(&self) -> Option<(&'c Passed, &'c Passed)> {
         match (self.kernel, self.weir) {
             (Seen::Frame(kernel), Seen::Frame(weir)) => Some((kernel, weir)),
             _ => None,
         }
     }
-}
-
-/// The same frames leave but for what `without` takes away.
-fn are_alike(kernel: &Passed, weir: &Passed, without: fn(Vec<u8>) -> Vec<u8>) -> bool {
-    let Some(came) = &kernel.frame else {
-        return false;
-    };
-    let same = |kernel: &Bytes, weir: &Bytes| {
-        without(masked(came, kernel, kernel)) == without(masked(came, kernel, weir))
-    };
-    Leg::ALL.into_iter().all(|leg| {
-        let (kernel, weir) = (&kernel.out[leg.index()], &weir.out[leg.index()]);
-        kernel.len() == weir.len() && kernel.iter().zip(weir).all(|(k, w)| same(k, w))
-    })
-}
-
-fn headers(frame: &[u8]) -> Option<Headers> {
-    match weir_wire::parse(frame, false) {
-        Ok(Parsed::Ip(headers)) => Some(headers),
-        _ => None,
-    }
-}
-
-fn is_icmpv6_error(frame: &Bytes) -> bool {
-    headers(&frame.0)
-        .is_some_and(|headers| headers.protocol == protocol::ICMPV6 && headers.icmp_type < 128)
-}
-
-/// An ICMP error with the checksum of the quoted packet's transport header, and so its own, blanked.
-fn without_inner_checksum(mut frame: Vec<u8>) -> Vec<u8> {
-    let Some(headers) = headers(&frame).filter(Headers::is_icmp) else {
-        return frame;
-    };
-    let at = icmp::quoted_at(&headers);
-    let Some(quoted) = parse_embedded(&frame, at, usize::from(headers.end)) else {
-        return frame;
-    };
-    let inner = usize::from(quoted.l4)
-        + match quoted.protocol {
-            protocol::TCP => 16,
-            protocol::UDP => 6,
-            _ => return frame,
-        };
-    for at in [inner, usize::from(headers.l4) + 2] {
-        if let Some(checksum) = frame.get_mut(at..at + 2) {
-            checksum.fill(0);
-        }
-    }
-    frame
 }

@@ -53,9 +53,13 @@ fn mask_v6(came: &[u8], kernel: &[u8], bytes: &mut [u8]) {
         bytes[FLOW_LABEL.start + 1..FLOW_LABEL.end].fill(0);
     }
     if kernel[NEXT] == protocol::FRAGMENT
-        && let Some(id) = bytes.get_mut(HEADER + 4..HEADER + 8)
+        && let Some(fragment) = bytes.get_mut(HEADER..HEADER + 8)
     {
-        id.fill(0);
+        fragment[4..].fill(0);
+        let is_first = fragment[2] == 0 && fragment[3] & 0xf8 == 0;
+        if is_first && fragment[0] == protocol::UDP {
+            mask_gue(came, bytes, HEADER + 8);
+        }
     }
     if kernel[NEXT] == protocol::UDP {
         mask_gue(came, bytes, HEADER);

@@ -108,6 +108,9 @@ pub fn vips_v6() -> [Ipv6Addr; 2] {
     [[1, 0x100], [1, 0x101]].map(|[net, host]| net_v6(net, host))
 }
 
+/// Packets whose mark has this bit are for the director whatever their destination.
+pub const ANY_DESTINATION: u32 = 16;
+
 /// How many servers there are.
 pub const SERVERS: u8 = 12;
 

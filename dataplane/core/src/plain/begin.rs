@@ -7,9 +7,9 @@ use weir_wire::{plain, tcp_flag};
 use super::Found;
 use crate::counters::{DropReason, Overflow};
 use crate::director::Director;
-use crate::flow::Tuple;
 use crate::flow::entry::Key4;
 use crate::flow::table::{Full, PlainFlow};
+use crate::flow::{FlowId, Tuple};
 use crate::io::Frame;
 use crate::note::Verdict;
 use crate::persist::Chosen;
@@ -120,7 +120,10 @@ impl<F: Frame> Director<F> {
             settings: &snapshot.settings,
             random: &self.random,
         };
-        let id = Scheduler::pick(service, services, &arrival).ok_or(NONE)?;
+        let Some(id) = Scheduler::pick(service, services, &arrival) else {
+            let begun = self.without_server(now, tuple, service_id, NONE);
+            return begun.map(FlowId::place);
+        };
         let server = services.server(id).ok_or(NONE)?;
         let ([src, _], [src_port, dst_port]) = (found.key.ends(), found.key.ports());
         let method = server.method;

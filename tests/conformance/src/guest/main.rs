@@ -139,8 +139,8 @@ fn play(clock: &mut Clock, scenario: &Scenario) -> io::Result<Vec<Seen>> {
     let operations = scenario.operations.iter();
     let seen = operations.map(|operation| {
         let seen = stage.play(operation);
-        if operation.takes_a_tick() {
-            stage.clock.sleep(1);
+        if operation.ticks() > 0 {
+            stage.clock.sleep(operation.ticks());
         }
         seen.map_err(|error| io::Error::other(format!("{operation}: {error}")))
     });

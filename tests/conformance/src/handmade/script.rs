@@ -70,6 +70,11 @@ impl Ends {
     }
 }
 
+/// The name of a case: method and family.
+pub(super) fn case(method: &str, is_v6: bool) -> String {
+    format!("{method}, {}", if is_v6 { "IPv6" } else { "IPv4" })
+}
+
 /// The address of client `n`.
 pub(super) fn client(n: u8, is_v6: bool) -> IpAddr {
     match is_v6 {

@@ -3,7 +3,7 @@
 
 mod wanted;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{self, Key, Operation, Scenario};
 use weir_conformance::place::Leg;
 use weir_conformance::seen::{Counted, Entry, Passed, Seen};
-use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::host::{LinuxNetwork, PortFacts, assemble, doorbell};
 use weir_control::ipvs::table::IpvsTable;
 use weir_control::ipvs::words;
-use weir_control::state::{About, Parts, State, Ways};
+use weir_control::state::{State, Ways};
+use weir_control::testing::parts;
 use weir_core::director::Limits;
 use weir_core::flow::Flow;
 use weir_core::io::{PortId, WorkerId};
 use weir_core::persist::TemplateView;
-use weir_core::service::{Protocol, Services};
+use weir_core::service::{Protocol, ServerId, Services};
 use weir_core::time::Tick;
 use weir_ipvs::Table as _;
 use weir_model::{Config, ConfigFile, Family, Rules, ServerKey, ServiceKey};
@@ -88,18 +88,7 @@ impl World {
             workers.push(Worker::new(&config, device.io(id), peers));
             links.push(link);
         }
-        let parts = Parts {
-            workers: workers.iter().map(Worker::handle).collect(),
-            devices: Box::new(NoDevices),
-            twins: Vec::new(),
-            about: About {
-                version: String::new(),
-                dpdk_version: String::new(),
-                steering: String::new(),
-            },
-            set_log_level: Box::new(|_| ()),
-            file,
-        };
+        let parts = parts(file, workers.iter().map(Worker::handle).collect());
         let ways = ways(&wanted, &parts.file.config);
         let state = State::start(parts, ways)?;
         let mut world = Self {
@@ -119,9 +108,7 @@ impl World {
     /// What moves something takes a tick, as in the guest.
     fn play(&mut self, operation: &Operation, kernel: &Seen) -> Result<Seen> {
         let seen = self.do_one(operation, kernel)?;
-        if operation.takes_a_tick() {
-            self.advance(1);
-        }
+        self.advance(operation.ticks());
         Ok(seen)
     }
 
@@ -216,12 +203,11 @@ impl World {
     }
 
     fn turn_until_quiet(&mut self) {
-        // The last to be asked may have handed something to the first.
-        while self
-            .workers
-            .iter_mut()
-            .fold(false, |busy, worker| worker.turn() | busy)
-        {}
+        // The last to be asked may have handed something to the first. In a tick a worker turns
+        // thousands of times.
+        while self.workers.iter_mut().fold(false, |busy, worker| {
+            worker.turn() | worker.is_culling() | busy
+        }) {}
     }
 
     fn advance(&mut self, ticks: u32) {
@@ -404,16 +390,29 @@ fn worker_config(
 
 /// A flow as the kernel lists it.
 fn entry(flow: &Flow, services: &Services, now: Tick) -> Option<Entry> {
-    let server = services.server(flow.server())?;
     let request = flow.request();
+    let server = match services.server(flow.server()) {
+        Some(server) => SocketAddr::new(server.addr.ip(), flow.dest_port(server)),
+        None if flow.server() == ServerId::NONE => no_address(request.src.ip()),
+        None => return None,
+    };
     Some(Entry {
         protocol: protocol_name(Some(request.protocol)).to_owned(),
         client: SocketAddr::new(request.src.ip(), request.src_port),
         service: SocketAddr::new(request.dst.ip(), request.dst_port),
-        server: SocketAddr::new(server.addr.ip(), flow.dest_port(server)),
+        server,
         state: flow.state().name().to_owned(),
         seconds: flow.ticks_left(now) / SECOND,
     })
+}
+
+/// What the kernel lists where there is no server.
+fn no_address(like: IpAddr) -> SocketAddr {
+    let address = match like {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(address, 0)
 }
 
 /// A template as the kernel lists it.
@@ -447,17 +446,4 @@ fn totals(stats: &weir_ipvs::Stats) -> [u64; 5] {
         stats.bytes_in,
         stats.bytes_out,
     ]
-}
-
-/// Control asks nothing of devices here.
-struct NoDevices;
-
-impl Devices for NoDevices {
-    fn ports(&self) -> Vec<PortReport> {
-        Vec::new()
-    }
-
-    fn buffers(&self) -> Buffers {
-        Buffers::default()
-    }
 }

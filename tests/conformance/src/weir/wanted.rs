@@ -222,6 +222,9 @@ fn network(address: std::net::IpAddr, len: u8) -> std::net::IpAddr {
 
 fn write_mark(to: &mut String, rule: &MarkRule) -> std::fmt::Result {
     writeln!(to, "[[mark]]\nmark = {}", rule.mark)?;
+    if rule.mark & place::ANY_DESTINATION != 0 {
+        writeln!(to, "any_destination = true")?;
+    }
     if let Some(protocol) = rule.protocol {
         writeln!(to, "protocol = \"{protocol}\"")?;
     }
