@@ -107,8 +107,25 @@ check "the kernel's module is guarded" grep -qx 'install ip_vs /bin/false' /lib/
 if [ -e /lib/systemd/system/keepalived.service ]; then
     check "keepalived's unit is valid with its drop-in" systemd-analyze verify keepalived.service
 fi
+# What a boot does by the unit or by the init script, with rules saved before.
+rules_are_loaded_at_boot() {
+    drive=$1
+    shift
+    printf 'AUTO="true"\nDAEMON="none"\n' >/etc/default/ipvsadm
+    printf '%s\n' '# ipvsadm.rules' '-A -t 192.0.2.100:80 -s wrr' '-a -t 192.0.2.100:80 -r 10.0.0.1:80 -g -w 3' \
+        >/etc/ipvsadm.rules
+    "$@" start >/tmp/rules.log 2>&1 || { cat /tmp/rules.log; return 1; }
+    $drive -Ln | grep -q '  -> 10.0.0.1:80  *Route  *3' || return 1
+    "$@" stop >/tmp/rules.log 2>&1 || { cat /tmp/rules.log; return 1; }
+    [ -z "$($drive -S -n)" ] || return 1
+    echo 'AUTO="false"' >/etc/default/ipvsadm
+    "$@" start >/tmp/rules.log 2>&1 && [ -z "$($drive -S -n)" ]
+}
 if [ "$has_stock" = yes ]; then
     check "the stock ipvsadm drives it" ipvsadm_drives weir-ipvsadm
+    preload=$(sed -n 's/^Environment=//p' /lib/systemd/system/ipvsadm.service.d/50-weir.conf)
+    check "the stock init script loads its rules into it" \
+        rules_are_loaded_at_boot weir-ipvsadm env "$preload" /etc/init.d/ipvsadm
     dpkg --force-depends -r ipvsadm >/dev/null 2>&1
 fi
 reads_proc() {
@@ -120,6 +137,14 @@ check "/proc/net/ip_vs is read through the library" reads_proc
 check "weir-ipvsadm is installed" install_one weir-ipvsadm_*.deb
 check "ipvsadm is Weir's and drives it" ipvsadm_drives ipvsadm
 check "ipvsadm-save is Weir's" ipvsadm-save -n
+check "ipvsadm's unit is valid" systemd-analyze verify /lib/systemd/system/ipvsadm.service
+check "ipvsadm's unit is enabled" systemctl --root=/ is-enabled ipvsadm.service
+check "the unit loads its rules" rules_are_loaded_at_boot ipvsadm /usr/lib/weir/ipvsadm-rules
+rules_are_saved() {
+    ipvsadm -A -u 192.0.2.100:53 -s rr -p 60 && ipvsadm-save -n >/tmp/saved && /usr/lib/weir/ipvsadm-rules save &&
+        grep -v '^#' /etc/ipvsadm.rules | cmp - /tmp/saved && ipvsadm -C
+}
+check "rules are saved" rules_are_saved
 restores() { echo '-A -f 7 -s wlc' | ipvsadm-restore && [ "$(ipvsadm-save -n)" = '-A -f 7 -s wlc' ]; }
 check "ipvsadm-restore is Weir's" restores
 for page in ipvsadm.8 ipvsadm-save.8 ipvsadm-restore.8; do

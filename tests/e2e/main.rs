@@ -12,9 +12,12 @@ mod fragments;
 mod ftp;
 mod fullnat;
 mod ipvs;
+mod keepalived;
+mod ldirectord;
 mod network;
 mod persistence;
 mod several_workers;
+mod transcript;
 mod tunnel;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

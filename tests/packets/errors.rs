@@ -112,7 +112,7 @@ fn an_error_about_what_linux_sent_from_the_vip_is_linux_s() {
         eth().icmp(8, 0, 1).build_ip(),
     ] {
         let told = net.client_frame().icmp_error(3, 4, 1300, &quoted).build();
-        world.receive(WAN, &[told.clone()]);
+        world.receive(WAN, std::slice::from_ref(&told));
         assert_eq!(world.out.punted, [(WAN, told)]);
         world.out.punted.clear();
     }

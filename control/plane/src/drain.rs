@@ -265,6 +265,8 @@ impl State {
         if is_changed {
             self.publish_services(true, false);
         }
+        // That it was forced is for the next start, too.
+        self.keep_beside();
     }
 }
 

@@ -168,7 +168,7 @@ impl<F: Frame> Director<F> {
         };
         let server = self.snapshot.services.server(announced.server);
         if let Some(server) = server.filter(|_| added == Some(true)) {
-            self.count_flow(announced.server, server);
+            self.count_bound(announced.server, server);
         }
         added.is_some()
     }
@@ -250,6 +250,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// A server's packet of the control connection at `at`.
     pub(crate) fn control_reply<P: Packet<F>>(&mut self, mut frame: P, from: FromServer, at: u32) {
         if self.headers.ttl <= 1 || !self.is_readable(&frame) {
+            if self.headers.ttl > 1 {
+                self.uncount_reply(at);
+            }
             return self.refuse_or(frame, |way, frame| way.reply(frame, from));
         }
         let seq = segment::seq(frame.bytes(), &self.headers).unwrap_or(0);
@@ -326,6 +329,23 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 0.. => counters.bytes_out.add(u64::from(by.unsigned_abs())),
                 _ => counters.bytes_out.sub(u64::from(by.unsigned_abs())),
             }
+        }
+    }
+
+    /// A server's packet that is not for the client counts for nobody, as in the kernel.
+    fn uncount_reply(&mut self, at: u32) {
+        let len = self.headers.packet_len() as u64;
+        let Some(server) = self
+            .director
+            .flows
+            .control_mut(at)
+            .map(|control| control.server)
+        else {
+            return;
+        };
+        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
+            counters.packets_out.sub(1);
+            counters.bytes_out.sub(len);
         }
     }
 

@@ -249,10 +249,17 @@ impl<F: Frame> Director<F> {
     /// Counts a flow that was made: it is not active yet.
     #[inline]
     pub(crate) fn count_flow(&self, id: ServerId, server: &Server) {
-        self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {
             counters.connections.add(1);
         }
+        self.count_bound(id, server);
+    }
+
+    /// The same of one that was announced, which counts for its server's load and is no connection
+    /// that was scheduled.
+    #[inline]
+    pub(crate) fn count_bound(&self, id: ServerId, server: &Server) {
+        self.counters.flows_created.add(1);
         if let Some(load) = self.counters.loads.get(id.0 as usize) {
             load.add(Connections::INACTIVE);
             self.snapshot.loads.bound(id, server);

@@ -88,7 +88,12 @@ impl<F: Frame> Director<F> {
     ) -> Verdict {
         let timeouts = &self.snapshot.settings.timeouts;
         let signal = Signal::of(headers);
-        let moved = self.flows.advance(id, direction, signal, timeouts, now);
+        // AH and ESP keep the flow of the key exchange, and answer nothing of it.
+        let seen = match is_ipsec(headers) {
+            true => Direction::Request,
+            false => direction,
+        };
+        let moved = self.flows.advance(id, seen, signal, timeouts, now);
         let flow = self.flows.get(id);
         count_activity(
             &self.counters,

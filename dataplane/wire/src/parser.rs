@@ -26,13 +26,15 @@
 //! +-------------------------------+-----------------------------+
 //! ```
 
+mod quoted;
+
 use crate::addr::Addr;
-use crate::bytes::{array, get_u16};
+use crate::bytes::array;
 use crate::checksum;
-use crate::headers::{
-    Embedded, HeaderBits, Headers, Other, ParseError, Parsed, ether_type, protocol,
-};
+use crate::headers::{HeaderBits, Headers, Other, ParseError, Parsed, ether_type, protocol};
 use crate::sctp::SctpEvent;
+
+pub use quoted::{is_cut_before_ports, parse_embedded};
 
 /// Most extension headers followed. More is an attack on the parser's time (RFC 8504 §5.3).
 const EXTENSIONS_MAX: usize = 8;

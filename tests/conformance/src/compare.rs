@@ -66,6 +66,10 @@ fn without_out(counters: &[Counted]) -> Vec<Counted> {
         let [connections, packets_in, _, bytes_in, _] = counted.totals;
         Counted {
             totals: [connections, packets_in, 0, bytes_in, 0],
+            rates: {
+                let [connections, packets_in, _, bytes_in, _] = counted.rates;
+                [connections, packets_in, 0, bytes_in, 0]
+            },
             ..counted.clone()
         }
     });
@@ -121,8 +125,10 @@ fn entry(entry: &Entry) -> String {
         server,
         state,
         seconds,
+        engine,
     } = entry;
-    format!("{protocol} {client} {service} {server} {state} {seconds} s")
+    let engine = engine.as_deref().unwrap_or_default();
+    format!("{protocol} {client} {service} {server} {state} {seconds} s {engine}")
 }
 
 fn counted(counted: &Counted) -> String {
@@ -133,8 +139,9 @@ fn counted(counted: &Counted) -> String {
         .map_or(String::new(), |server| format!(" {server}"));
     format!(
         "{}{server}: {active} active, {inactive} inactive, {templates} templates; {connections} \
-         connections, packets {packets_in} in {packets_out} out, bytes {bytes_in} in {bytes_out} out",
-        counted.service
+         connections, packets {packets_in} in {packets_out} out, bytes {bytes_in} in {bytes_out} out; a \
+         second {:?}",
+        counted.service, counted.rates
     )
 }
 

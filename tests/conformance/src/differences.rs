@@ -1,8 +1,10 @@
 //! Every difference between Weir and the kernel's IPVS that is wanted, with its reason. There is no
 //! other place for one: what is not named here fails the tests.
 
+mod ftp;
 mod gone;
 mod icmp;
+mod late;
 mod tunnelled;
 
 use weir_conformance::operation::Operation;
@@ -101,6 +103,51 @@ pub(crate) const ALL: &[Named] = &[
                  cut (RFC 2473 §7.1, RFC 4213 §3.2.2).",
         aftermath: Aftermath::CountsOut,
         explains: tunnelled::is_too_narrow,
+    },
+    Named {
+        name: "how late a template begins again",
+        reason: "A template whose time is up while it has connections lives for another minute. The kernel's \
+                 timers end up to an eighth of their time late, and the minute begins then; Weir's begins in \
+                 time.",
+        aftermath: Aftermath::Nothing,
+        explains: late::is_late,
+    },
+    Named {
+        name: "counters while rates are not estimated",
+        reason: "The kernel brings its counters up to date when it estimates: with run_estimation=0 they stand \
+                 still, and what came meanwhile is a burst when it is 1 again. Weir counts on.",
+        aftermath: Aftermath::Nothing,
+        explains: late::are_counters_old,
+    },
+    Named {
+        name: "which words of FTP are helped",
+        reason: "The kernel takes numbers modulo 256, port 0, ports of services, addresses of third hosts \
+                 (RFC 2577 §3) and words that only begin as FTP's do, puts what it does not understand in \
+                 order, and sees a word only at the beginning of a segment. Weir helps with what RFC 959 and \
+                 RFC 2428 allow, in any line, where the client names itself and the server the connection's \
+                 own address, and leaves the rest alone.",
+        aftermath: Aftermath::Nothing,
+        explains: ftp::are_other_words_helped,
+    },
+    Named {
+        name: "FTP over IPv6",
+        reason: "The kernel's helper lets no control connection of IPv6 through once the kernel tracks \
+                 connections, which port 21 makes it do, and no reply to EPSV without. Weir helps as with IPv4.",
+        aftermath: Aftermath::CountsOut,
+        explains: |case| {
+            case.frames()
+                .is_some_and(|(kernel, weir)| ftp::is_control_of_ipv6(kernel, weir))
+        },
+    },
+    Named {
+        name: "a reply of FTP that becomes too big",
+        reason: "Of a reply that is too big with the service's address in it the kernel tells the server in the \
+                 service's name and quotes what it made of the reply. Weir quotes what the server sent.",
+        aftermath: Aftermath::CountsOut,
+        explains: |case| {
+            case.frames()
+                .is_some_and(|(kernel, weir)| ftp::is_reply_too_big(kernel, weir))
+        },
     },
 ];
 

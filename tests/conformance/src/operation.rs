@@ -152,8 +152,8 @@ pub enum Operation {
     DeleteServer(Key, SocketAddr),
     /// `ipvsadm -C`.
     Flush,
-    /// `ipvsadm -Z`.
-    Zero,
+    /// `ipvsadm -Z`, of one service and its servers or of all.
+    Zero(Option<Key>),
     /// `ipvsadm --set`: seconds for TCP, TCP after a FIN, UDP; 0 keeps a value.
     Timeouts([u32; 3]),
     /// A value of `net.ipv4.vs`.

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use weir_core::load::Connections;
 use weir_core::service::ServerId;
-use weir_ipvs::{DaemonState, Table as _};
+use weir_ipvs::{Changes as _, DaemonState};
 use weir_model::api::ServerState;
 use weir_model::{ChangeFault, Operation, Rules, Server, Service, ServiceKey};
 

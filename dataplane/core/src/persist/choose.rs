@@ -267,6 +267,10 @@ impl<F: Frame> Director<F> {
             template,
         };
         if service.one_packet {
+            // The server itself has spoken, which vouches for the client as an answer does.
+            if let Some(template) = template {
+                self.snapshot.templates.assure(template);
+            }
             self.unchoose(now, &chosen);
             if let Some(counters) = self.counters.servers.get(id.0 as usize) {
                 counters.connections.add(1);

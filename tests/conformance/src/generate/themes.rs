@@ -270,6 +270,7 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "persistence",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,
@@ -284,6 +285,7 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "persistence over all ports",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,
@@ -295,6 +297,7 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "marks",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,

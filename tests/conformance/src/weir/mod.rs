@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{self, Key, Operation, Scenario};
-use weir_conformance::place::Leg;
+use weir_conformance::place::{ESTIMATE_FIRST, ESTIMATE_TICKS, Leg};
 use weir_conformance::seen::{Counted, Entry, Passed, Seen};
 use weir_control::host::{LinuxNetwork, PortFacts, assemble, doorbell};
 use weir_control::ipvs::table::IpvsTable;
@@ -39,8 +39,8 @@ const FRAME: usize = 9216;
 const TICK_MS: u64 = 10;
 /// Ticks of a second.
 const SECOND: u32 = 100;
-/// Seconds between two looks of the estimator.
-const ESTIMATE: u32 = 2;
+/// What the kernel's estimator takes for the time between two of its looks, in seconds.
+const ESTIMATE: f64 = 2.0;
 
 /// A director of some workers.
 struct World {
@@ -53,6 +53,8 @@ struct World {
     started: Instant,
     /// Ticks since the beginning.
     now: u32,
+    /// When the estimator looks next.
+    estimate: u32,
 }
 
 /// Plays a scenario to a director of so many workers, with the frames and the time that the kernel
@@ -100,6 +102,7 @@ impl World {
             hand,
             started: Instant::now(),
             now,
+            estimate: now + ESTIMATE_FIRST,
         };
         world.turn_until_quiet();
         Ok(world)
@@ -155,8 +158,8 @@ impl World {
                 self.state.apply(file)?;
             }
         }
-        if *operation == Operation::Zero {
-            self.state.zero(None);
+        if let Operation::Zero(key) = operation {
+            self.state.zero(key.as_ref().map(service_key));
         }
         self.wanted = wanted;
         self.turn_until_quiet();
@@ -214,15 +217,16 @@ impl World {
         let end = self.now + ticks;
         while self.now < end {
             let step = (SECOND - self.now % SECOND).min(end - self.now);
-            self.now += step;
+            self.now += step.min(self.estimate - self.now);
             let elapsed = Duration::from_millis(u64::from(self.now) * TICK_MS);
             self.hand.set(elapsed);
             self.turn_until_quiet();
             if self.now.is_multiple_of(SECOND) {
                 self.state.keep_house(self.started + elapsed);
             }
-            if self.now.is_multiple_of(SECOND * ESTIMATE) {
-                self.state.estimate(f64::from(ESTIMATE));
+            if self.now == self.estimate {
+                self.state.estimate(ESTIMATE);
+                self.estimate += ESTIMATE_TICKS;
             }
             self.turn_until_quiet();
         }
@@ -238,8 +242,8 @@ impl World {
         let services = &self.workers[0].snapshot().services;
         let templates = self.state.templates();
         for at in 0..templates.buckets() {
-            templates.visit(Tick(self.now), at, |template, _| {
-                entries.extend(template_entry(template, services));
+            templates.visit(Tick(self.now), at, |template, name| {
+                entries.extend(template_entry(template, name, services));
             });
         }
         entries.sort();
@@ -263,6 +267,7 @@ impl World {
                 server: None,
                 connections: [0; 3],
                 totals: totals(&stats),
+                rates: rates(&stats),
             });
             for (server, counts, stats) in table.servers(&service.key) {
                 let ServerKey { address, port } = words::server_key(&server.key);
@@ -272,6 +277,7 @@ impl World {
                     server: Some(SocketAddr::new(address, port)),
                     connections: counts.map(u64::from),
                     totals: totals(&stats),
+                    rates: rates(&stats),
                 });
             }
         }
@@ -403,6 +409,7 @@ fn entry(flow: &Flow, services: &Services, now: Tick) -> Option<Entry> {
         server,
         state: flow.state().name().to_owned(),
         seconds: flow.ticks_left(now) / SECOND,
+        engine: None,
     })
 }
 
@@ -416,7 +423,7 @@ fn no_address(like: IpAddr) -> SocketAddr {
 }
 
 /// A template as the kernel lists it.
-fn template_entry(template: &TemplateView, services: &Services) -> Option<Entry> {
+fn template_entry(template: &TemplateView, name: &[u8], services: &Services) -> Option<Entry> {
     let server = services.server(template.server)?;
     let protocol = Protocol::from_number(template.protocol);
     Some(Entry {
@@ -426,6 +433,7 @@ fn template_entry(template: &TemplateView, services: &Services) -> Option<Entry>
         server: SocketAddr::new(server.addr.ip(), template.dest_port),
         state: template.state().to_owned(),
         seconds: template.ticks_left / SECOND,
+        engine: (!name.is_empty()).then(|| format!("sip {}", String::from_utf8_lossy(name))),
     })
 }
 
@@ -445,5 +453,15 @@ fn totals(stats: &weir_ipvs::Stats) -> [u64; 5] {
         stats.packets_out,
         stats.bytes_in,
         stats.bytes_out,
+    ]
+}
+
+fn rates(stats: &weir_ipvs::Stats) -> [u64; 5] {
+    [
+        stats.connections_rate,
+        stats.packets_in_rate,
+        stats.packets_out_rate,
+        stats.bytes_in_rate,
+        stats.bytes_out_rate,
     ]
 }

@@ -113,7 +113,7 @@ fn a_batch_is_one_snapshot() {
     assert_eq!(state.epoch(), epoch + 1);
     let services: Vec<_> = state.config().services.iter().map(|s| s.key).collect();
     let ports: Vec<_> = services.iter().map(ToString::to_string).collect();
-    assert_eq!(ports, ["tcp:192.0.2.100:81", "tcp:192.0.2.100:82"]);
+    assert_eq!(ports, ["tcp 192.0.2.100:81", "tcp 192.0.2.100:82"]);
     let timeouts = &state.config().timeouts;
     assert_eq!(
         (timeouts.tcp, timeouts.tcp_fin, timeouts.udp),
