@@ -52,6 +52,12 @@ impl Defences {
         self.next = None;
     }
 
+    /// True while some of the packets that would begin flows are dropped.
+    #[inline]
+    pub(crate) const fn is_dropping(&self) -> bool {
+        self.drop_rate != 0
+    }
+
     /// True while `drop_entry` is on.
     pub(crate) fn are_thinning(&self) -> bool {
         self.thins
@@ -65,7 +71,7 @@ impl Defences {
     /// True when a packet that would begin a flow is to be dropped.
     #[inline]
     pub(crate) fn drops_packet(&mut self) -> bool {
-        self.drop_rate != 0 && self.is_its_turn()
+        self.is_dropping() && self.is_its_turn()
     }
 
     fn is_its_turn(&mut self) -> bool {

@@ -28,7 +28,7 @@ use crate::next_hop::park::Park;
 use crate::note::{Note, Verdict};
 use crate::overflow::Overflowing;
 use crate::persist::Sweep;
-use crate::plain::{Found, Target};
+use crate::plain::{Found, OPENINGS, Opening, Target};
 use crate::reassemble::Reassembly;
 use crate::schedule::Random;
 use crate::settings::FtpPorts;
@@ -95,6 +95,10 @@ pub struct Director<F> {
     pub(crate) ftp_ports: FtpPorts,
     /// By server.
     pub(crate) targets: Vec<Target>,
+    /// Services for which flows begin the short way.
+    pub(crate) openings: Box<[Opening]>,
+    /// Flows may begin the short way.
+    pub(crate) opens_short: bool,
     /// What is kept of servers does not fit the first-level cache.
     pub(crate) has_many_servers: bool,
     /// There are servers whose flows are ended by resets.
@@ -161,6 +165,8 @@ impl<F: Frame> Director<F> {
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![ClientHop::NONE; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
+            openings: vec![Opening::UNSET; OPENINGS].into_boxed_slice(),
+            opens_short: false,
             has_many_servers: false,
             has_resets: false,
             looked_up: 0,
@@ -283,11 +289,11 @@ impl<F: Frame> Director<F> {
         let mut verdict = None;
         if found.is_nowhere() {
             let place = match self.find_again(found) {
-                Some(found) => Ok(found),
+                Some(place) => Ok(place),
                 None => self.open_plain(now, found, is_handed_off),
             };
             match place {
-                Ok(found) => match self.pass_plain(now, &found, frame, outlet) {
+                Ok(place) => match self.pass_at(now, found, place, frame, outlet) {
                     Ok(()) => return,
                     Err(back) => frame = back,
                 },

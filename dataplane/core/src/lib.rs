@@ -38,6 +38,7 @@ mod note;
 mod open;
 mod overflow;
 mod own;
+mod own_filter;
 pub mod persist;
 mod plain;
 mod reassemble;

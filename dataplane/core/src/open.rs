@@ -185,7 +185,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// A free local end for a new flow to a FullNAT server.
-    fn take_local(&mut self, tuple: &Tuple, chosen: &Chosen) -> Option<(Addr, u16)> {
+    pub(crate) fn take_local(&mut self, tuple: &Tuple, chosen: &Chosen) -> Option<(Addr, u16)> {
         let Chosen { id, server, .. } = *chosen;
         let service: &Service = self.snapshot.services.service(server.service)?;
         let pool = service.local.as_deref()?;

@@ -108,8 +108,9 @@ impl<F: Frame> Director<F> {
         is_over.then_some(Overflow::Rate)
     }
 
+    /// True while too many handshakes are open for another.
     #[inline]
-    fn is_flooded(&self) -> bool {
+    pub(crate) fn is_flooded(&self) -> bool {
         self.flows.half_open() >= self.overflow.half_open_max
     }
 

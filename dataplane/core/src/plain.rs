@@ -6,6 +6,7 @@
 //!
 //! [`Note`]: crate::note::Note
 
+mod begin;
 mod target;
 mod way;
 
@@ -22,6 +23,7 @@ use crate::service::{Protocol, ServerId};
 use crate::time::Tick;
 use way::Way;
 
+pub(crate) use begin::{OPENINGS, Opening};
 pub(crate) use target::Target;
 pub(crate) use way::count_activity;
 
@@ -145,9 +147,9 @@ impl<F: Frame> Director<F> {
     #[inline(never)]
     pub(crate) fn find_away(&self, found: &mut [Found]) {
         for found in found.iter_mut().filter(|found| found.is_nowhere()) {
-            if let Some(again) = self.find_again(found) {
-                *found = again;
-                if let Some(entry) = self.flows.v4.at(again.place) {
+            if let Some(place) = self.find_again(found) {
+                found.place = place;
+                if let Some(entry) = self.flows.v4.at(place) {
                     self.prefetch_of(&entry.head);
                 }
             }
@@ -161,16 +163,27 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         found: &Found,
-        mut frame: F,
+        frame: F,
         outlet: &mut O,
     ) -> Result<(), F> {
-        if found.place >= GENERAL {
-            return Err(frame);
-        }
-        // An earlier packet of this burst may have put another flow in this place.
+        // An earlier packet of this burst may have put another flow in this place. Of a packet that is
+        // not plain or nowhere there is nothing in its place: no table is so big.
         if self.flows.v4.version() != self.looked_up && !self.is_still_there(found) {
             return Err(frame);
         }
+        self.pass_at(now, found, found.place, frame, outlet)
+    }
+
+    /// The same of a packet whose flow is known to be at `place`.
+    #[inline(always)]
+    pub(crate) fn pass_at<O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        found: &Found,
+        place: u32,
+        mut frame: F,
+        outlet: &mut O,
+    ) -> Result<(), F> {
         let mut way = Way {
             now,
             len: found.len,
@@ -181,7 +194,7 @@ impl<F: Frame> Director<F> {
             has_resets: self.has_resets,
             next_ip_id: &mut self.next_ip_id,
         };
-        let Some((out, len)) = way.pass(found.place, &self.targets, &mut frame) else {
+        let Some((out, len)) = way.pass(place, &self.targets, &mut frame) else {
             return Err(frame);
         };
         frame.truncate(plain::ETHERNET_LEN + usize::from(len));
@@ -197,12 +210,11 @@ impl<F: Frame> Director<F> {
     }
 
     /// The place of a plain packet's flow that was not at home when the burst was looked up.
-    pub(crate) fn find_again(&self, found: &Found) -> Option<Found> {
-        let place = self.flows.v4.find_from(found.home, &found.key)?;
-        Some(Found { place, ..*found })
+    pub(crate) fn find_again(&self, found: &Found) -> Option<u32> {
+        self.flows.v4.find_from(found.home, &found.key)
     }
 
-    /// Begins a flow for a plain packet that has none, as `track.rs` does; none when the general way
+    /// Begins a flow for a plain packet that has none, as `track.rs` does, and returns its place; none when the general way
     /// has to see to it, and then the packet may have found what becomes of it.
     #[inline(never)]
     pub(crate) fn open_plain(
@@ -210,7 +222,20 @@ impl<F: Frame> Director<F> {
         now: Tick,
         found: &Found,
         is_handed_off: bool,
-    ) -> Result<Found, Option<Verdict>> {
+    ) -> Result<u32, Option<Verdict>> {
+        match self.begin_plain(now, found, is_handed_off) {
+            Some(begun) => begun.map_err(Some),
+            None => self.open_unprepared(now, found, is_handed_off),
+        }
+    }
+
+    #[inline(never)]
+    fn open_unprepared(
+        &mut self,
+        now: Tick,
+        found: &Found,
+        is_handed_off: bool,
+    ) -> Result<u32, Option<Verdict>> {
         let tuple = found.key.tuple();
         let to_many = tuple.dst.is_multicast() || tuple.dst.is_broadcast();
         if to_many || plain::is_martian(found.key.addrs) {
@@ -226,6 +251,7 @@ impl<F: Frame> Director<F> {
         if let Some(entry) = self.flows.v4.at(place) {
             self.make_target(now, ServerId(entry.head.server));
         }
-        Ok(Found { place, ..*found })
+        self.make_opening(&found.key);
+        Ok(place)
     }
 }

@@ -66,6 +66,9 @@ impl<F: Frame> Director<F> {
         if headers.ttl <= 1 {
             return true;
         }
+        if self.snapshot.network.always_carries(headers.packet_len()) {
+            return false;
+        }
         let may_be_cut = headers.is_v4() && !headers.bits.dont_fragment();
         match self.hop_to_client(headers.dst) {
             Hop::Ready(next) | Hop::Unresolved { hop: next, .. } => {

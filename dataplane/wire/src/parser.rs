@@ -232,18 +232,23 @@ fn refuse_source_route(mut options: &[u8]) -> Result<(), ParseError> {
 #[inline]
 pub(crate) fn refuse_martian_v4(src: Addr, dst: Addr) -> Result<(), ParseError> {
     let (s, d) = (src.v4_bits(), dst.v4_bits());
-    // Everything plain is decided by two comparisons per address.
-    let src_is_plain = s.wrapping_sub(1) < 0xe000_0000 - 1 && s >> 24 != 127;
     let dst_is_plain = d != 0 && d >> 24 != 127;
     // A host without an address asks by broadcast (DHCP) or tells a group (IGMP, RFC 3376 §4.2.13).
     let asks = s == 0 && (dst.is_broadcast() || dst.is_multicast());
-    // 240/4 is reserved, yet some sites number hosts from it; Linux lets it pass.
-    let reserved = s >= 0xf000_0000 && s != 0xffff_ffff;
-    if dst_is_plain && (src_is_plain || asks || reserved) {
+    if dst_is_plain && (may_be_source_v4(s) || asks) {
         Ok(())
     } else {
         Err(ParseError::Martian)
     }
+}
+
+/// True for an address that a host may have. 240/4 is reserved, yet some sites number hosts from it;
+/// Linux lets it pass.
+#[inline(always)]
+pub(crate) const fn may_be_source_v4(bits: u32) -> bool {
+    // Everything plain is decided by two comparisons.
+    (bits.wrapping_sub(1) < 0xe000_0000 - 1 && bits >> 24 != 127)
+        || (bits >= 0xf000_0000 && bits != 0xffff_ffff)
 }
 
 #[inline]

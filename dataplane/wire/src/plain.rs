@@ -17,7 +17,7 @@
 use crate::addr::Addr;
 use crate::bytes::{array, get_u16};
 use crate::headers::protocol;
-use crate::parser::refuse_martian_v4;
+use crate::parser::{may_be_source_v4, refuse_martian_v4};
 use crate::tunnel;
 
 /// Bytes of Ethernet, IPv4 and TCP header.
@@ -323,6 +323,13 @@ pub fn is_martian(addrs: u64) -> bool {
         Addr::from_v4_bytes([e, f, g, h]),
     );
     refuse_martian_v4(src, dst).is_err()
+}
+
+/// True when no packet to another host may come from this address, the first of [`Plain::addrs`].
+#[inline(always)]
+#[must_use]
+pub const fn is_martian_source(src: u32) -> bool {
+    !may_be_source_v4(u32::from_be(src))
 }
 
 /// True for a datagram without checksum, whose checksum has to be made from all its bytes when an

@@ -63,8 +63,8 @@ impl Compared {
                 if is_general {
                     world.director.take_the_general_way_only();
                 }
-                world.marks = marks();
-                world.settings.ipvs.ftp_ports = FtpPorts::new(&[80]);
+                // Until a change says otherwise new flows are asked nothing special.
+                world.settings.ipvs.ftp_ports = FtpPorts::NONE;
                 world.templates = Arc::new(Templates::new(6, LIMITS.servers, [7, 9]));
                 match worlds.first() {
                     Some(first) => world.share_cursor(first, &services),
@@ -134,7 +134,7 @@ impl Compared {
             }
             None => list.push(who),
         };
-        match input.below(16) {
+        match input.below(18) {
             0 | 1 => match self.removed.iter().position(|s| *s == slot) {
                 Some(at) => {
                     self.removed.swap_remove(at);
@@ -182,6 +182,10 @@ impl Compared {
                     None => world.resets.push(slot),
                 });
             }
+            14 => self.each(|world| match world.marks.is_empty() {
+                true => world.marks = marks(),
+                false => world.marks.clear(),
+            }),
             _ => {
                 let (which, is_so) = (input.below(4), input.once_in(2));
                 self.each(|world| match which {

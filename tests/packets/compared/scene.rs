@@ -140,7 +140,7 @@ pub(super) fn rules(input: &mut Bytes<'_>) -> Ipvs {
         drop_packet: defence(input.next()),
         am_droprate: u32::from(input.next() % 5),
         amemthresh: u32::from(input.next() & 31),
-        ftp_ports: [FtpPorts::new(&[80]), FtpPorts::NONE][usize::from(input.once_in(4))],
+        ftp_ports: [FtpPorts::new(&[80]), FtpPorts::NONE][usize::from(input.once_in(2))],
         ..Ipvs::default()
     }
 }

@@ -27,6 +27,7 @@ impl<F: Frame> Director<F> {
         self.defences.look_again();
         self.look_for_homeless(&before.services);
         self.look_for_ftp();
+        self.look_for_openings();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
             let sent = self.park.release(network, |port, frame| {
@@ -73,6 +74,7 @@ impl<F: Frame> Director<F> {
         self.give_up_parked(now, outlet);
         swept
     }
+
     /// True while flows are looked for that are to end before their time: housekeeping is due in
     /// every turn then.
     #[must_use]

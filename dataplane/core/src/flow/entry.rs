@@ -82,6 +82,15 @@ pub(crate) const fn key_tag(ports: u32, protocol: Protocol) -> u64 {
     ports as u64 | LIVE | (protocol as u64) << PROTOCOL_SHIFT
 }
 
+#[inline(always)]
+const fn protocol_of(tag: u64) -> Protocol {
+    match (tag & PROTOCOL) >> PROTOCOL_SHIFT {
+        0 => Protocol::Tcp,
+        1 => Protocol::Udp,
+        _ => Protocol::Sctp,
+    }
+}
+
 impl Head {
     const FREE: Self = Self {
         tag: 0,
@@ -156,11 +165,7 @@ impl Head {
 
     #[inline(always)]
     pub(crate) const fn protocol(&self) -> Protocol {
-        match (self.tag & PROTOCOL) >> PROTOCOL_SHIFT {
-            0 => Protocol::Tcp,
-            1 => Protocol::Udp,
-            _ => Protocol::Sctp,
-        }
+        protocol_of(self.tag)
     }
 
     #[inline(always)]
@@ -331,8 +336,56 @@ pub(crate) struct Key4 {
 }
 
 impl Key4 {
+    /// Of a packet with these addresses, the source first, and ports, all as packets have them.
+    #[inline(always)]
+    pub(crate) const fn new(addrs: [u32; 2], ports: [u16; 2], protocol: Protocol) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (addrs[0].to_ne_bytes(), addrs[1].to_ne_bytes());
+        let ([i, j], [k, l]) = (ports[0].to_ne_bytes(), ports[1].to_ne_bytes());
+        Self {
+            addrs: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            tag: key_tag(u32::from_ne_bytes([i, j, k, l]), protocol),
+        }
+    }
+
+    /// Source and destination address, as packets have them.
+    #[inline(always)]
+    pub(crate) const fn ends(&self) -> [u32; 2] {
+        let [a, b, c, d, e, f, g, h] = self.addrs.to_ne_bytes();
+        [
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+        ]
+    }
+
+    /// Source and destination port, as packets have them.
+    #[inline(always)]
+    pub(crate) const fn ports(&self) -> [u16; 2] {
+        let [a, b, c, d] = (self.tag as u32).to_ne_bytes();
+        [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
+    }
+
+    /// The transport protocol.
+    #[inline(always)]
+    pub(crate) const fn protocol(&self) -> Protocol {
+        protocol_of(self.tag)
+    }
+
     pub(crate) fn tuple(&self) -> Tuple {
         Entry4::new(*self, Method::Nat, false, 0).tuple()
+    }
+}
+
+impl Entry4 {
+    /// Notes of a NAT or FullNAT request what of its reply's key cannot be told otherwise.
+    #[inline(always)]
+    pub(super) const fn note_reply(&mut self, reply: &Key4, method: Method) {
+        let ([_, to], [server_port, to_port]) = (reply.ends(), reply.ports());
+        if matches!(method, Method::FullNat) {
+            self.head.local = to;
+            self.head.set_other_port(to_port);
+        } else {
+            self.head.set_other_port(server_port);
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Awaited<E: Entry> {
     pub(super) request: E::Key,
     pub(super) place: u32,
     pub(super) reply: E::Key,
+    /// The home line of `reply`.
+    pub(super) home: u32,
 }
 
 /// As many as flows can begin in a burst.
@@ -221,7 +223,20 @@ impl<E: Entry> Family<E> {
         }
     }
 
+    /// As [`insert`](Self::insert), of an entry whose home line is known.
+    #[inline]
+    pub(super) fn insert_at(&mut self, home: u32, entry: E) -> Result<u32, Full> {
+        match self.free_in(home as usize) {
+            Some(place) => {
+                self.put(place, entry, home as usize);
+                Ok(place)
+            }
+            None => self.insert(entry),
+        }
+    }
+
     /// Takes an entry in, whose key is not there yet. A request comes with its end of life set.
+    #[inline(never)]
     pub(super) fn insert(&mut self, entry: E) -> Result<u32, Full> {
         let hash = self.hash(&entry.own_key());
         let candidates = self.candidates(hash);
@@ -334,6 +349,12 @@ impl<E: Entry> Family<E> {
         let slots = &self.entries[first..first + E::PER_LINE];
         let way = slots.iter().position(|entry| !entry.head().is_live())?;
         Some((first + way) as u32)
+    }
+
+    /// The home line of what has this key.
+    #[inline]
+    pub(super) fn home_of(&self, key: &E::Key) -> u32 {
+        self.home(self.hash(key)) as u32
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 //! IPv4 and IPv6 flows are kept apart, each in a `Family` with entries of its own size. All memory
 //! is taken at start, in huge pages where there are any.
 
+mod begin;
 mod pair;
 mod walk;
 
@@ -18,6 +19,7 @@ use crate::service::{Method, ServerId};
 use crate::time::Tick;
 use pair::{find_in, flow_at, insert_in, insert_unsettled_in, remove_from, settle_in, template_of};
 
+pub(crate) use begin::PlainFlow;
 pub use walk::READS_A_SWEEP;
 
 /// Which way a packet of a flow goes.

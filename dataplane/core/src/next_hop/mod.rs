@@ -13,6 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use weir_wire::{Addr, Family, Mac, ether_type, plain, rewrite};
 
 use crate::io::PortId;
+use crate::own_filter::OwnFilter;
 
 /// An interface of the director: a port, or a VLAN on it. Dense from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +157,10 @@ pub struct Network {
     neighbours: HashMap<(InterfaceId, Addr), Mac>,
     /// The IPv4 routes, longest prefixes first; empty when there are too many.
     plain: Vec<PlainRoute>,
+    /// The IPv4 addresses among `locals`.
+    own: OwnFilter,
+    /// No way has a smaller MTU.
+    mtu_min: u16,
 }
 
 impl Network {
@@ -187,9 +192,37 @@ impl Network {
             routes: by_len,
             neighbours: neighbours.into_iter().collect(),
             plain: Vec::new(),
+            own: OwnFilter::default(),
+            mtu_min: 0,
         };
         network.plain = network.plain_routes();
+        for addr in network.locals.iter().filter(|addr| addr.is_v4()) {
+            network.own.add(u32::from_ne_bytes(addr.v4_bytes()));
+        }
+        network.mtu_min = network.least_mtu();
         network
+    }
+
+    fn least_mtu(&self) -> u16 {
+        let of_routes = self.routes.iter().flat_map(|(_, routes)| routes.values());
+        let of_routes = of_routes.filter_map(|target| match target {
+            Target::Out { mtu, .. } => *mtu,
+            Target::Unreachable => None,
+        });
+        let all = self.interfaces.iter().map(|interface| interface.mtu);
+        all.chain(of_routes).min().unwrap_or(0)
+    }
+
+    /// True for an IP packet of so many bytes that fits every way there is.
+    #[inline]
+    pub(crate) fn always_carries(&self, bytes: usize) -> bool {
+        bytes <= usize::from(self.mtu_min)
+    }
+
+    /// False for an IPv4 address, as packets have it, that is none of the director's own.
+    #[inline(always)]
+    pub(crate) fn may_be_local(&self, addr: u32) -> bool {
+        self.own.may_have(addr)
     }
 
     fn plain_routes(&self) -> Vec<PlainRoute> {

@@ -67,7 +67,7 @@ impl Service {
     }
 
     /// True when the service takes the packet for another port's sake: it is FTP's.
-    fn is_beside(&self, request: &Tuple) -> bool {
+    pub(crate) fn is_beside(&self, request: &Tuple) -> bool {
         self.key.mark == 0 && self.key.port == FTP_PORT && request.dst_port != FTP_PORT
     }
 }

@@ -52,12 +52,17 @@ impl Target {
 
 impl<F: Frame> Director<F> {
     /// Makes ready what later plain packets need of `server`, once for each publication.
+    #[inline]
     pub(crate) fn make_target(&mut self, now: Tick, id: ServerId) {
-        let epoch = self.snapshot.epoch;
-        let at = id.0 as usize;
-        if self.targets.get(at).is_none_or(|made| made.made == epoch) {
-            return;
+        let made = self.targets.get(id.0 as usize);
+        if made.is_some_and(|made| made.made != self.snapshot.epoch) {
+            self.make_target_anew(now, id);
         }
+    }
+
+    #[inline(never)]
+    fn make_target_anew(&mut self, now: Tick, id: ServerId) {
+        let epoch = self.snapshot.epoch;
         let mut target = Target {
             made: epoch,
             ..Target::UNSET
@@ -79,6 +84,6 @@ impl<F: Frame> Director<F> {
             target.tunnel_source = source.map_or(0, |source| u32::from_ne_bytes(source.v4_bytes()));
             target.ready = epoch;
         }
-        self.targets[at] = target;
+        self.targets[id.0 as usize] = target;
     }
 }

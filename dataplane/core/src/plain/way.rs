@@ -10,6 +10,7 @@ use crate::flow::entry::{Entry4, Head};
 use crate::flow::tcp::Seen;
 use crate::flow::{Direction, FlowTable, TcpState, Timeouts};
 use crate::io::{Frame, PortId};
+use crate::persist::Templates;
 use crate::service::{Method, Protocol, ServerId};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
@@ -80,7 +81,14 @@ impl Way<'_> {
                 plain::pass_between(head, &target.hop.link, addrs, ports);
             }
             Method::Tun if target.tunnel != Tunnel::Ipip => {
-                len = self.wrap_in_more(target, flow.protocol(), frame)?;
+                len = wrap_in_more(
+                    target,
+                    flow.protocol(),
+                    self.len,
+                    self.snapshot.settings.pmtu_disc,
+                    self.next_ip_id,
+                    frame,
+                )?;
             }
             Method::Tun => {
                 let fits = self.len <= target.hop.mtu.saturating_sub(plain::OUTER_LEN as u16);
@@ -115,53 +123,6 @@ impl Way<'_> {
         if let Some(head) = bytes.first_chunk_mut() {
             plain::wrap(head, &target.hop.link, self.len, &outer);
         }
-    }
-
-    /// Puts the outer headers of GRE or GUE before a packet; gives the length of both.
-    #[inline(never)]
-    fn wrap_in_more<F: Frame>(
-        &mut self,
-        target: &Target,
-        protocol: Protocol,
-        frame: &mut F,
-    ) -> Option<u16> {
-        let overhead = target.tunnel.overhead(Family::V4);
-        let fits = self.len <= target.hop.mtu.saturating_sub(overhead as u16);
-        let head: &plain::Head = frame.bytes().first_chunk()?;
-        let (addrs, ports) = plain::ends(head);
-        if !fits || target.tunnel_source == 0 || !frame.push_front(overhead) {
-            return None;
-        }
-        let [src, dst] = addrs.map(Addr::from_v4_bytes);
-        let inner = tunnel::Inner {
-            src,
-            dst,
-            ports,
-            protocol: protocol.number(),
-            len: usize::from(self.len),
-        };
-        let outer = tunnel::Outer {
-            tunnel: target.tunnel,
-            src: Addr::from_v4_bytes(target.tunnel_source.to_ne_bytes()),
-            dst: Addr::from_v4_bytes(target.addr.to_ne_bytes()),
-            copy_df: self.snapshot.settings.pmtu_disc,
-            id: *self.next_ip_id,
-        };
-        *self.next_ip_id = self.next_ip_id.wrapping_add(1);
-        let len = self.len + overhead as u16;
-        let bytes = frame.bytes_mut();
-        if let Some(inner) = bytes.get_mut(overhead..).and_then(<[u8]>::first_chunk_mut) {
-            plain::pass_on(inner, &target.hop.link);
-        }
-        // What follows the packet in its frame is none of it.
-        let packet = plain::ETHERNET_LEN..plain::ETHERNET_LEN + usize::from(len);
-        if let Some(packet) = bytes.get_mut(packet) {
-            tunnel::write_outer(packet, inner, &outer);
-        }
-        if let Some(link) = bytes.first_chunk_mut() {
-            *link = target.hop.link;
-        }
-        Some(len)
     }
 
     /// From a real server; the flow is at `place`.
@@ -209,7 +170,8 @@ impl Way<'_> {
             // Nearly all packets: the state stays, in each direction.
             return Some(Moved {
                 lifetime: timeouts.tcp[TcpState::Established as usize],
-                state: None,
+                was: TcpState::Established,
+                is: TcpState::Established,
             });
         }
         let is_secure = self.flows.is_secure();
@@ -221,10 +183,11 @@ impl Way<'_> {
     fn keep(&mut self, place: u32, server: u32, moved: Moved) {
         let expires = self.now.after(moved.lifetime);
         self.flows.v4.keep_until(place, expires);
-        if let Some((was, is)) = moved.state {
+        let Moved { was, is, .. } = moved;
+        if was != is {
             self.flows.change_state(place, was, is);
             if is == TcpState::Established {
-                self.assure(place);
+                assure(self.flows, &self.snapshot.templates, place);
             }
             count_activity(
                 self.counters,
@@ -236,14 +199,60 @@ impl Way<'_> {
     }
 }
 
-impl Way<'_> {
-    /// Vouches for the template of the flow at `place`, if it has one.
-    #[inline(never)]
-    fn assure(&self, place: u32) {
-        let template = self.flows.template_of_v4(place);
-        if let Some(template) = template {
-            self.snapshot.templates.assure(template);
-        }
+/// Puts the outer headers of GRE or GUE before a packet of `inner_len` bytes; gives the length of both.
+#[inline(never)]
+fn wrap_in_more<F: Frame>(
+    target: &Target,
+    protocol: Protocol,
+    inner_len: u16,
+    copy_df: bool,
+    next_ip_id: &mut u16,
+    frame: &mut F,
+) -> Option<u16> {
+    let overhead = target.tunnel.overhead(Family::V4);
+    let fits = inner_len <= target.hop.mtu.saturating_sub(overhead as u16);
+    let head: &plain::Head = frame.bytes().first_chunk()?;
+    let (addrs, ports) = plain::ends(head);
+    if !fits || target.tunnel_source == 0 || !frame.push_front(overhead) {
+        return None;
+    }
+    let [src, dst] = addrs.map(Addr::from_v4_bytes);
+    let inner = tunnel::Inner {
+        src,
+        dst,
+        ports,
+        protocol: protocol.number(),
+        len: usize::from(inner_len),
+    };
+    let outer = tunnel::Outer {
+        tunnel: target.tunnel,
+        src: Addr::from_v4_bytes(target.tunnel_source.to_ne_bytes()),
+        dst: Addr::from_v4_bytes(target.addr.to_ne_bytes()),
+        copy_df,
+        id: *next_ip_id,
+    };
+    *next_ip_id = next_ip_id.wrapping_add(1);
+    let len = inner_len + overhead as u16;
+    let bytes = frame.bytes_mut();
+    if let Some(inner) = bytes.get_mut(overhead..).and_then(<[u8]>::first_chunk_mut) {
+        plain::pass_on(inner, &target.hop.link);
+    }
+    // What follows the packet in its frame is none of it.
+    let packet = plain::ETHERNET_LEN..plain::ETHERNET_LEN + usize::from(len);
+    if let Some(packet) = bytes.get_mut(packet) {
+        tunnel::write_outer(packet, inner, &outer);
+    }
+    if let Some(link) = bytes.first_chunk_mut() {
+        *link = target.hop.link;
+    }
+    Some(len)
+}
+
+/// Vouches for the template of the flow at `place`, if it has one.
+#[inline(never)]
+fn assure(flows: &FlowTable, templates: &Templates, place: u32) {
+    if let Some(template) = flows.template_of_v4(place) {
+        templates.assure(template);
     }
 }
 
@@ -252,8 +261,9 @@ impl Way<'_> {
 struct Moved {
     /// Until it ends if no other comes, in ticks.
     lifetime: u32,
-    /// The state it leaves and the one it goes to, when these differ.
-    state: Option<(TcpState, TcpState)>,
+    /// The state it leaves and the one it goes to, in TCP.
+    was: TcpState,
+    is: TcpState,
 }
 
 #[inline(never)]
@@ -270,7 +280,8 @@ fn move_on_in_general(
         }
         return Some(Moved {
             lifetime: timeouts.udp,
-            state: None,
+            was: TcpState::None,
+            is: TcpState::None,
         });
     }
     if flow.is_special() {
@@ -285,7 +296,8 @@ fn move_on_in_general(
     let is = was.next(Seen::of(direction, flow.method()), tcp_flags, is_secure);
     Some(Moved {
         lifetime: timeouts.tcp[is as usize],
-        state: (was != is).then_some((was, is)),
+        was,
+        is,
     })
 }
 

@@ -44,7 +44,12 @@ fn start_position(service: &Service, services: &Services, cursor: u64) -> usize 
     // Each departed server points at its predecessor of that time; bounded by their number.
     for _ in 0..=service.departed.len() {
         if let Some(position) = position_of(service, services, last) {
-            return (position + 1) % service.servers.len();
+            let next = position + 1;
+            return if next < service.servers.len() {
+                next
+            } else {
+                0
+            };
         }
         let departed = service.departed.iter().find(|(gone, _)| *gone == last);
         match departed {

@@ -10,6 +10,7 @@ use weir_wire::{Addr, Family};
 use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
 use crate::flow::Tuple;
 use crate::local::LocalPool;
+use crate::own_filter::OwnFilter;
 
 use super::{FTP_DATA_PORT, FTP_PORT, Protocol, Server, ServerId, Service, ServiceId, ServiceKey};
 use former::Formers;
@@ -47,6 +48,8 @@ pub struct Services {
     resets: Arc<[ServerId]>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
     has_pools: bool,
+    /// Of IPv4 addresses that are in a local pool, or were.
+    pooled: OwnFilter,
     /// How many services there are of IPv4 and of IPv6.
     by_family: [u32; 2],
     kinds: Kinds,
@@ -290,6 +293,12 @@ impl Services {
         self.has_pools && self.local_addrs.contains(addr)
     }
 
+    /// False for an IPv4 address, as packets have it, that no service has in its pool.
+    #[inline(always)]
+    pub(crate) fn may_be_pooled(&self, addr: u32) -> bool {
+        self.pooled.may_have(addr)
+    }
+
     /// True when replies of NAT or FullNAT may come from this address.
     #[inline]
     #[must_use]
@@ -476,7 +485,12 @@ impl Services {
         let before = before.and_then(|service| service.local.clone());
         if before != service.local {
             self.has_pools |= service.local.is_some();
-            each_local(&service.local, |addr| self.local_addrs.count(addr));
+            each_local(&service.local, |addr| {
+                self.local_addrs.count(addr);
+                if addr.is_v4() {
+                    self.pooled.add(u32::from_ne_bytes(addr.v4_bytes()));
+                }
+            });
             each_local(&before, |addr| self.local_addrs.uncount(addr));
         }
         self.by_key.put(Found { service, id });

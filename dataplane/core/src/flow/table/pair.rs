@@ -30,7 +30,10 @@ pub(super) fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Re
     let Some(reply) = flow.reply else {
         return Ok(place);
     };
-    let place = attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full)?;
+    let reply = E::key(&reply);
+    let home = entries.home_of(&reply);
+    give_up_older(entries, &reply, home);
+    let place = attach_reply(entries, &request, place, reply, home).map_err(|_| Full)?;
     if let (Method::FullNat, Some(template)) = (flow.method, flow.template) {
         let link = entries.get(place).head().link;
         entries.get_mut(link).head_mut().set_template(template);
@@ -47,15 +50,27 @@ pub(super) fn insert_unsettled_in<E: Entry>(
     }
     let (request, place) = insert_request(entries, flow)?;
     if let Some(reply) = flow.reply {
-        let reply = E::key(&reply);
-        let _line = entries.prefetch_home(entries.hash(&reply));
-        entries.awaited.push(Awaited {
-            request,
-            place,
-            reply,
-        });
+        await_reply(entries, request, place, E::key(&reply));
     }
     Ok(place)
+}
+
+/// Puts the reply's entry off, for which there is room among those that are awaited, and asks for its
+/// line.
+#[inline]
+pub(super) fn await_reply<E: Entry>(
+    entries: &mut Family<E>,
+    request: E::Key,
+    place: u32,
+    reply: E::Key,
+) {
+    let home = entries.prefetch_home(entries.hash(&reply));
+    entries.awaited.push(Awaited {
+        request,
+        place,
+        reply,
+        home,
+    });
 }
 
 /// The flow whose reply found no place, which is taken out.
@@ -64,12 +79,14 @@ pub(super) fn settle_in<E: Entry>(entries: &mut Family<E>, at: usize) -> Option<
         request,
         place,
         reply,
+        home,
     } = entries.awaited[at];
     let place = match entries.get(place).is_under(&request) {
         true => place,
         false => entries.find(&request, entries.hash(&request))?,
     };
-    attach_reply(entries, &request, place, reply).err()
+    give_up_older(entries, &reply, home);
+    attach_reply(entries, &request, place, reply, home).err()
 }
 
 fn insert_request<E: Entry>(
@@ -99,22 +116,28 @@ fn insert_request<E: Entry>(
     Ok((request, entries.insert(entry)?))
 }
 
-/// Makes the entry of the reply to the request at `place`. Returns the request's place, which may
-/// be another by then; or the flow, taken out, when the reply has no place.
-fn attach_reply<E: Entry>(
-    entries: &mut Family<E>,
-    request: &E::Key,
-    place: u32,
-    reply: E::Key,
-) -> Result<u32, Flow> {
-    if let Some(older) = entries.find(&reply, entries.hash(&reply))
+/// Takes the reply's entry, whose home line is `home`, from the older flow that has it, if one has.
+pub(super) fn give_up_older<E: Entry>(entries: &mut Family<E>, reply: &E::Key, home: u32) {
+    if let Some(older) = entries.find_from(home, reply)
         && entries.get(older).head().is_reply()
     {
         let of = entries.remove(older).head().link;
         entries.get_mut(of).head_mut().link = NONE;
     }
+}
+
+/// Makes the entry of the reply, which no other flow has and whose home line is `home`, to the request
+/// at `place`. Returns the request's place, which may be another by then; or the flow, taken out,
+/// when the reply has no place.
+pub(super) fn attach_reply<E: Entry>(
+    entries: &mut Family<E>,
+    request: &E::Key,
+    place: u32,
+    reply: E::Key,
+    home: u32,
+) -> Result<u32, Flow> {
     let head = entries.get(place).head();
-    let added = entries.insert(E::new(reply, head.method(), true, head.server));
+    let added = entries.insert_at(home, E::new(reply, head.method(), true, head.server));
     // The reply may have pushed the request to another place.
     let place = match entries.get(place).is_under(request) {
         true => place,
