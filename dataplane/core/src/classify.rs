@@ -74,17 +74,7 @@ fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> 
         return Verdict::Punt(punt_class(headers));
     }
     if is_to_be_gathered(headers, bytes) {
-        let may_be_reply =
-            services.is_local(headers.dst) || !snapshot.network.is_local(headers.dst);
-        let is_marked = services.has_marks() && snapshot.network.is_local(headers.dst);
-        let ours = services.is_virtual(headers.dst)
-            || is_marked
-            || (services.is_nat_addr(headers.src) && may_be_reply);
-        return if ours && may_have_flow(headers) {
-            Verdict::Fragment
-        } else {
-            Verdict::Punt(PuntClass::Ordinary)
-        };
+        return of_fragment(headers, snapshot);
     }
     if Protocol::from_number(headers.protocol).is_some() || is_ipsec(headers) {
         Verdict::LookUp
@@ -95,9 +85,32 @@ fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> 
     }
 }
 
+fn of_fragment(headers: &Headers, snapshot: &Snapshot) -> Verdict {
+    let services = &snapshot.services;
+    if headers.is_icmp() {
+        // Whose error it is only the whole tells.
+        return Verdict::Fragment;
+    }
+    let is_to_us = services.is_local(headers.dst) || snapshot.network.is_local(headers.dst);
+    let may_be_reply = services.is_local(headers.dst) || !snapshot.network.is_local(headers.dst);
+    let is_marked = services.has_marks() && snapshot.network.is_local(headers.dst);
+    let ours = services.is_virtual(headers.dst)
+        || is_marked
+        || (services.is_nat_addr(headers.src) && may_be_reply);
+    if !ours || !may_have_flow(headers) {
+        Verdict::Punt(PuntClass::Ordinary)
+    } else if is_ipsec(headers) && headers.is_v4() && !is_to_us {
+        // On its way through Linux looks at each by itself, since it needs no ports.
+        Verdict::LookUp
+    } else {
+        Verdict::Fragment
+    }
+}
+
 /// A fragment's protocol is that of its packet, but for IPv6 with options behind the fragment header.
 fn may_have_flow(headers: &Headers) -> bool {
     Protocol::from_number(headers.protocol).is_some()
+        || is_ipsec(headers)
         || (!headers.is_v4() && headers.protocol == protocol::DSTOPTS)
 }
 

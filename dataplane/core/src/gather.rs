@@ -9,15 +9,17 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use weir_wire::{Headers, Parsed, fragment};
+use weir_wire::{Headers, Parsed, fragment, icmp};
 
+use crate::classify::punt_class;
 use crate::counters::DropReason;
 use crate::director::Director;
 use crate::flow::Tuple;
-use crate::forward::{Way, Whole};
-use crate::io::{Frame, Outlet, PortId};
+use crate::forward::{Came, Way, Whole};
+use crate::io::{Frame, Outlet, PortId, WorkerId};
+use crate::ipsec::is_ipsec;
 use crate::note::{PuntClass, Verdict};
-use crate::reassemble::{Complete, Frames, Key, Part};
+use crate::reassemble::{Complete, Ends, Frames, Key, Part};
 use crate::service::{Protocol, ServerId};
 use crate::time::Tick;
 
@@ -94,7 +96,7 @@ impl<F: Frame> Director<F> {
                 outlet.dropped(reason, port, &frame);
             });
         if let Some(complete) = complete {
-            self.join(now, port, is_owner, complete, outlet);
+            self.join(now, port, gatherer, is_owner, complete, outlet);
         }
     }
 
@@ -146,6 +148,7 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         port: PortId,
+        gatherer: WorkerId,
         is_owner: bool,
         complete: Complete,
         outlet: &mut O,
@@ -154,9 +157,11 @@ impl<F: Frame> Director<F> {
             debug_assert!(false, "a packet within a packet");
             return;
         };
-        let mut frames = Frames::new();
+        let (mut frames, mut ends) = (Frames::new(), Ends::new());
         let payload = buffer.get_mut(ROOM..).unwrap_or_default();
-        let summary = self.reassembly.take(complete, payload, &mut frames);
+        let summary = self
+            .reassembly
+            .take(complete, payload, &mut frames, &mut ends);
         let headers = frames.first().and_then(|first| {
             let Ok(Parsed::Ip(first_headers)) = weir_wire::parse(first.bytes(), false) else {
                 return None;
@@ -172,16 +177,14 @@ impl<F: Frame> Director<F> {
         });
         match headers {
             Some((headers, start)) => {
-                let verdict = match Protocol::from_number(headers.protocol) {
-                    Some(_) => {
-                        let bytes = buffer.get(start..ROOM + summary.len);
-                        self.track(now, &headers, bytes.unwrap_or_default(), is_owner)
-                    }
-                    None => Verdict::Punt(crate::classify::punt_class(&headers)),
-                };
+                let range = start..ROOM + summary.len;
+                let bytes = buffer.get(range.clone()).unwrap_or_default();
+                let verdict = self.decide(now, &headers, bytes, summary.longest, is_owner);
                 let verdict = match verdict {
-                    // There it would look for the gatherer once more.
-                    Verdict::HandOff(_) if is_owner => Verdict::Punt(PuntClass::Ordinary),
+                    // It has looked already, when the packet came together there.
+                    Verdict::HandOff(owner) if is_owner && owner == gatherer => {
+                        Verdict::Punt(PuntClass::Ordinary)
+                    }
                     verdict => verdict,
                 };
                 if let Verdict::HandOff(owner) = verdict {
@@ -190,8 +193,13 @@ impl<F: Frame> Director<F> {
                     }
                 } else {
                     self.counters.reassembled.add(1);
-                    let range = start..ROOM + summary.len;
-                    let whole = Whole::new(&mut buffer, range, &frames, summary.longest);
+                    let came = Came {
+                        frames: &frames,
+                        payload_at: ROOM,
+                        ends: &ends,
+                        longest: summary.longest,
+                    };
+                    let whole = Whole::new(&mut buffer, range, came);
                     if let Some(whole) = whole {
                         self.finish_whole(now, port, headers, verdict, whole, outlet);
                     }
@@ -204,6 +212,25 @@ impl<F: Frame> Director<F> {
             }
         }
         self.whole = Some(buffer);
+    }
+
+    /// What becomes of a packet put together, whose longest fragment had so many bytes.
+    fn decide(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        bytes: &[u8],
+        longest: u16,
+        is_owner: bool,
+    ) -> Verdict {
+        let may_have_flow = Protocol::from_number(headers.protocol).is_some();
+        if may_have_flow || is_ipsec(headers) {
+            self.track(now, headers, bytes, longest, is_owner)
+        } else if headers.is_icmp() && icmp::is_related_error(headers.family(), headers.icmp_type) {
+            self.relate(now, headers, bytes, is_owner)
+        } else {
+            Verdict::Punt(punt_class(headers))
+        }
     }
 
     fn finish_whole<O: Outlet<Frame = F>>(
@@ -241,6 +268,9 @@ impl<F: Frame> Director<F> {
                 way.director.counters.stateless.add(1);
                 way.reply(whole, from);
             }
+            Verdict::ErrorToServer(to) => way.error_to_server(whole, to),
+            Verdict::ErrorToClient(from, server) => way.error_to_client(whole, from, server),
+            Verdict::ErrorInTunnel(server) => way.error_in_tunnel(whole, server),
             Verdict::TellServer => way.tell_server(whole),
             Verdict::Refuse(reason) => way.refuse(whole, reason),
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(whole),

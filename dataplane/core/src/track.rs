@@ -19,12 +19,14 @@ use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
-    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP, which is in `bytes`: it moves its flow on, or begins one.
+    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP, which is in `bytes`: it moves its flow on, or
+    /// begins one. It came in `longest` bytes at most.
     pub(crate) fn track(
         &mut self,
         now: Tick,
         headers: &Headers,
         bytes: &[u8],
+        longest: u16,
         is_handed_off: bool,
     ) -> Verdict {
         if is_ipsec(headers) {
@@ -53,7 +55,7 @@ impl<F: Frame> Director<F> {
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
-        } else if self.is_stuck(headers) {
+        } else if self.is_stuck(headers, longest) {
             // As the kernel, whose IPVS does not see it.
             return Verdict::Reply(from_server(&self.flows.get(id)));
         }
@@ -97,14 +99,14 @@ impl<F: Frame> Director<F> {
 
     /// True for a packet to a client that goes no further than here: its time is over, or it is too
     /// big. Its sender is told; its flow does not move on.
-    fn is_stuck(&mut self, headers: &Headers) -> bool {
+    fn is_stuck(&mut self, headers: &Headers, longest: u16) -> bool {
         if headers.ttl <= 1 {
             return true;
         }
         let may_be_cut = headers.is_v4() && !headers.bits.dont_fragment();
         match self.hop_to_client(headers.dst) {
             Hop::Ready(next) | Hop::Unresolved { hop: next, .. } => {
-                !may_be_cut && headers.packet_len() > usize::from(next.mtu)
+                !may_be_cut && longest > next.mtu
             }
             Hop::Local | Hop::Unreachable => false,
         }
@@ -189,7 +191,7 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         headers: &Headers,
-        frame: &F,
+        bytes: &[u8],
         is_handed_off: bool,
     ) -> Verdict {
         let unrelated = if self.snapshot.services.is_virtual(headers.dst) {
@@ -197,7 +199,6 @@ impl<F: Frame> Director<F> {
         } else {
             Verdict::Punt(crate::classify::punt_class(headers))
         };
-        let bytes = frame.bytes();
         let at = icmp::quoted_at(headers);
         let Some(quoted) = parse_embedded(bytes, at, usize::from(headers.end)) else {
             return unrelated;

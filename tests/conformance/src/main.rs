@@ -8,6 +8,7 @@ mod handmade;
 mod kernel;
 mod mask;
 mod page;
+mod pieces;
 mod shrink;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 
 use weir_wire::{Family, Mac, ether_type, fragment, rewrite};
 
-use super::Way;
 use super::packet::Packet;
+use super::{Way, pieces};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::{Hop, NextHop};
@@ -90,7 +90,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
     }
 
-    /// Cuts a packet into fragments of up to `mtu` bytes.
+    /// Cuts a packet into fragments of up to `mtu` bytes, where it was cut when it came if that will do.
     fn cut<P: Packet<F>>(&mut self, packet: &P, l3: usize, family: Family, mtu: u16, to: To) {
         let bytes = packet.bytes();
         let Ok(headers) = weir_wire::parse_ip(bytes, l3, false) else {
@@ -104,7 +104,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             To::Hop(_, next) => rewrite::ethernet_len(next.vlan),
             To::Linux => link_len(packet),
         };
-        for piece in fragment::plan(bytes, &headers, mtu) {
+        for piece in pieces::of(packet, &headers, mtu) {
             let Some(mut fresh) = self.fresh(link + usize::from(mtu)) else {
                 return self.end(packet, DropReason::NoBuffer);
             };

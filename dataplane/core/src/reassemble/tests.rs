@@ -57,8 +57,12 @@ impl World {
                 ended.push(reason)
             })?;
         let mut payload = std::vec![0; 0x10000];
-        let mut frames = Frames::new();
-        let summary = self.table.take(complete, &mut payload, &mut frames);
+        let (mut frames, mut ends) = (Frames::new(), Ends::new());
+        let summary = self
+            .table
+            .take(complete, &mut payload, &mut frames, &mut ends);
+        assert!(ends.is_sorted() && ends.len() == frames.len());
+        assert_eq!(ends.last().copied().map(usize::from), Some(summary.len));
         payload.truncate(summary.len);
         Some(payload)
     }

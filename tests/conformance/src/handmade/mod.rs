@@ -1,6 +1,7 @@
 //! Scenarios made by hand: every line of what IPVS does, at least once and on purpose.
 
 mod connections;
+mod fragments;
 mod protocols;
 mod scheduling;
 mod script;
@@ -13,5 +14,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     scheduling::all(&mut all);
     connections::all(&mut all);
     protocols::all(&mut all);
+    fragments::all(&mut all);
     all
 }
