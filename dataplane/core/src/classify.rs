@@ -107,11 +107,9 @@ fn of_fragment(headers: &Headers, snapshot: &Snapshot) -> Verdict {
     }
 }
 
-/// A fragment's protocol is that of its packet, but for IPv6 with options behind the fragment header.
+/// Of IPv6 only the first fragment tells its packet's protocol, if there are headers behind the fragment header.
 fn may_have_flow(headers: &Headers) -> bool {
-    Protocol::from_number(headers.protocol).is_some()
-        || is_ipsec(headers)
-        || (!headers.is_v4() && headers.protocol == protocol::DSTOPTS)
+    !headers.is_v4() || Protocol::from_number(headers.protocol).is_some() || is_ipsec(headers)
 }
 
 /// How urgently Linux needs this packet.

@@ -9,7 +9,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use weir_wire::{Headers, Parsed, fragment, icmp};
+use weir_wire::{Addr, Headers, Parsed, fragment, icmp, protocol};
 
 use crate::classify::punt_class;
 use crate::counters::DropReason;
@@ -21,6 +21,7 @@ use crate::ipsec::is_ipsec;
 use crate::note::{PuntClass, Verdict};
 use crate::reassemble::{Complete, Ends, Frames, Key, Part};
 use crate::service::{Protocol, ServerId};
+use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 /// Room for the headers of a packet that is put together, and what a tunnel puts before them.
@@ -39,6 +40,18 @@ pub(crate) fn buffer() -> Box<[u8]> {
 /// True for a fragment, and for a packet of IPv6 that has a fragment header though it is whole.
 pub(crate) fn is_to_be_gathered(headers: &Headers, bytes: &[u8]) -> bool {
     headers.bits.fragment() || fragment::atomic(bytes, headers).is_some()
+}
+
+/// True for a fragment of IPv6 that its sender should not have sent: of a length that no other can follow, or a
+/// first one that does not have all headers (RFC 8200 §4.5, RFC 7112 §5).
+fn is_faulty(headers: &Headers, part: &Part) -> bool {
+    let header_len = match headers.protocol {
+        protocol::TCP => 20,
+        protocol::UDP | protocol::ICMPV6 => 8,
+        _ => 0,
+    };
+    let is_headless = part.offset == 0 && headers.end.saturating_sub(headers.l4) < header_len;
+    part.more && (is_headless || !part.end.is_multiple_of(8))
 }
 
 impl<F: Frame> Director<F> {
@@ -70,6 +83,18 @@ impl<F: Frame> Director<F> {
         let (Some(info), Some(part)) = (info, part) else {
             return self.end(DropReason::Fragment, port, &frame, outlet);
         };
+        // Linux tells the sender what is wrong with it (RFC 8200 §4.5), or, of IPv4 on its way through, why
+        // it goes no further: there each fragment counts by itself.
+        let is_linuxs = match headers.is_v4() {
+            false => is_faulty(headers, &part),
+            true => !self.is_own(headers.dst) && self.is_stuck(headers, part.packet_len),
+        };
+        if is_linuxs {
+            if let Err(reason) = self.try_punt(now, port, PuntClass::Ordinary, &frame, outlet) {
+                self.end(reason, port, &frame, outlet);
+            }
+            return;
+        }
         let (src, dst) = (headers.src, headers.dst);
         // What is whole already need not meet others first.
         let gatherer = match headers.bits.fragment() {
@@ -98,6 +123,14 @@ impl<F: Frame> Director<F> {
         if let Some(complete) = complete {
             self.join(now, port, gatherer, is_owner, complete, outlet);
         }
+    }
+
+    /// True for an address of the director's, of its services or of its own.
+    fn is_own(&self, addr: Addr) -> bool {
+        let Snapshot {
+            services, network, ..
+        } = &*self.snapshot;
+        services.is_virtual(addr) || services.is_local(addr) || network.is_local(addr)
     }
 
     /// Gives up the packets whose fragments have not come in time. Who sent them is told when the

@@ -30,7 +30,7 @@ impl<F: Frame> Director<F> {
         is_handed_off: bool,
     ) -> Verdict {
         if is_ipsec(headers) {
-            return self.follow(now, headers, is_handed_off);
+            return self.follow(now, headers, longest, is_handed_off);
         }
         let Some(tuple) = tuple_of(headers) else {
             return Verdict::Punt(PuntClass::Ordinary);
@@ -99,7 +99,7 @@ impl<F: Frame> Director<F> {
 
     /// True for a packet to a client that goes no further than here: its time is over, or it is too
     /// big. Its sender is told; its flow does not move on.
-    fn is_stuck(&mut self, headers: &Headers, longest: u16) -> bool {
+    pub(crate) fn is_stuck(&mut self, headers: &Headers, longest: u16) -> bool {
         if headers.ttl <= 1 {
             return true;
         }
@@ -422,7 +422,7 @@ pub(crate) fn tuple_of(headers: &Headers) -> Option<Tuple> {
     })
 }
 
-fn from_server(flow: &Flow) -> FromServer {
+pub(crate) fn from_server(flow: &Flow) -> FromServer {
     let request = flow.request();
     FromServer {
         virt: request.dst,

@@ -7,8 +7,9 @@ use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::Operation;
 use weir_conformance::place::Leg;
 use weir_conformance::seen::{Counted, Passed, Seen};
-use weir_wire::{Headers, Parsed, icmp, parse_embedded, protocol};
+use weir_wire::{Addr, Headers, Parsed, fragment, icmp, parse_embedded, protocol};
 
+use crate::joined::{is_fragment, joined};
 use crate::mask::masked;
 
 /// A difference that is wanted.
@@ -25,12 +26,17 @@ pub(crate) struct Named {
 }
 
 /// What a difference leaves behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Aftermath {
     /// Nothing.
     Nothing,
     /// Packets and bytes from servers are counted on one side only.
     CountsOut,
+    /// Packets and bytes of both directions are.
+    Counts,
+    /// One side has counted a packet that the other has not, and its connection has moved on: what
+    /// comes after it in the scenario is not compared.
+    Everything,
 }
 
 /// An operation at which both sides differ.
@@ -44,6 +50,21 @@ struct Case<'c> {
 
 /// All of them.
 pub(crate) const ALL: &[Named] = &[
+    Named {
+        name: "where IPv4 packets are cut again",
+        reason: "What came in fragments leaves Weir in the same, with DF where the longest of them had it. The \
+                 kernel joins fragments for its own addresses as far as the memory of the first has room, or \
+                 all of them when the network card's driver lets it, cuts anew what it has joined, and loses DF \
+                 when it has not. In an IPv6 tunnel it takes DF for the length to cut to. The packet is the same.",
+        aftermath: Aftermath::Nothing,
+        explains: |case| {
+            let Some((kernel, weir)) = case.frames() else {
+                return false;
+            };
+            let is_v4 = |came: &Bytes| is_fragment(&came.0) && came.0.get(12..14) == Some(&[8, 0]);
+            kernel.frame.as_ref().is_some_and(is_v4) && are_alike(kernel, weir, |frame| frame)
+        },
+    },
     Named {
         name: "the checksum inside of an ICMP error",
         reason: "The kernel rewrites address and port of the packet that an ICMP error quotes and leaves \
@@ -67,9 +88,10 @@ pub(crate) const ALL: &[Named] = &[
             };
             let [client, server] = &weir.out;
             let came = kernel.frame.as_ref().is_some_and(is_icmpv6_error);
+            let client = joined(client.iter().map(|frame| frame.0.clone()).collect());
             came && kernel.out.iter().all(Vec::is_empty)
                 && server.is_empty()
-                && matches!(&client[..], [only] if is_icmpv6_error(only))
+                && matches!(&client[..], [only] if is_icmpv6_error(&Bytes(only.clone())))
         },
     },
     Named {
@@ -137,6 +159,93 @@ pub(crate) const ALL: &[Named] = &[
                 && matches!(&client[..], [only] if is_unreachable_v6(only))
         },
     },
+    Named {
+        name: "replies in IPv4 fragments with DF",
+        reason: "The kernel puts them together, finds the whole longer than it may be or not, and tells the server \
+                 in either case that it is too big, which it counts as a client's packet. Weir passes on fragments \
+                 that fit.",
+        aftermath: Aftermath::Counts,
+        explains: |case| {
+            let Some((kernel, weir)) = case.frames() else {
+                return false;
+            };
+            let ([to_client, to_server], [weir_client, weir_server]) = (&kernel.out, &weir.out);
+            let came = kernel
+                .frame
+                .as_ref()
+                .is_some_and(|came| is_fragment(&came.0));
+            came && to_client.is_empty()
+                && weir_server.is_empty()
+                && matches!(&to_server[..], [only] if is_too_big_v4(only))
+                && weir_client.iter().all(|frame| is_fragment(&frame.0))
+                && !weir_client.is_empty()
+        },
+    },
+    Named {
+        name: "first IPv6 fragments without all headers, or of a length that none can follow",
+        reason: "Linux refuses to put them together and tells the sender (RFC 8200 §4.5); so it does behind Weir. \
+                 IPVS, which sees such a fragment before, takes it for a packet, reads states from its fragment \
+                 header, and sends it to a server that will never get the others.",
+        aftermath: Aftermath::Everything,
+        explains: |case| {
+            let Some((kernel, weir)) = case.frames() else {
+                return false;
+            };
+            kernel.frame.as_ref().is_some_and(is_faulty_first) && weir.out == weir.host
+        },
+    },
+    Named {
+        name: "errors about missing fragments, with several workers",
+        reason: "The kernel counts such an error as a packet of the server, where that answers past the director. \
+                 In Weir the worker that waited for the fragments tells the client; the flow may be another's, \
+                 which is not asked for a count.",
+        aftermath: Aftermath::CountsOut,
+        explains: |case| {
+            let (Seen::Counters(_, kernel), Seen::Counters(_, weir)) = (case.kernel, case.weir)
+            else {
+                return false;
+            };
+            let is_alike = |kernel: &Counted, weir: &Counted| {
+                let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
+                (&kernel.service, kernel.server, kernel.connections)
+                    == (&weir.service, weir.server, weir.connections)
+                    && (kc, ki, kbi) == (wc, wi, wbi)
+                    && ko >= wo
+                    && kbo >= wbo
+            };
+            case.workers > 1
+                && case.before.iter().any(is_wait_for_fragments)
+                && kernel.len() == weir.len()
+                && kernel
+                    .iter()
+                    .zip(weir)
+                    .all(|(kernel, weir)| is_alike(kernel, weir))
+        },
+    },
+    Named {
+        name: "clients at port 0",
+        reason: "The kernel takes a client's port 0 for one that is not known yet (FTP), never finds the connection \
+                 again and schedules every packet anew, each with an entry of its own. In Weir port 0 is a port, \
+                 and its packets stay together.",
+        aftermath: Aftermath::Everything,
+        explains: |case| {
+            let came = case.frames().and_then(|(kernel, _)| kernel.frame.as_ref());
+            let before = case.before.iter().filter_map(|operation| match operation {
+                Operation::Frame { bytes, .. } => from_port_0(bytes),
+                _ => None,
+            });
+            let mut all: Vec<_> = before.collect();
+            match came {
+                Some(came) => from_port_0(came).is_some_and(|came| all.contains(&came)),
+                None => {
+                    let len = all.len();
+                    all.sort();
+                    all.dedup();
+                    all.len() < len
+                }
+            }
+        },
+    },
 ];
 
 /// Of servers that were never removed all is the same; services carried no less for servers.
@@ -153,6 +262,41 @@ fn are_alike_but_for_removed(case: &Case<'_>, kernel: &[Counted], weir: &[Counte
             .iter()
             .zip(weir)
             .all(|(kernel, weir)| same(kernel, weir))
+}
+
+fn is_too_big_v4(frame: &Bytes) -> bool {
+    headers(&frame.0).is_some_and(|headers| {
+        (headers.protocol, headers.icmp_type) == (protocol::ICMP, 3) && headers.icmp_code == 4
+    })
+}
+
+/// True for a time in which the kernel gives up what is not complete.
+fn is_wait_for_fragments(operation: &Operation) -> bool {
+    const TICKS: u32 = 3000;
+    matches!(operation, Operation::Advance(ticks) if *ticks >= TICKS)
+}
+
+/// The ends of a packet from port 0.
+fn from_port_0(frame: &Bytes) -> Option<(Addr, Addr, u8, u16)> {
+    let headers = headers(&frame.0).filter(|headers| headers.src_port == 0)?;
+    let has_ports = matches!(
+        headers.protocol,
+        protocol::TCP | protocol::UDP | protocol::SCTP
+    );
+    let ends = (headers.src, headers.dst, headers.protocol, headers.dst_port);
+    (has_ports && !is_fragment(&frame.0)).then_some(ends)
+}
+
+/// True for a first fragment of IPv6 that is not put together with others.
+fn is_faulty_first(frame: &Bytes) -> bool {
+    headers(&frame.0).is_some_and(|headers| {
+        let info = fragment::info(&frame.0, &headers);
+        let first = info.filter(|info| info.offset == 0 && info.more);
+        first.is_some_and(|info| {
+            let len = headers.end - info.at;
+            !headers.is_v4() && (!len.is_multiple_of(8) || (headers.is_tcp() && len < 20))
+        })
+    })
 }
 
 fn is_too_big_v6(frame: &Bytes) -> bool {
@@ -211,17 +355,22 @@ impl<'c> Case<'c> {
     }
 }
 
-/// The same frames leave but for what `without` takes away.
+/// The same packets leave but for what `without` takes away, whatever fragments they leave in.
 fn are_alike(kernel: &Passed, weir: &Passed, without: fn(Vec<u8>) -> Vec<u8>) -> bool {
     let Some(came) = &kernel.frame else {
         return false;
     };
-    let same = |kernel: &Bytes, weir: &Bytes| {
-        without(masked(came, kernel, kernel)) == without(masked(came, kernel, weir))
+    let packets = |like: &Bytes, frames: &[Bytes]| {
+        let frames = frames.iter().map(|frame| masked(came, like, frame));
+        let packets = joined(frames.collect()).into_iter().map(without);
+        packets.collect::<Vec<_>>()
     };
     Leg::ALL.into_iter().all(|leg| {
         let (kernel, weir) = (&kernel.out[leg.index()], &weir.out[leg.index()]);
-        kernel.len() == weir.len() && kernel.iter().zip(weir).all(|(k, w)| same(k, w))
+        match kernel.first() {
+            Some(first) => packets(first, kernel) == packets(first, weir),
+            None => weir.is_empty(),
+        }
     })
 }
 

@@ -5,6 +5,7 @@ mod compare;
 mod differences;
 mod generate;
 mod handmade;
+mod joined;
 mod kernel;
 mod mask;
 mod page;

@@ -91,7 +91,11 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 return self.error(frame, DropReason::Unreachable, kind, own);
             }
         };
-        if self.is_too_big(&frame, next.mtu) {
+        let longest = match frame.came_in() {
+            0 => h.packet_len(),
+            longest => usize::from(longest),
+        };
+        if longest > usize::from(next.mtu) && !may_fragment(&h) {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(next.mtu),
             };

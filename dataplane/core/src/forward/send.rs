@@ -30,7 +30,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         hop: Hop,
         next: NextHop,
     ) {
-        if let Some(mtu) = cut_to(&packet, l3, family, next.mtu) {
+        let is_other_family = family != self.headers.family();
+        if let Some(mtu) = cut_to(&packet, l3, family, is_other_family, next.mtu) {
             return self.cut(&packet, l3, family, mtu, To::Hop(hop, next));
         }
         if packet.came_in() > 0 {
@@ -183,12 +184,19 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
 /// The longest fragment that a packet is to be cut into, when it is to be cut. What came in
 /// fragments leaves in fragments again: of IPv4 always, of IPv6 when it is longer than any of them
-/// was, and then in some that every link of IPv6 carries; so does Linux.
-fn cut_to<F, P: Packet<F>>(packet: &P, l3: usize, family: Family, mtu: u16) -> Option<u16> {
+/// was, and then in some that every link of IPv6 carries; so does Linux. In a tunnel of the other family it
+/// does not count how it came.
+fn cut_to<F, P: Packet<F>>(
+    packet: &P,
+    l3: usize,
+    family: Family,
+    is_other_family: bool,
+    mtu: u16,
+) -> Option<u16> {
     let len = packet.bytes().len().saturating_sub(l3);
     let came_in = packet.came_in();
     match family {
-        _ if came_in == 0 => (len > usize::from(mtu)).then_some(mtu),
+        _ if came_in == 0 || is_other_family => (len > usize::from(mtu)).then_some(mtu),
         Family::V4 => Some(came_in.min(mtu)),
         Family::V6 => {
             (len > usize::from(came_in.min(mtu))).then_some(came_in.max(V6_MTU_MIN).min(mtu))

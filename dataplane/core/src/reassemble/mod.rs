@@ -143,7 +143,12 @@ impl<F: Frame> Reassembly<F> {
         let after = match fit {
             Fit::After(after) => after,
             Fit::Again => {
+                self.sets[usize::from(id)].hear(&part);
                 end(DropReason::FragmentAgain, port, frame);
+                return None;
+            }
+            Fit::Alone(reason) => {
+                end(reason, port, frame);
                 return None;
             }
             Fit::Refused(reason) => {

@@ -67,6 +67,8 @@ pub(super) enum Fit {
     After(u16),
     /// It is there already.
     Again,
+    /// It goes for this reason, and the others wait on.
+    Alone(DropReason),
     /// The packet can no more be put together.
     Refused(DropReason),
 }
@@ -97,11 +99,20 @@ impl Set {
         }
     }
 
-    /// Where `part` belongs. Of IPv4 an end that is no multiple of 8 though more follows is taken
+    /// Learns what `part` tells though it is there already: where the packet ends.
+    pub(super) fn hear(&mut self, part: &Part) {
+        self.is_end_known |= !part.more;
+    }
+
+    /// Where `part` belongs. One that contradicts the end of the packet does away with all of IPv4, as in
+    /// Linux, and with itself of IPv6. Of IPv4 an end that is no multiple of 8 though more follows is taken
     /// back to one, as Linux does; of IPv6 it is a fault.
     pub(super) fn fit<F>(&self, part: &mut Part, is_v4: bool, places: &[Place<F>]) -> Fit {
         const MALFORMED: Fit = Fit::Refused(DropReason::Fragment);
-        const CONTRARY: Fit = Fit::Refused(DropReason::FragmentOverlap);
+        let contrary = match is_v4 {
+            true => Fit::Refused(DropReason::FragmentOverlap),
+            false => Fit::Alone(DropReason::FragmentOverlap),
+        };
         if part.more && !part.end.is_multiple_of(8) {
             if !is_v4 {
                 return MALFORMED;
@@ -114,7 +125,7 @@ impl Set {
         let is_beyond = part.end > self.end;
         let is_cut_short = !part.more && part.end < self.end;
         if is_cut_short || (is_beyond && self.is_end_known) {
-            return CONTRARY;
+            return contrary;
         }
         let fit = self.search(part, places);
         match fit {

@@ -110,13 +110,19 @@ impl Flow {
         let len = payload_len(&frame);
         let size = random.one_of(&[16_usize, 64, 512, 1024, 1400]);
         let size = size.max(len / 8 / 8 * 8);
+        // What has not all of its header in the first fragment is refused over IPv6.
+        let least = match self.protocol {
+            Protocol::Tcp if self.service.is_ipv6() => 24,
+            _ => 8,
+        };
+        let size = size.max(least);
         let are_equal = random.chance(60);
         let mut ends = Vec::new();
         let mut at = 0;
         loop {
             at += match are_equal {
                 true => size,
-                false => random.between(1, (size / 8) as u32) as usize * 8,
+                false => random.between(least as u32 / 8, (size / 8) as u32) as usize * 8,
             };
             if at >= len {
                 break;
