@@ -1,4 +1,4 @@
-//! The short way of plain packets does what the general way does: see `compared.rs`.
+//! The short way of plain packets does what the general way does: see `compared/`.
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};

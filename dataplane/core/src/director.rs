@@ -5,34 +5,37 @@
 //! packets take the short way of `plain.rs`; the others are taken one by one in between, in the order
 //! of arrival, because a packet may begin or end the flow of the next.
 
+mod between;
+mod finish;
+mod ways;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use weir_wire::{Addr, Family, plain};
+use weir_wire::{Family, plain};
 
 use crate::classify::classify;
-use crate::counters::{DropReason, WorkerCounters};
+use crate::counters::WorkerCounters;
 use crate::defence::Defences;
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
 use crate::local::LocalEnds;
 use crate::next_hop::park::Park;
-use crate::next_hop::{Hop, NextHop};
-use crate::note::{Note, PuntClass, Verdict};
+use crate::note::{Note, Verdict};
 use crate::overflow::Overflowing;
 use crate::persist::Sweep;
 use crate::plain::{Found, Target};
 use crate::reassemble::Reassembly;
 use crate::schedule::Random;
-use crate::service::ServerId;
 use crate::settings::FtpPorts;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
 use crate::time::Tick;
 use crate::track::tuple_of;
+use ways::{CLIENT_HOPS, ClientHop, ServerHop};
 
 /// Capacities and limits of one director. Fixed for its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +63,6 @@ pub struct Limits {
     /// Fragments that may wait for the others of their packet, up to 65,534.
     pub fragments: usize,
 }
-
-/// Clients whose way out is remembered.
-const CLIENT_HOPS: usize = 4096;
-
-/// How long a path MTU that a router told of is believed, in seconds (RFC 1191 §6.3).
-const PATH_MTU_SECONDS: u32 = 600;
 
 /// The director of one worker.
 #[derive(Debug)]
@@ -123,30 +120,8 @@ struct Stages {
     notes: [Note; BURST_MAX],
 }
 
-/// With more servers than this, their two lines each are asked for ahead of their use.
-const MANY_SERVERS: usize = 64;
-
 /// How many packets ahead a packet's bytes are asked for.
 const AHEAD: usize = 4;
-
-#[derive(Clone, Copy, Debug, Default)]
-struct ServerHop {
-    /// Whose way it is: a slot may get another server.
-    addr: Addr,
-    /// The network epoch under which `hop` was resolved.
-    epoch: u32,
-    hop: Option<NextHop>,
-    /// What a router told of the path, 0 if nothing.
-    path_mtu: u16,
-    path_mtu_until: Tick,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct ClientHop {
-    epoch: u32,
-    client: Addr,
-    hop: Option<NextHop>,
-}
 
 impl<F: Frame> Director<F> {
     /// A director for worker `id`, one of those among whom `steering` shares flows out. All its
@@ -160,11 +135,6 @@ impl<F: Frame> Director<F> {
         seed: [u64; 2],
     ) -> Self {
         let steering = steering.into();
-        let client = ClientHop {
-            epoch: 0,
-            client: Addr(0),
-            hop: None,
-        };
         Self {
             id,
             locals: LocalEnds::new(steering.workers(), limits.servers, seed[1]),
@@ -185,7 +155,7 @@ impl<F: Frame> Director<F> {
             homeless_at: None,
             ftp_ports: FtpPorts::NONE,
             server_hops: vec![ServerHop::default(); limits.servers],
-            client_hops: vec![client; CLIENT_HOPS].into_boxed_slice(),
+            client_hops: vec![ClientHop::NONE; CLIENT_HOPS].into_boxed_slice(),
             targets: vec![Target::UNSET; limits.servers],
             has_many_servers: false,
             has_resets: false,
@@ -356,187 +326,6 @@ impl<F: Frame> Director<F> {
         self.finish(now, port, &note, frame, outlet);
     }
 
-    fn finish<O: Outlet<Frame = F>>(
-        &mut self,
-        now: Tick,
-        port: PortId,
-        note: &Note,
-        frame: F,
-        outlet: &mut O,
-    ) {
-        let Some(headers) = note.headers else {
-            match note.verdict {
-                Verdict::Punt(class) => self.punt(now, port, class, frame, outlet),
-                Verdict::Drop(reason) => self.end(reason, port, &frame, outlet),
-                _ => debug_assert!(false, "a verdict without headers: {:?}", note.verdict),
-            }
-            return;
-        };
-        let mut way = crate::forward::Way {
-            director: self,
-            outlet,
-            now,
-            port,
-            headers,
-        };
-        match note.verdict {
-            Verdict::Request(to) => {
-                way.request(frame, to);
-                self.make_target(now, to.server);
-            }
-            Verdict::Reply(from) => way.reply(frame, from),
-            Verdict::ResetRequest(to) => way.reset_request(frame, to),
-            Verdict::ResetReply(from) => way.reset_reply(frame, from),
-            Verdict::StatelessRequest(to) => {
-                way.count_stateless(to.server);
-                way.request(frame, to);
-            }
-            Verdict::ControlRequest(to, control) => way.control_request(frame, to, control),
-            Verdict::ControlReply(from, control) => way.control_reply(frame, from, control),
-            Verdict::OnePacket(to) => {
-                way.count_one_packet(to.server);
-                way.request(frame, to);
-            }
-            Verdict::StatelessReply(from) => {
-                way.director.counters.stateless.add(1);
-                way.reply(frame, from);
-            }
-            Verdict::ErrorToServer(to) => way.error_to_server(frame, to),
-            Verdict::ErrorToClient(from, server) => way.error_to_client(frame, from, server),
-            Verdict::ErrorInTunnel(server) => way.error_in_tunnel(frame, server),
-            Verdict::TellServer => way.tell_server(frame),
-            Verdict::Refuse(reason) => way.refuse(frame, reason),
-            Verdict::HandOff(owner) => self.hand_off(owner, port, frame, outlet),
-            Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(frame),
-            Verdict::Punt(class) => self.punt(now, port, class, frame, outlet),
-            Verdict::Drop(reason) => self.end(reason, port, &frame, outlet),
-            Verdict::LookUp | Verdict::Related | Verdict::Fragment => {
-                debug_assert!(false, "undecided after the last stage: {:?}", note.verdict);
-            }
-        }
-    }
-
-    pub(crate) fn hand_off<O: Outlet<Frame = F>>(
-        &self,
-        owner: WorkerId,
-        port: PortId,
-        frame: F,
-        outlet: &mut O,
-    ) {
-        match outlet.hand_off(owner, port, frame) {
-            Ok(()) => self.counters.handed_off.add(1),
-            Err(frame) => self.end(DropReason::HandOffRingFull, port, &frame, outlet),
-        }
-    }
-
-    /// Counts a packet of so many bytes that a server, or the director in its place, sent to a client.
-    pub(crate) fn count_out(&self, server: ServerId, bytes: u64) {
-        if let Some(counters) = self.counters.servers.get(server.0 as usize) {
-            counters.packets_out.add(1);
-            counters.bytes_out.add(bytes);
-        }
-    }
-
-    /// Counts a packet that ends here, and lets it be sampled.
-    pub(crate) fn end<O: Outlet<Frame = F>>(
-        &self,
-        reason: DropReason,
-        port: PortId,
-        frame: &F,
-        outlet: &mut O,
-    ) {
-        self.counters.count_drop(reason);
-        outlet.dropped(reason, port, frame);
-    }
-
-    fn punt<O: Outlet<Frame = F>>(
-        &mut self,
-        now: Tick,
-        port: PortId,
-        class: PuntClass,
-        frame: F,
-        outlet: &mut O,
-    ) {
-        if let Err(reason) = self.try_punt(now, port, class, &frame, outlet) {
-            self.end(reason, port, &frame, outlet);
-        }
-    }
-
-    pub(crate) fn try_punt<O: Outlet<Frame = F>>(
-        &mut self,
-        now: Tick,
-        port: PortId,
-        class: PuntClass,
-        frame: &F,
-        outlet: &mut O,
-    ) -> Result<(), DropReason> {
-        if !self.punts.allow(now, class == PuntClass::Vital) {
-            return Err(DropReason::PuntLimit);
-        }
-        outlet.punt(port, frame)?;
-        self.counters.punted.add(1);
-        Ok(())
-    }
-
-    /// Takes a newer snapshot over and returns the one before. Packets whose neighbour has become
-    /// known leave.
-    pub fn adopt<O: Outlet<Frame = F>>(
-        &mut self,
-        snapshot: Arc<Snapshot>,
-        outlet: &mut O,
-    ) -> Arc<Snapshot> {
-        let before = core::mem::replace(&mut self.snapshot, snapshot);
-        self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
-        self.has_resets = self.snapshot.services.has_resets();
-        self.defences.look_again();
-        self.look_for_homeless();
-        self.look_for_ftp();
-        if before.network_epoch != self.snapshot.network_epoch {
-            let network = &self.snapshot.network;
-            let sent = self.park.release(network, |port, frame| {
-                outlet.transmit(port, frame);
-            });
-            self.counters.unparked.add(sent);
-        }
-        before
-    }
-
-    /// Work that is not for a packet: ends flows, for which it looks at up to `groups` groups of the
-    /// flow table, and gives parked packets up. Returns how many groups it has looked at: less when
-    /// enough was found to be done.
-    pub fn housekeep<O: Outlet<Frame = F>>(
-        &mut self,
-        now: Tick,
-        groups: usize,
-        outlet: &mut O,
-    ) -> usize {
-        self.end_homeless(now);
-        self.defend(now);
-        let (counters, snapshot) = (&self.counters, &self.snapshot);
-        let templates = &snapshot.templates;
-        let swept = self.flows.sweep(now, groups, |ended| {
-            counters.flows_expired.add(1);
-            crate::track::uncount(counters, snapshot, now, &ended.0);
-        });
-        let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
-        let is_gone = |id| {
-            let server = services.server(id);
-            settings.ipvs.expire_nodest_conn && !server.is_some_and(|s| s.is_available)
-        };
-        let part = (self.id.0, self.steering.workers());
-        self.template_sweep
-            .go_on(now, part, groups, templates, is_gone);
-        self.overflow.keep_house(now);
-        self.counters.flows.set(self.flows.len() as u64);
-        self.counters
-            .flows_v6
-            .set(self.flows.len_of(Family::V6) as u64);
-        self.counters.half_open.set(self.flows.half_open() as u64);
-        self.give_up_fragments(now, outlet);
-        self.give_up_parked(now, outlet);
-        swept
-    }
-
     /// The flow table, to be listed.
     #[must_use]
     pub fn flows(&self) -> &FlowTable {
@@ -555,51 +344,6 @@ impl<F: Frame> Director<F> {
         !self.park.is_empty()
     }
 
-    /// The way to a real server, remembered until the network changes. Its MTU is what routers
-    /// told, where that is less.
-    pub(crate) fn hop_to_server(&mut self, now: Tick, id: ServerId, addr: Addr) -> Hop {
-        let epoch = self.snapshot.network_epoch;
-        let Some(memory) = self.server_hops.get_mut(id.0 as usize) else {
-            return self.snapshot.network.resolve(addr);
-        };
-        if memory.addr != addr {
-            *memory = ServerHop {
-                addr,
-                ..ServerHop::default()
-            };
-        }
-        let hop = match memory.hop {
-            Some(hop) if memory.epoch == epoch => Hop::Ready(hop),
-            _ => self.snapshot.network.resolve(addr),
-        };
-        if let Hop::Ready(ready) = hop {
-            (memory.hop, memory.epoch) = (Some(ready), epoch);
-        }
-        if memory.path_mtu == 0 {
-            return hop;
-        }
-        if now.has_reached(memory.path_mtu_until) {
-            memory.path_mtu = 0;
-            self.targets[id.0 as usize].forget();
-        }
-        limit_mtu(hop, memory.path_mtu)
-    }
-
-    /// True while a router's word holds for the path to a server.
-    pub(crate) fn has_path_mtu(&self, now: Tick, id: ServerId) -> bool {
-        let memory = self.server_hops.get(id.0 as usize);
-        memory.is_some_and(|m| m.path_mtu != 0 && !now.has_reached(m.path_mtu_until))
-    }
-
-    /// Remembers what a router told of the path to a tunnel's end.
-    pub(crate) fn learn_path_mtu(&mut self, now: Tick, id: ServerId, mtu: u16) {
-        if let Some(memory) = self.server_hops.get_mut(id.0 as usize) {
-            memory.path_mtu = mtu;
-            memory.path_mtu_until = now.after(crate::time::seconds(PATH_MTU_SECONDS));
-            self.targets[id.0 as usize].forget();
-        }
-    }
-
     /// Identifies the fragments of the next packet of IPv6: not to be guessed (RFC 7739), and not
     /// the same again for long.
     pub(crate) fn take_fragment_id(&mut self) -> u32 {
@@ -607,50 +351,5 @@ impl<F: Frame> Director<F> {
         self.next_fragment_id = self.next_fragment_id.wrapping_add(ODD);
         let mixed = (self.next_fragment_id ^ self.next_fragment_id >> 30).wrapping_mul(ODD);
         (mixed >> 32) as u32
-    }
-
-    /// The way to a client, remembered until the network changes or another client takes its place.
-    pub(crate) fn hop_to_client(&mut self, client: Addr) -> Hop {
-        let epoch = self.snapshot.network_epoch;
-        let folded = (client.0 as u64) ^ (client.0 >> 64) as u64;
-        let at = folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
-        let memory = &mut self.client_hops[at as usize % CLIENT_HOPS];
-        if let Some(hop) = memory.hop
-            && memory.epoch == epoch
-            && memory.client == client
-        {
-            return Hop::Ready(hop);
-        }
-        let hop = self.snapshot.network.resolve(client);
-        if let Hop::Ready(ready) = hop {
-            *memory = ClientHop {
-                epoch,
-                client,
-                hop: Some(ready),
-            };
-        }
-        hop
-    }
-}
-
-fn limit_mtu(hop: Hop, path_mtu: u16) -> Hop {
-    let limit = |mut hop: NextHop| {
-        if path_mtu != 0 {
-            hop.mtu = hop.mtu.min(path_mtu);
-        }
-        hop
-    };
-    match hop {
-        Hop::Ready(hop) => Hop::Ready(limit(hop)),
-        Hop::Unresolved {
-            interface,
-            neighbour,
-            hop,
-        } => Hop::Unresolved {
-            interface,
-            neighbour,
-            hop: limit(hop),
-        },
-        other => other,
     }
 }

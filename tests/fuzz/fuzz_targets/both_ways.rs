@@ -2,11 +2,11 @@
 //! be told of the two is equal after each step. The first byte chooses the number of workers.
 #![no_main]
 
-#[allow(dead_code, reason = "shared with the packet tests")]
-#[path = "../../packets/compared.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the packet tests")]
+#[path = "../../packets/compared/mod.rs"]
 mod compared;
-#[allow(dead_code, reason = "shared with the packet tests")]
-#[path = "../../packets/world.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the packet tests")]
+#[path = "../../packets/world/mod.rs"]
 mod world;
 
 use compared::Compared;

@@ -5,8 +5,8 @@
 //! the parser; some are the input's own bytes.
 #![no_main]
 
-#[allow(dead_code, reason = "shared with the packet tests")]
-#[path = "../../packets/world.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the packet tests")]
+#[path = "../../packets/world/mod.rs"]
 mod world;
 
 use libfuzzer_sys::fuzz_target;

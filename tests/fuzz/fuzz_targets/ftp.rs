@@ -2,11 +2,11 @@
 //! director stays bounded. The first byte chooses the family.
 #![no_main]
 
-#[allow(dead_code, reason = "shared with the packet tests")]
+#[allow(dead_code, unused_imports, reason = "shared with the packet tests")]
 #[path = "../../packets/ftp_stream.rs"]
 mod ftp_stream;
-#[allow(dead_code, reason = "shared with the packet tests")]
-#[path = "../../packets/world.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the packet tests")]
+#[path = "../../packets/world/mod.rs"]
 mod world;
 
 use ftp_stream::Stream;

@@ -2,8 +2,8 @@
 //! right checksum if it came with one, and states are the table's.
 #![no_main]
 
-#[allow(dead_code, reason = "shared with the packet tests")]
-#[path = "../../packets/world.rs"]
+#[allow(dead_code, unused_imports, reason = "shared with the packet tests")]
+#[path = "../../packets/world/mod.rs"]
 mod world;
 
 use libfuzzer_sys::fuzz_target;

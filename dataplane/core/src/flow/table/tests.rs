@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::vec::Vec;
 
 use proptest::prelude::*;
+use weir_wire::Addr;
 
 use super::*;
 use crate::flow::family::AWAITED;

@@ -1,0 +1,188 @@
+//! The entries of one flow: its request's, and its reply's where replies pass.
+
+use weir_wire::Addr;
+
+use super::{Direction, Full, NewFlow};
+use crate::flow::Flow;
+use crate::flow::entry::{Entry, Head, NONE};
+use crate::flow::family::{Awaited, Family};
+use crate::persist::TemplateId;
+use crate::service::{Method, Protocol, ServerId};
+
+/// The place of the request that `key` leads to.
+#[inline]
+pub(super) fn find_in<E: Entry>(
+    entries: &Family<E>,
+    key: &E::Key,
+    hash: u64,
+) -> Option<(u32, Direction)> {
+    let place = entries.find(key, hash)?;
+    let head = entries.get(place).head();
+    if head.is_reply() {
+        Some((head.link, Direction::Reply))
+    } else {
+        Some((place, Direction::Request))
+    }
+}
+
+pub(super) fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Result<u32, Full> {
+    let (request, place) = insert_request(entries, flow)?;
+    let Some(reply) = flow.reply else {
+        return Ok(place);
+    };
+    let place = attach_reply(entries, &request, place, E::key(&reply)).map_err(|_| Full)?;
+    if let (Method::FullNat, Some(template)) = (flow.method, flow.template) {
+        let link = entries.get(place).head().link;
+        entries.get_mut(link).head_mut().set_template(template);
+    }
+    Ok(place)
+}
+
+pub(super) fn insert_unsettled_in<E: Entry>(
+    entries: &mut Family<E>,
+    flow: &NewFlow,
+) -> Result<u32, Full> {
+    if entries.awaited.is_full() {
+        return insert_in(entries, flow);
+    }
+    let (request, place) = insert_request(entries, flow)?;
+    if let Some(reply) = flow.reply {
+        let reply = E::key(&reply);
+        let _line = entries.prefetch_home(entries.hash(&reply));
+        entries.awaited.push(Awaited {
+            request,
+            place,
+            reply,
+        });
+    }
+    Ok(place)
+}
+
+/// The flow whose reply found no place, which is taken out.
+pub(super) fn settle_in<E: Entry>(entries: &mut Family<E>, at: usize) -> Option<Flow> {
+    let Awaited {
+        request,
+        place,
+        reply,
+    } = entries.awaited[at];
+    let place = match entries.get(place).is_under(&request) {
+        true => place,
+        false => entries.find(&request, entries.hash(&request))?,
+    };
+    attach_reply(entries, &request, place, reply).err()
+}
+
+fn insert_request<E: Entry>(
+    entries: &mut Family<E>,
+    flow: &NewFlow,
+) -> Result<(E::Key, u32), Full> {
+    let request = E::key(&flow.request);
+    let mut entry = E::new(request, flow.method, false, flow.server.0);
+    entry.head_mut().expires = flow.expires;
+    if flow.is_controlled {
+        entry.head_mut().set_controlled();
+    }
+    match (flow.method, &flow.reply) {
+        (Method::FullNat, Some(reply)) => entry.set_local(reply.dst, reply.dst_port),
+        (Method::Nat, Some(reply)) => entry.head_mut().set_other_port(reply.src_port.to_be()),
+        _ => {}
+    }
+    if let Some(template) = flow.template {
+        let head = entry.head_mut();
+        if flow.method != Method::FullNat {
+            head.set_template(template);
+        }
+        if flow.request.protocol == Protocol::Udp {
+            head.set_awaits_reply(true);
+        }
+    }
+    Ok((request, entries.insert(entry)?))
+}
+
+/// Makes the entry of the reply to the request at `place`. Returns the request's place, which may
+/// be another by then; or the flow, taken out, when the reply has no place.
+fn attach_reply<E: Entry>(
+    entries: &mut Family<E>,
+    request: &E::Key,
+    place: u32,
+    reply: E::Key,
+) -> Result<u32, Flow> {
+    if let Some(older) = entries.find(&reply, entries.hash(&reply))
+        && entries.get(older).head().is_reply()
+    {
+        let of = entries.remove(older).head().link;
+        entries.get_mut(of).head_mut().link = NONE;
+    }
+    let head = entries.get(place).head();
+    let added = entries.insert(E::new(reply, head.method(), true, head.server));
+    // The reply may have pushed the request to another place.
+    let place = match entries.get(place).is_under(request) {
+        true => place,
+        false => {
+            let pushed = entries.find(request, entries.hash(request));
+            debug_assert!(pushed.is_some(), "what is pushed goes to one of its lines");
+            pushed.unwrap_or(place)
+        }
+    };
+    match added {
+        Ok(reply) => {
+            entries.get_mut(reply).head_mut().link = place;
+            entries.get_mut(place).head_mut().link = reply;
+            Ok(place)
+        }
+        Err(Full) => Err(remove_from(entries, place)),
+    }
+}
+
+pub(super) fn remove_from<E: Entry>(entries: &mut Family<E>, place: u32) -> Flow {
+    let flow = flow_at(entries, place);
+    let link = entries.remove(place).head().link;
+    if link != NONE {
+        entries.remove(link);
+    }
+    flow
+}
+
+pub(super) fn live_flow<E: Entry>(entries: &Family<E>, place: u32) -> Option<Flow> {
+    let is_flow = entries.get(place).head().is_request();
+    is_flow.then(|| flow_at(entries, place))
+}
+
+pub(super) fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
+    let entry = entries.get(place);
+    let head = entry.head();
+    let has_local = matches!(head.method(), Method::FullNat) && head.link != NONE;
+    let (local_addr, local_port) = match has_local {
+        true => local_end(entries, head.link),
+        false => (Addr(0), 0),
+    };
+    Flow {
+        request: entry.tuple(),
+        server: ServerId(head.server),
+        method: head.method(),
+        state: head.state(),
+        is_controlled: head.is_controlled(),
+        role: head.role(),
+        expires: head.expires,
+        has_local,
+        local_port,
+        local_addr,
+        nat_port: u16::from_be(head.other_port()),
+        template: template_of(entries, head),
+    }
+}
+
+/// The template of the request with this head.
+pub(super) fn template_of<E: Entry>(entries: &Family<E>, head: &Head) -> Option<TemplateId> {
+    match head.method() {
+        Method::FullNat if head.link == NONE => None,
+        Method::FullNat => entries.get(head.link).head().template(),
+        _ => head.template(),
+    }
+}
+
+/// FullNAT: where the reply at `link` is sent to.
+fn local_end<E: Entry>(entries: &Family<E>, link: u32) -> (Addr, u16) {
+    let reply = entries.get(link).tuple();
+    (reply.dst, reply.dst_port)
+}
