@@ -15,7 +15,7 @@ use crate::classify::punt_class;
 use crate::counters::DropReason;
 use crate::director::Director;
 use crate::flow::Tuple;
-use crate::forward::{Came, Way, Whole};
+use crate::forward::{Came, Packet, Way, Whole};
 use crate::io::{Frame, Outlet, PortId, WorkerId};
 use crate::ipsec::is_ipsec;
 use crate::note::{PuntClass, Verdict};
@@ -233,7 +233,11 @@ impl<F: Frame> Director<F> {
                         longest: summary.longest,
                     };
                     let whole = Whole::new(&mut buffer, range, came);
-                    if let Some(whole) = whole {
+                    if let Some(mut whole) = whole {
+                        if headers.is_v4() && self.is_own(headers.dst) {
+                            // Of what is for its own addresses Linux keeps only IPv6's apart.
+                            Packet::<F>::join_front(&mut whole, usize::MAX);
+                        }
                         self.finish_whole(now, port, headers, verdict, whole, outlet);
                     }
                 }

@@ -52,10 +52,10 @@ struct Case<'c> {
 pub(crate) const ALL: &[Named] = &[
     Named {
         name: "where IPv4 packets are cut again",
-        reason: "What came in fragments leaves Weir in the same, with DF where the longest of them had it. The \
-                 kernel joins fragments for its own addresses as far as the memory of the first has room, or \
-                 all of them when the network card's driver lets it, cuts anew what it has joined, and loses DF \
-                 when it has not. In an IPv6 tunnel it takes DF for the length to cut to. The packet is the same.",
+        reason: "The kernel joins IPv4 fragments for its own addresses as far as their memory lets it, all of them with \
+                 most network cards, cuts them anew to the longest that came, and loses DF where it has not joined \
+                 them. Weir joins them all and keeps DF. In an IPv6 tunnel the kernel takes DF for the length to cut \
+                 to. The packet is the same.",
         aftermath: Aftermath::Nothing,
         explains: |case| {
             let Some((kernel, weir)) = case.frames() else {

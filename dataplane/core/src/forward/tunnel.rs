@@ -49,10 +49,6 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             };
             return self.error_of_request(frame, &to, DropReason::TooBig, kind);
         }
-        if h.is_v4() && !to.addr.is_v4() {
-            // Linux has no room before later fragments for so long a header, and joins them.
-            frame.join_front(usize::MAX);
-        }
         let l3 = usize::from(h.l3);
         // The new header takes the place of the old Ethernet header as far as that reaches.
         let (grow, outer_at) = if outer_len > l3 {

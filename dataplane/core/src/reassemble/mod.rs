@@ -143,7 +143,8 @@ impl<F: Frame> Reassembly<F> {
         let after = match fit {
             Fit::After(after) => after,
             Fit::Again => {
-                self.sets[usize::from(id)].hear(&part);
+                let set = &mut self.sets[usize::from(id)];
+                let (port, frame) = set.hear(&mut self.places, &part, (port, frame));
                 end(DropReason::FragmentAgain, port, frame);
                 return None;
             }

@@ -99,9 +99,28 @@ impl Set {
         }
     }
 
-    /// Learns what `part` tells though it is there already: where the packet ends.
-    pub(super) fn hear(&mut self, part: &Part) {
-        self.is_end_known |= !part.more;
+    /// Takes `part`, which is there already, in the place of the last one when it tells that the packet ends
+    /// there. Gives back the frame that is not kept.
+    pub(super) fn hear<F>(
+        &mut self,
+        places: &mut [Place<F>],
+        part: &Part,
+        frame: (PortId, F),
+    ) -> (PortId, F) {
+        let last = places.get_mut(usize::from(self.last));
+        let same = last.filter(|last| (last.offset, last.end) == (part.offset, part.end));
+        match same {
+            Some(Place {
+                frame: Some(kept),
+                at,
+                ..
+            }) if !part.more => {
+                self.is_end_known = true;
+                *at = part.at;
+                core::mem::replace(kept, frame)
+            }
+            _ => frame,
+        }
     }
 
     /// Where `part` belongs. One that contradicts the end of the packet does away with all of IPv4, as in
