@@ -78,6 +78,8 @@ names_of_ipvsadm() {
         mkdir -p "$work/weir-ipvsadm/usr/share/man/man8"
         ln -s ../man1/weir-ipvsadm.1.gz "$work/weir-ipvsadm/usr/share/man/man8/$name.8.gz"
     done
+    file weir-ipvsadm 644 packaging/ipvsadm/ipvsadm.service lib/systemd/system/ipvsadm.service
+    file weir-ipvsadm 755 packaging/ipvsadm/ipvsadm-rules usr/lib/weir/ipvsadm-rules
     documents weir-ipvsadm
 }
 
@@ -86,10 +88,11 @@ library_for_stock_programs() {
     library=usr/lib/$TRIPLET/weir/libweir-ipvs.so
     program weir-ipvs-compat libweir_ipvs_preload.so "$library"
     chmod 644 "$work/weir-ipvs-compat/$library"
-    for source in keepalived.conf weir-ipvsadm weir-ipvsadm.8; do
+    for source in keepalived.conf ipvsadm.conf weir-ipvsadm weir-ipvsadm.8; do
         sed "s,@LIBRARY@,/$library," "packaging/compat/$source" >"$work/compat.$source"
     done
     file weir-ipvs-compat 644 "$work/compat.keepalived.conf" lib/systemd/system/keepalived.service.d/50-weir.conf
+    file weir-ipvs-compat 644 "$work/compat.ipvsadm.conf" lib/systemd/system/ipvsadm.service.d/50-weir.conf
     file weir-ipvs-compat 755 "$work/compat.weir-ipvsadm" usr/sbin/weir-ipvsadm
     packed weir-ipvs-compat "$work/compat.weir-ipvsadm.8" usr/share/man/man8/weir-ipvsadm.8.gz
     file weir-ipvs-compat 644 packaging/compat/modprobe.conf lib/modprobe.d/weir-ipvs.conf

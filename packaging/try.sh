@@ -61,8 +61,14 @@ has_stock=$([ -x /sbin/ipvsadm ] && [ ! -L /sbin/ipvsadm ] && echo yes || echo n
 check "weir is installed" install_one weir_*.deb
 check "the unit is valid" systemd-analyze verify /lib/systemd/system/weird.service
 check "the shipped configuration is valid" weird check /etc/weir/weir.toml
-for page in weird.8 weir.1 weir-import.1; do
+for page in weird.8 weir.1 weir-import.1 weir-ipvsadm.1; do
     check "there is a man page $page" test -e "/usr/share/man/man${page##*.}/$page.gz"
+done
+
+completes() { bash -c '. /usr/share/bash-completion/completions/weir && complete -p weir' >/dev/null; }
+check "bash completes weir" completes
+for shell in zsh/vendor-completions/_weir fish/vendor_completions.d/weir.fish; do
+    check "there is $shell" grep -q ipvsadm "/usr/share/$shell"
 done
 
 # What a director of this machine keeps is not for this one.
@@ -101,13 +107,49 @@ check "the kernel's module is guarded" grep -qx 'install ip_vs /bin/false' /lib/
 if [ -e /lib/systemd/system/keepalived.service ]; then
     check "keepalived's unit is valid with its drop-in" systemd-analyze verify keepalived.service
 fi
+# What a boot does by the unit or by the init script, with rules saved before.
+rules_are_loaded_at_boot() {
+    drive=$1
+    shift
+    printf 'AUTO="true"\nDAEMON="none"\n' >/etc/default/ipvsadm
+    printf '%s\n' '# ipvsadm.rules' '-A -t 192.0.2.100:80 -s wrr' '-a -t 192.0.2.100:80 -r 10.0.0.1:80 -g -w 3' \
+        >/etc/ipvsadm.rules
+    "$@" start >/tmp/rules.log 2>&1 || { cat /tmp/rules.log; return 1; }
+    $drive -Ln | grep -q '  -> 10.0.0.1:80  *Route  *3' || return 1
+    "$@" stop >/tmp/rules.log 2>&1 || { cat /tmp/rules.log; return 1; }
+    [ -z "$($drive -S -n)" ] || return 1
+    echo 'AUTO="false"' >/etc/default/ipvsadm
+    "$@" start >/tmp/rules.log 2>&1 && [ -z "$($drive -S -n)" ]
+}
 if [ "$has_stock" = yes ]; then
     check "the stock ipvsadm drives it" ipvsadm_drives weir-ipvsadm
+    preload=$(sed -n 's/^Environment=//p' /lib/systemd/system/ipvsadm.service.d/50-weir.conf)
+    check "the stock init script loads its rules into it" \
+        rules_are_loaded_at_boot weir-ipvsadm env "$preload" /etc/init.d/ipvsadm
     dpkg --force-depends -r ipvsadm >/dev/null 2>&1
 fi
+reads_proc() {
+    weir ipvsadm -A -t 192.0.2.100:80 -s rr &&
+        LD_PRELOAD=$(echo /usr/lib/*/weir/libweir-ipvs.so) grep -q '^TCP  C0000264:0050 rr' /proc/net/ip_vs &&
+        weir ipvsadm -C
+}
+check "/proc/net/ip_vs is read through the library" reads_proc
 check "weir-ipvsadm is installed" install_one weir-ipvsadm_*.deb
 check "ipvsadm is Weir's and drives it" ipvsadm_drives ipvsadm
 check "ipvsadm-save is Weir's" ipvsadm-save -n
+check "ipvsadm's unit is valid" systemd-analyze verify /lib/systemd/system/ipvsadm.service
+check "ipvsadm's unit is enabled" systemctl --root=/ is-enabled ipvsadm.service
+check "the unit loads its rules" rules_are_loaded_at_boot ipvsadm /usr/lib/weir/ipvsadm-rules
+rules_are_saved() {
+    ipvsadm -A -u 192.0.2.100:53 -s rr -p 60 && ipvsadm-save -n >/tmp/saved && /usr/lib/weir/ipvsadm-rules save &&
+        grep -v '^#' /etc/ipvsadm.rules | cmp - /tmp/saved && ipvsadm -C
+}
+check "rules are saved" rules_are_saved
+restores() { echo '-A -f 7 -s wlc' | ipvsadm-restore && [ "$(ipvsadm-save -n)" = '-A -f 7 -s wlc' ]; }
+check "ipvsadm-restore is Weir's" restores
+for page in ipvsadm.8 ipvsadm-save.8 ipvsadm-restore.8; do
+    check "there is a man page $page" gzip -tq "/usr/share/man/man8/$page.gz"
+done
 kill "$daemon"
 wait "$daemon" || { cat /tmp/weird.log; failed=$((failed + 1)); }
 

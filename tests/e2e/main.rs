@@ -6,14 +6,18 @@
 mod api;
 mod clusters;
 mod director;
+mod drain;
 mod forwarding;
 mod fragments;
 mod ftp;
 mod fullnat;
 mod ipvs;
+mod keepalived;
+mod ldirectord;
 mod network;
 mod persistence;
 mod several_workers;
+mod transcript;
 mod tunnel;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

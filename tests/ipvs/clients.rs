@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType, connect, recv, send, socket,
 };
-use weir_ipvs::client::{Channel, Client, Failure};
+use weir_ipvs::client::{Channel, Client, Failure, Request};
 use weir_ipvs::types::{TCP, method};
 use weir_ipvs::{Errno, Netmask, Server, ServerKey, Service, ServiceKey, Tunnel};
 
 use crate::Door;
 
-struct Connection(OwnedFd);
+pub(crate) struct Connection(pub(crate) OwnedFd);
 
 impl Connection {
-    fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         let connection = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None);
         let connection = connection.expect("a socket");
         let address = SocketAddrUnix::new(path).expect("a short path");
@@ -45,11 +45,11 @@ impl Channel for Connection {
     }
 }
 
-fn client(door: &Door) -> Client<Connection> {
+pub(crate) fn client(door: &Door) -> Client<Connection> {
     Client::new(Connection::new(&door.socket()))
 }
 
-fn service(port: u16) -> Service {
+pub(crate) fn service(port: u16) -> Service {
     let key = ServiceKey::Address {
         protocol: TCP,
         address: [192, 0, 2, 100].into(),
@@ -65,7 +65,7 @@ fn service(port: u16) -> Service {
     }
 }
 
-fn server(number: u16) -> Server {
+pub(crate) fn server(number: u16) -> Server {
     let [high, low] = number.to_be_bytes();
     Server {
         key: ServerKey {
@@ -85,8 +85,10 @@ fn the_client_of_the_codec_does_all_there_is() {
     let door = Door::open();
     let mut client = client(&door);
     assert_eq!(client.info().expect("told").table_size, 4096);
-    client.add_service(&service(80)).expect("it is not there");
-    let again = client.add_service(&service(80));
+    client
+        .order(&Request::add_service(&service(80)))
+        .expect("it is not there");
+    let again = client.order(&Request::add_service(&service(80)));
     assert!(
         matches!(again, Err(Failure::Refused(Errno::Eexist))),
         "{again:?}"
@@ -94,22 +96,24 @@ fn the_client_of_the_codec_does_all_there_is() {
     let key = service(80).key;
     for number in [1, 2] {
         client
-            .add_server(&key, &server(number))
+            .order(&Request::add_server(&key, &server(number)))
             .expect("it is not there");
     }
     let mut heavy = server(1);
     heavy.weight = 9;
-    client.edit_server(&key, &heavy).expect("it is there");
+    client
+        .order(&Request::edit_server(&key, &heavy))
+        .expect("it is there");
     let servers = client.servers(&key).expect("told").into_iter();
     let servers: Vec<_> = servers.map(|(server, ..)| server).collect();
     assert_eq!(servers, [server(2), heavy]);
     let (held, _) = client.service(&key).expect("it is there");
     assert_eq!(held, service(80));
     client
-        .remove_server(&key, &server(2).key)
+        .order(&Request::remove_server(&key, &server(2).key))
         .expect("it is there");
-    client.zero(None).expect("done");
-    client.flush().expect("done");
+    client.order(&Request::zero(None)).expect("done");
+    client.order(&Request::flush()).expect("done");
     assert!(client.services().expect("told").is_empty());
     let gone = client.service(&key);
     assert!(
@@ -133,17 +137,19 @@ fn what_this_director_cannot_hold_is_refused_with_a_reason() {
         },
         ..service(80)
     };
-    let refused = client.add_service(&other);
+    let refused = client.order(&Request::add_service(&other));
     assert!(
         matches!(refused, Err(Failure::Refused(Errno::Eprotonosupport))),
         "{refused:?}"
     );
-    client.add_service(&service(80)).expect("it is not there");
+    client
+        .order(&Request::add_service(&service(80)))
+        .expect("it is not there");
     let bypass = Server {
         method: method::BYPASS,
         ..server(1)
     };
-    let refused = client.add_server(&service(80).key, &bypass);
+    let refused = client.order(&Request::add_server(&service(80).key, &bypass));
     assert!(
         matches!(refused, Err(Failure::Refused(Errno::Eopnotsupp))),
         "{refused:?}"
@@ -159,11 +165,15 @@ fn names_and_local_ends_stay_as_configured() {
     let door = Door::open_in(std::sync::Arc::clone(&dir), file);
     let mut client = client(&door);
     let key = service(80).key;
-    client.edit_service(&service(80)).expect("it is there");
-    client.edit_server(&key, &server(1)).expect("it is there");
+    client
+        .order(&Request::edit_service(&service(80)))
+        .expect("it is there");
+    client
+        .order(&Request::edit_server(&key, &server(1)))
+        .expect("it is there");
     let mut local = server(200);
     local.method = method::ROUTE;
-    let refused = client.add_server(&key, &local);
+    let refused = client.order(&Request::add_server(&key, &local));
     assert!(
         matches!(refused, Err(Failure::Refused(Errno::Einval))),
         "{refused:?}"
@@ -186,10 +196,12 @@ fn names_and_local_ends_stay_as_configured() {
 fn a_slow_reader_makes_nobody_else_wait() {
     let door = Door::open();
     let mut quick = client(&door);
-    quick.add_service(&service(80)).expect("it is not there");
+    quick
+        .order(&Request::add_service(&service(80)))
+        .expect("it is not there");
     for number in 1..=300 {
         quick
-            .add_server(&service(80).key, &server(number))
+            .order(&Request::add_server(&service(80).key, &server(number)))
             .expect("it is not there");
     }
     // Each asks for megabytes and reads nothing.
@@ -243,10 +255,138 @@ fn whatever_is_sent_the_door_stays_open() {
     }
     let connection = Connection::new(&door.socket());
     let _ = send(&connection.0, &vec![0xff; 100_000], SendFlags::empty());
-    for _ in 0..1000 {
-        drop(Connection::new(&door.socket()));
-    }
     assert!(client(&door).services().expect("told").is_empty());
+}
+
+#[test]
+fn ten_thousand_short_connections_are_served() {
+    let door = Door::open();
+    client(&door)
+        .order(&Request::add_service(&service(80)))
+        .expect("it is not there");
+    for number in 0..10_000 {
+        // Some ask, some leave at once, some leave before they are answered.
+        match number % 3 {
+            0 => assert_eq!(client(&door).services().expect("told").len(), 1),
+            1 => drop(Connection::new(&door.socket())),
+            _ => {
+                let connection = Connection::new(&door.socket());
+                send(&connection.0, &all_services(), SendFlags::NOSIGNAL).expect("sent");
+            }
+        }
+    }
+    let files = std::fs::read_dir("/proc/self/fd")
+        .expect("it has some")
+        .count();
+    assert!(files < 1000, "{files} files are open");
+}
+
+/// Asks for all services.
+fn all_services() -> Vec<u8> {
+    let get = weir_ipvs::tables::Command::GetService;
+    weir_ipvs::client::request(1, get, weir_ipvs::netlink::DUMP, &Default::default())
+}
+
+#[test]
+fn each_datagram_of_a_dump_is_a_packet_of_its_own() {
+    let door = Door::open();
+    let mut asking = client(&door);
+    for port in 1..=300 {
+        let added = asking.order(&Request::add_service(&service(port)));
+        added.expect("it is not there");
+    }
+    let mut connection = Connection::new(&door.socket());
+    connection.send(&all_services()).expect("sent");
+    let (mut services, mut datagrams) = (0, 0);
+    loop {
+        let datagram = connection.receive().expect("more comes");
+        assert!(datagram.len() <= 16384, "{}", datagram.len());
+        datagrams += 1;
+        let kinds: Vec<_> = weir_ipvs::netlink::messages(&datagram)
+            .map(|message| message.header.kind)
+            .collect();
+        if kinds == [weir_ipvs::netlink::DONE] {
+            break;
+        }
+        assert!(
+            kinds
+                .iter()
+                .all(|kind| *kind == weir_ipvs::tables::FAMILY_ID)
+        );
+        services += kinds.len();
+    }
+    assert_eq!(services, 300);
+    assert!(datagrams > 3, "{datagrams}");
+}
+
+#[test]
+fn a_batch_without_an_end_is_nothing() {
+    let door = Door::open();
+    let mut asking = client(&door);
+    asking
+        .order(&Request::add_service(&service(80)))
+        .expect("it is not there");
+    let first = Part(Connection::new(&door.socket()), 1);
+    let mut many = vec![Request::flush()];
+    many.extend((1..=1000).map(|port| Request::add_service(&service(port))));
+    // It dies after the first part.
+    let died = Client::new(first).order_all(&many);
+    assert!(died.is_err(), "{died:?}");
+    assert_eq!(asking.services().expect("told").len(), 1);
+    // So it is when something else is asked for in the midst, which is answered.
+    let mut between = Client::new(Part(Connection::new(&door.socket()), 2));
+    assert!(between.order_all(&many).is_err());
+}
+
+/// A channel that breaks after so many datagrams.
+struct Part(Connection, usize);
+
+impl Channel for Part {
+    fn send(&mut self, datagram: &[u8]) -> std::io::Result<()> {
+        if self.1 == 0 {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        self.1 -= 1;
+        self.0.send(datagram)
+    }
+
+    fn receive(&mut self) -> std::io::Result<Vec<u8>> {
+        self.0.receive()
+    }
+}
+
+#[test]
+fn who_asks_for_a_text_by_halves_or_reads_none_makes_nobody_else_wait() {
+    let door = Door::open();
+    let mut asking = client(&door);
+    for number in 1..=400 {
+        let one = service(80 + number);
+        asking
+            .order(&Request::add_service(&one))
+            .expect("it is not there");
+        for server_number in 1..=10 {
+            let added = asking.order(&Request::add_server(&one.key, &server(server_number)));
+            added.expect("it is not there");
+        }
+    }
+    let connect = || UnixStream::connect(door.proc_socket()).expect("it listens");
+    let mut others = Vec::new();
+    for number in 0..64 {
+        let mut socket = connect();
+        let asked: &[u8] = if number % 2 == 0 { b"ip_v" } else { b"ip_vs\n" };
+        socket.write_all(asked).expect("it reads");
+        others.push(socket);
+    }
+    let begun = Instant::now();
+    for _ in 0..20 {
+        let mut socket = connect();
+        socket.write_all(b"ip_vs\n").expect("it reads");
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("it answers");
+        assert_eq!(text.lines().count(), 3 + 400 * 11);
+    }
+    let waited = begun.elapsed();
+    assert!(waited < Duration::from_secs(8), "{waited:?}");
 }
 
 #[test]
@@ -265,9 +405,11 @@ fn only_root_and_the_daemons_user_find_an_open_door() {
 fn the_texts_of_proc_are_read_by_name() {
     let door = Door::open();
     let mut client = client(&door);
-    client.add_service(&service(80)).expect("it is not there");
     client
-        .add_server(&service(80).key, &server(1))
+        .order(&Request::add_service(&service(80)))
+        .expect("it is not there");
+    client
+        .order(&Request::add_server(&service(80).key, &server(1)))
         .expect("it is not there");
     let read = |name: &str| {
         let mut socket = UnixStream::connect(door.proc_socket()).expect("it listens");
@@ -304,9 +446,11 @@ fn beyond_the_limits_there_is_no_room_and_what_is_there_stays() {
     let door = Door::open_in(dir, "[limits]\nservices = 2\nservers = 3\n");
     let mut client = client(&door);
     for port in [80, 81] {
-        client.add_service(&service(port)).expect("it is not there");
+        client
+            .order(&Request::add_service(&service(port)))
+            .expect("it is not there");
     }
-    let refused = client.add_service(&service(82));
+    let refused = client.order(&Request::add_service(&service(82)));
     assert!(
         matches!(refused, Err(Failure::Refused(Errno::Enomem))),
         "{refused:?}"
@@ -314,10 +458,10 @@ fn beyond_the_limits_there_is_no_room_and_what_is_there_stays() {
     let key = service(80).key;
     for number in [1, 2, 3] {
         client
-            .add_server(&key, &server(number))
+            .order(&Request::add_server(&key, &server(number)))
             .expect("there is room");
     }
-    let refused = client.add_server(&service(81).key, &server(4));
+    let refused = client.order(&Request::add_server(&service(81).key, &server(4)));
     assert!(
         matches!(refused, Err(Failure::Refused(Errno::Enomem))),
         "{refused:?}"

@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 use tokio::sync::oneshot;
-use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::host::{Host, doorbell};
 use weir_control::http::ControlSocket;
 use weir_control::ipvs::{IpvsSocket, ProcSocket};
 use weir_control::run::{Listeners, Signals, run};
-use weir_control::state::{About, Parts, State, Ways};
+use weir_control::state::{State, Ways};
+use weir_control::testing::parts;
 use weir_model::ConfigFile;
 
 /// Served until it is dropped.
@@ -128,18 +128,7 @@ async fn serve(file: ConfigFile, ready: std::sync::mpsc::Sender<()>) -> std::io:
     };
     let signals = Signals::take()?;
     let host = Host::start(&file.config, &[([2; 6], 1500)], Vec::new(), doorbell()?).await;
-    let parts = Parts {
-        file,
-        workers: Vec::new(),
-        devices: Box::new(NoDevices),
-        twins: Vec::new(),
-        about: About {
-            version: "0".to_owned(),
-            dpdk_version: "0".to_owned(),
-            steering: String::new(),
-        },
-        set_log_level: Box::new(|_| ()),
-    };
+    let parts = parts(file, Vec::new());
     let state = State::start(parts, Ways::default()).expect("it has room");
     ready.send(()).expect("somebody waits");
     run(
@@ -149,17 +138,4 @@ async fn serve(file: ConfigFile, ready: std::sync::mpsc::Sender<()>) -> std::io:
         signals,
     )
     .await
-}
-
-#[derive(Debug)]
-struct NoDevices;
-
-impl Devices for NoDevices {
-    fn ports(&self) -> Vec<PortReport> {
-        Vec::new()
-    }
-
-    fn buffers(&self) -> Buffers {
-        Buffers { all: 0, free: 0 }
-    }
 }

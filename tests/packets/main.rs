@@ -28,6 +28,7 @@ mod reuse;
 mod schedulers;
 mod sctp;
 mod several_workers;
+mod silent;
 mod states;
 mod tun;
 mod world;

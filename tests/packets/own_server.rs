@@ -51,7 +51,8 @@ fn a_request_reaches_linux_in_the_servers_terms_and_the_reply_leaves_in_the_serv
         let Ok(Parsed::Ip(h)) = parse(&frame, true) else {
             panic!("the reply does not parse");
         };
-        assert_eq!((port, h.src, h.src_port), (WAN, net.vip, 80));
+        // As from Linux itself, it has gone no hop.
+        assert_eq!((port, h.src, h.src_port, h.ttl), (WAN, net.vip, 80, 64));
         assert_eq!(frame[..6], ROUTER_MAC.0);
     }
 }
@@ -122,8 +123,42 @@ fn a_reply_finds_the_worker_that_has_the_flow() {
                 let Ok(Parsed::Ip(h)) = parse(&frame, true) else {
                     panic!("the reply does not parse");
                 };
-                assert_eq!((h.src, h.src_port), (net.vip, 80));
+                assert_eq!((h.src, h.src_port, h.ttl), (net.vip, 80, 64));
             }
         }
+    }
+}
+
+/// Where nothing listens Linux says so, about the packet that it was given.
+#[test]
+fn an_error_of_linux_reaches_the_client_in_the_services_terms() {
+    for net in Net::both() {
+        let mut world = World::new(&[]);
+        publish(&mut world, &net, Method::Nat);
+        world.receive(WAN, &[net.syn(4000)]);
+        let quoted = |to, port| {
+            let sent = PacketBuilder::eth(WAN_MAC, ROUTER_MAC).ip(net.client, to);
+            sent.tcp(4000, port).flags(SYN).seq(1000).build_ip()
+        };
+        let error = |from, quoted: Vec<u8>| {
+            let (kind, code) = if net.is_v4 { (3, 3) } else { (1, 4) };
+            let eth = PacketBuilder::eth(WAN_MAC, ROUTER_MAC).ip(from, net.client);
+            eth.icmp_error(kind, code, 0, &quoted).build()
+        };
+        let said = MemFrame::new(&error(net.server(1), quoted(net.server(1), 8080)));
+        world
+            .director
+            .send_from_linux(world.now, WAN, said, &mut world.out);
+        assert_eq!(
+            world.only_sent(),
+            (WAN, error(net.vip, quoted(net.vip, 80)))
+        );
+        // About another packet it leaves as it is.
+        let other = error(net.server(1), quoted(net.server(1), 8081));
+        let said = MemFrame::new(&other);
+        world
+            .director
+            .send_from_linux(world.now, WAN, said, &mut world.out);
+        assert_eq!(world.only_sent(), (WAN, other));
     }
 }

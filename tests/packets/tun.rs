@@ -134,3 +134,57 @@ fn a_router_on_the_path_makes_the_mtu_smaller_and_the_client_hears_of_it() {
         "the path MTU is forgotten after ten minutes"
     );
 }
+
+/// A router's word makes a path narrower, never wider, until it is forgotten (RFC 8201 §4).
+#[test]
+fn a_path_does_not_get_wider_by_what_is_told_of_it() {
+    let net = Net::v4();
+    let mut world = World::new(&[Described::web(&net, Method::Tun)]);
+    world.receive(WAN, &[net.syn(4000)]);
+    world.sent();
+    let segment = net.client_frame().tcp(4000, 80).df().payload(&[7; 1400]);
+    world.receive(WAN, &[segment.build()]);
+    let (_, outer) = world.only_sent();
+    for (told, known) in [
+        (1300, 1280),
+        (1400, 1280),
+        (9000, 1280),
+        (1200, 1180),
+        (0, 532),
+    ] {
+        let router = PacketBuilder::eth(server_mac(9), LAN_MAC).ip(net.server(9), net.director_lan);
+        let told = router.icmp_error(3, 4, told, &outer[14..14 + 128]);
+        world.receive(LAN, &[told.build()]);
+        world.receive(WAN, &[segment.build()]);
+        for (_, frame) in world.sent() {
+            let Ok(Parsed::Ip(h)) = parse(&frame, true) else {
+                panic!("what the client is told does not parse");
+            };
+            assert_eq!(weir_wire::icmp::too_big_mtu(&frame, &h), Some(known));
+        }
+    }
+}
+
+/// IPv6 asks 1280 bytes of every path: the outer packet is cut where the link gives less (RFC 2473 §7.1).
+#[test]
+fn a_packet_of_1280_bytes_of_ipv6_passes_by_the_narrowest_link() {
+    let net = Net::v6();
+    let mut world = World::new(&[]);
+    world.mtu_lan = 1280;
+    world.publish(&[Described::web(&net, Method::Tun)], &[]);
+    world.receive(WAN, &[net.syn(4000)]);
+    world.sent();
+    for (len, frames, port) in [(1240, 1, LAN), (1280, 2, LAN), (1281, 1, WAN)] {
+        let segment = net.client_frame().tcp(4000, 80).payload(&vec![7; len - 60]);
+        world.receive(WAN, &[segment.build()]);
+        let sent = world.sent();
+        let ports: Vec<_> = sent.iter().map(|(port, _)| *port).collect();
+        assert_eq!(ports, vec![port; frames], "{len}");
+        if port == WAN {
+            let Ok(Parsed::Ip(h)) = parse(&sent[0].1, true) else {
+                panic!("what the client is told does not parse");
+            };
+            assert_eq!(weir_wire::icmp::too_big_mtu(&sent[0].1, &h), Some(1280));
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -36,6 +36,21 @@ impl Lab {
     /// When it ends with another status than zero; the text has its words.
     pub fn ipvsadm(&self, line: &str) -> Result<String> {
         run(self.stock("ipvsadm")?.args(line.split_whitespace()))
+    }
+
+    /// `weir` under one of ipvsadm's names, as `ipvsadm -L -n`.
+    ///
+    /// # Errors
+    /// When it was not built, or the link cannot be made.
+    pub fn weir_as(&self, line: &str) -> Result<Command> {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let link = self.dir().join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(program("weir")?, &link)?;
+        }
+        let mut command = self.stock(link)?;
+        command.args(rest.split_whitespace());
+        Ok(command)
     }
 
     /// Starts `keepalived` with this configuration, for health checks only.
@@ -94,6 +109,43 @@ impl Lab {
             .spawn()
             .context("ldirectord")?;
         Ok(Ldirectord { lab: self, child })
+    }
+}
+
+impl Lab {
+    /// What a boot does with a rules file once the director is there: `weir` under ipvsadm's names by the
+    /// command of the package's unit if it `is_ours`, else Debian's init script with Debian's ipvsadm.
+    ///
+    /// # Errors
+    /// When the rules are not taken; the text has the program's words.
+    pub fn load_rules_at_boot(&self, rules: &str, is_ours: bool) -> Result<()> {
+        let dir = self.dir().join("boot");
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir)?;
+        let (file, defaults) = (dir.join("ipvsadm.rules"), dir.join("ipvsadm"));
+        fs::write(&file, format!("# ipvsadm.rules\n{rules}"))?;
+        fs::write(&defaults, "AUTO=\"true\"\nDAEMON=\"none\"\n")?;
+        if is_ours {
+            let sbin = dir.join("sbin");
+            fs::create_dir(&sbin)?;
+            for name in ["ipvsadm", "ipvsadm-restore"] {
+                std::os::unix::fs::symlink(program("weir")?, sbin.join(name))?;
+            }
+            let script =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/ipvsadm/ipvsadm-rules");
+            let mut command = self.stock(script)?;
+            command.env("WEIR_SBIN", sbin).env("WEIR_RULES", file);
+            run(command.env("WEIR_DEFAULTS", defaults).arg("start"))?;
+            return Ok(());
+        }
+        let boot = "mount --bind \"$1\" /etc/ipvsadm.rules && mount --bind \"$2\" /etc/default/ipvsadm \
+                    && exec /etc/init.d/ipvsadm start";
+        let mut command = self.stock("unshare")?;
+        command.args(["--mount", "sh", "-c", boot, "sh"]);
+        run(command.arg(file).arg(defaults))?;
+        Ok(())
     }
 }
 

@@ -179,6 +179,9 @@ pub(crate) struct MarkOptions {
     /// The name of the port they come in by, or none.
     #[arg(long, value_name = "PORT")]
     interface: Option<OrNone<String>>,
+    /// Whether packets for other hosts are meant, too, as for a transparent cache.
+    #[arg(long, value_name = "BOOL")]
+    any_destination: Option<bool>,
 }
 
 /// Changes of the settings.
@@ -354,6 +357,7 @@ impl MarkOptions {
             .with("source_ports", self.source_ports.as_ref())
             .with("destination_ports", self.destination_ports.as_ref())
             .or_none("interface", self.interface.as_ref())
+            .with("any_destination", self.any_destination)
             .value()
     }
 }

@@ -56,12 +56,12 @@ pub(crate) enum ServerCommand {
     /// Give a server no new flows, and wait for the others to end.
     ///
     /// Every service that has the server is drained of it, or the one that is given. Exit status with
-    /// --wait: 0 when no flow was left before the deadline, 3 when some were, which are then reset
-    /// with their next packet.
+    /// --wait: 0 when no flow was left before the deadline, 3 when some were. Those are ended, TCP by a
+    /// reset to both ends, which takes some seconds.
     Drain {
         #[command(flatten)]
         which: Which,
-        /// When the flows that are left are reset, such as 90s, 10m or 1h; without it never.
+        /// When the flows that are left are ended, such as 90s, 10m or 1h; without it never.
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         deadline: Option<u32>,
         /// Wait, and tell how many flows are left.
@@ -271,7 +271,9 @@ fn drain(
     let mut views = begin.collect::<Result<Vec<_>, _>>()?;
     if wait {
         let mut progress = Progress::default();
-        while views.iter().any(|view| view.state == DrainState::Draining) {
+        let is_under_way =
+            |view: &DrainView| matches!(view.state, DrainState::Draining | DrainState::Ending);
+        while views.iter().any(is_under_way) {
             progress.tell(places, &views);
             sleep(LOOK);
             let again = places.iter().map(|place| look(place, Verb::Get, None));
@@ -279,7 +281,9 @@ fn drain(
         }
         progress.end();
     }
-    let code = match views.iter().any(|view| view.state == DrainState::Forced) {
+    let is_forced =
+        |view: &DrainView| matches!(view.state, DrainState::Forced | DrainState::Ending);
+    let code = match views.iter().any(is_forced) {
         true => Outcome::NOT_AS_WISHED,
         false => 0,
     };

@@ -402,9 +402,13 @@ pub(crate) fn drain(server: &str, service: ServiceKey, drain: &DrainView) -> Str
             let until = until.map_or(String::new(), |left| format!(", {left} s to the deadline"));
             format!("{server} of {service} drains: {left} flows left{until}.\n")
         }
+        DrainState::Ending => format!(
+            "{server} of {service} had its time: {} flows were left and are being ended, {left} still \
+             are there.\n",
+            drain.flows_reset
+        ),
         DrainState::Forced => format!(
-            "{server} of {service} had its time: {} flows were left, each is reset with its next \
-             packet.\n",
+            "{server} of {service} had its time: {} flows were left and were ended.\n",
             drain.flows_reset
         ),
     }

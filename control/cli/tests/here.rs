@@ -14,6 +14,7 @@ use rustix::net::{
     send, socket,
 };
 use tempfile::TempDir;
+use weir_ipvs::batch::{Gathered, Gathering};
 use weir_ipvs::testing::Memory;
 
 const WEIR: &str = env!("CARGO_BIN_EXE_weir");
@@ -165,11 +166,17 @@ impl Door {
 
 fn serve(client: &OwnedFd, table: &mut Memory) {
     let mut buffer = vec![0; 65536];
+    let mut gathering = Gathering::default();
     while let Ok((length, _)) = recv(client, &mut buffer[..], RecvFlags::empty()) {
         if length == 0 {
             return;
         }
-        for reply in weir_ipvs::answer(&buffer[..length], table) {
+        let replies = match gathering.take(&buffer[..length]) {
+            Gathered::Part => continue,
+            Gathered::Whole(batch) => table.answer_batch(&batch),
+            Gathered::Else => weir_ipvs::answer(&buffer[..length], table),
+        };
+        for reply in replies {
             send(client, &reply, SendFlags::NOSIGNAL).expect("it is read");
         }
     }

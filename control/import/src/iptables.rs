@@ -12,9 +12,9 @@ use crate::Options;
 use crate::draft::Draft;
 use crate::line::{Line, lines_of};
 use crate::marks::{Chains, Matches, Rule, Target, carry, is_port_name, unreached};
+use crate::shared::NO_MARK;
 use crate::value::{has, network};
 
-const NO_MARK: &str = "it sets no mark, and Weir is no packet filter";
 const BASE: &str = "PREROUTING";
 
 /// Chains that are there without being declared.
@@ -103,8 +103,13 @@ impl Reader<'_> {
             return;
         }
         if let Some(chain) = text.strip_prefix(':') {
-            let name = chain.split_whitespace().next().unwrap_or_default();
+            let mut words = chain.split_whitespace();
+            let name = words.next().unwrap_or_default();
             self.declared.insert(name.to_owned(), ());
+            // What becomes of the packets that no rule decides about.
+            if !matches!(words.next(), None | Some("ACCEPT" | "-")) {
+                draft.remarks.not_carried(line, NO_MARK);
+            }
             return;
         }
         let mut words = words_of(text);

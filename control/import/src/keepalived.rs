@@ -19,7 +19,6 @@ use crate::value::has;
 
 const VRRP: &str =
     "Weir does not speak VRRP: let keepalived hold the addresses and leave out its virtual servers";
-const CHECKS: &str = "Weir does not check servers itself: let a checker set weights";
 const PROCESS: &str = "it concerns keepalived as a process, its mail or its scripts";
 const SYNC: &str = "Weir does not take part in connection synchronisation";
 const UNKNOWN: &str = "keepalived says: Unknown keyword";

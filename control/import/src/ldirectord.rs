@@ -1,22 +1,19 @@
 //! ldirectord.cf: global lines, and blocks that begin with `virtual=` and are indented.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use weir_ipvs::types::{TCP, UDP};
 use weir_ipvsadm::Names;
-use weir_ipvsadm::address::number;
 
 use crate::Options;
 use crate::draft::{Draft, Front, Method, Protocol, Server, Service};
 use crate::line::{Line, lines_of};
-use crate::value::{address, host_and_port, is_scheduler, label, range, v4_mask};
+use crate::shared::{CHECKS, SORRY, by_name, port_of};
+use crate::value::{address, host_and_port, label, range};
 
 /// Most servers of one `real=A->B`.
 const RANGE_MAX: u32 = 4096;
 
 /// Reasons that come again and again.
-const CHECKS: &str = "Weir does not check servers itself: let a checker set weights";
-const FALLBACK: &str = "Weir has no server that steps in when all others are gone";
 const ALERTS: &str = "Weir sends no mail: alert on its metrics";
 const DAEMON: &str = "it concerns ldirectord as a process";
 
@@ -34,7 +31,7 @@ fn meaning(name: &str, is_global: bool) -> Option<Meaning> {
     let meaning = match name {
         "checktimeout" | "negotiatetimeout" | "checkinterval" | "checkcount" | "failurecount"
         | "quiescent" | "readdquiescent" | "maintenancedir" => Meaning::None(CHECKS),
-        "fallback" | "fallback6" | "fallbackcommand" => Meaning::None(FALLBACK),
+        "fallback" | "fallback6" | "fallbackcommand" => Meaning::None(SORRY),
         "emailalert" | "emailalertfreq" | "emailalertstatus" | "emailalertfrom" | "smtp" => {
             Meaning::None(ALERTS)
         }
@@ -231,22 +228,10 @@ fn not_an_address(draft: &mut Draft, line: &Line, host: &str) {
         .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
         && host.chars().any(|c| c.is_ascii_alphabetic());
     if is_name {
-        let reason = format!("host names are not looked up: give the address of {host}");
-        draft.remarks.not_carried(line, reason);
+        draft.remarks.not_carried(line, by_name(host));
     } else {
         let reason = format!("{host:?} is neither an address nor a host name");
         draft.remarks.refused(line, reason);
-    }
-}
-
-fn port_of(text: &str, protocol: Protocol, names: &Names) -> Option<u16> {
-    let transport = match protocol {
-        Protocol::Udp => UDP,
-        _ => TCP,
-    };
-    match number(text, 0..=65_535) {
-        Some(port) => u16::try_from(port).ok(),
-        None => names.port(text, transport),
     }
 }
 
@@ -256,8 +241,7 @@ fn take(draft: &mut Draft, service: &mut Service, directive: &Directive, names: 
     let refuse = |draft: &mut Draft, reason: &str| draft.remarks.refused(line, reason);
     match name.as_str() {
         "real" | "real6" => take_real(draft, service, line, value, names),
-        "scheduler" if is_scheduler(value) => service.scheduler = Some(value.clone()),
-        "scheduler" => refuse(draft, "ipvsadm has no such scheduler"),
+        "scheduler" => service.take_scheduler(line, value, &mut draft.remarks),
         "schedflags" => {
             service.flags = value
                 .split(',')
@@ -273,10 +257,7 @@ fn take(draft: &mut Draft, service: &mut Service, directive: &Directive, names: 
             Ok(length @ 1..128) => service.persistence_mask = Some(length.to_string()),
             _ => refuse(draft, "the netmask of an IPv6 service is a prefix length"),
         },
-        "netmask" => match value.parse::<Ipv4Addr>() {
-            Ok(mask) => service.persistence_mask = v4_mask(mask),
-            Err(_) => refuse(draft, "it is no netmask such as 255.255.255.0"),
-        },
+        "netmask" => service.take_v4_mask(line, value, &mut draft.remarks),
         "ops" => match value.as_str() {
             "yes" => service.one_packet = true,
             "no" => {}

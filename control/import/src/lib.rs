@@ -14,6 +14,7 @@
 //! | `ipvsadm`, `sysctl` | what `ipvsadm -S` prints, scripts of such commands, and settings in them |
 //! | `iptables`, `nft`, `marks` | rules that set marks, and what order means to them |
 //! | `heartbeat` | haresources and ha.cf |
+//! | `shared`, `value` | what several of these files have |
 //! | `draft`, `settle`, `render` | what was read, what Weir takes of it, and how it is printed |
 //!
 //! # What is right when it matters
@@ -40,6 +41,7 @@ mod nft;
 mod piranha;
 mod render;
 mod settle;
+mod shared;
 mod sysctl;
 mod value;
 

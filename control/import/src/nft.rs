@@ -7,9 +7,8 @@ use ipnet::IpNet;
 use crate::draft::Draft;
 use crate::line::{Line, lines_of};
 use crate::marks::{Chains, Matches, Rule, Target, carry, is_port_name, unreached};
+use crate::shared::NO_MARK;
 use crate::value::network;
-
-const NO_MARK: &str = "it sets no mark, and Weir is no packet filter";
 
 /// Rules that one line with lists may come to.
 const PRODUCT_MAX: usize = 1024;

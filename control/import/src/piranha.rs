@@ -2,17 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use weir_ipvs::types::{TCP, UDP};
 use weir_ipvsadm::Names;
-use weir_ipvsadm::address::number;
 
 use crate::Options;
 use crate::draft::{Draft, Front, Held, Method, Protocol, Server, Service};
 use crate::line::{Line, lines_of};
-use crate::value::{has, is_scheduler, label, v4_mask};
+use crate::shared::{CHECKS, SORRY, by_name, port_of};
+use crate::value::{has, label};
 
 const PAIR: &str = "it concerns the pair of directors, of which Weir is one machine";
-const CHECKS: &str = "Weir does not check servers itself: let a checker set weights";
 const SYNC: &str = "Weir does not take part in connection synchronisation";
 const FAILOVER: &str = "a failover service is not balanced: it belongs to a cluster manager";
 const INACTIVE: &str = "active is not 1: lvsd leaves it out, and so does Weir";
@@ -324,21 +322,9 @@ fn front(draft: &mut Draft, section: &Section, names: &Names) -> Option<Front> {
             port,
         }),
         Err(_) => {
-            let reason = format!("host names are not looked up: give the address of {host:?}");
-            draft.remarks.not_carried(&pair.line, reason);
+            draft.remarks.not_carried(&pair.line, by_name(host));
             None
         }
-    }
-}
-
-fn port_of(text: &str, protocol: Protocol, names: &Names) -> Option<u16> {
-    let transport = match protocol {
-        Protocol::Udp => UDP,
-        _ => TCP,
-    };
-    match number(text, 0..=65_535) {
-        Some(port) => u16::try_from(port).ok(),
-        None => names.port(text, transport),
     }
 }
 
@@ -356,23 +342,14 @@ fn take_pair(draft: &mut Draft, service: &mut Service, section: &Section, pair: 
         "vip_nmask" => draft
             .remarks
             .carried(line, "it is the prefix of the service's address"),
-        "scheduler" if is_scheduler(value) => service.scheduler = Some(value.clone()),
-        "scheduler" => draft.remarks.refused(line, "ipvsadm has no such scheduler"),
+        "scheduler" => service.take_scheduler(line, value, &mut draft.remarks),
         "persistent" => match value.parse() {
             Ok(0) => {}
             Ok(seconds) => service.persistence_timeout = Some(seconds),
             Err(_) => draft.remarks.refused(line, "it is no number of seconds"),
         },
-        "pmask" => match value.parse() {
-            Ok(mask) => service.persistence_mask = v4_mask(mask),
-            Err(_) => draft
-                .remarks
-                .refused(line, "it is no netmask such as 255.255.255.0"),
-        },
-        "sorry_server" => draft.remarks.not_carried(
-            line,
-            "Weir has no server that steps in when all others are gone",
-        ),
+        "pmask" => service.take_v4_mask(line, value, &mut draft.remarks),
+        "sorry_server" => draft.remarks.not_carried(line, SORRY),
         key if has(VIRTUALS, key) => draft.remarks.not_carried(line, CHECKS),
         _ => draft
             .remarks
@@ -408,11 +385,7 @@ fn take_server(
         return;
     };
     let Ok(address) = pair.value.parse::<Ipv4Addr>() else {
-        let reason = format!(
-            "host names are not looked up: give the address of {:?}",
-            pair.value
-        );
-        draft.remarks.not_carried(&pair.line, reason);
+        draft.remarks.not_carried(&pair.line, by_name(&pair.value));
         return leave(draft, section, "its address is not known");
     };
     let mut server = Server::new(section.line.clone(), IpAddr::V4(address), method);

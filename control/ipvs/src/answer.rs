@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::attribute::{Name, Nest, Table as _};
 use crate::errno::Errno;
 use crate::netlink::{self, ACK, DUMP, FIRST_TYPE, Header, MULTI, Message, REQUEST};
-use crate::table::Table;
+use crate::table::{Changes, Table};
 use crate::tables::{
     ATTRIBUTES_MAX, CONTROL_ID, CONTROL_VERSION, Command, CommandAttributes, ControlAttributes,
     FAMILY_ID, FAMILY_NAME, FAMILY_VERSION, GET_FAMILY, IPVS_VERSION, InfoAttributes, NEW_FAMILY,
@@ -191,11 +191,22 @@ fn ipvs(
             let reply = get(command, &request.header, &attributes, table)?;
             replies.push(reply);
         }
-        Command::NewDaemon => new_daemon(&attributes, table)?,
-        Command::DelDaemon => del_daemon(&attributes, table)?,
-        _ => set(command, &attributes, table)?,
+        _ => change(command, &attributes, table)?,
     }
     Ok(Answered::Done)
+}
+
+/// Does what any command asks for that is no question.
+pub(crate) fn change(
+    command: Command,
+    attributes: &CommandAttributes,
+    table: &mut dyn Changes,
+) -> Result<(), Errno> {
+    match command {
+        Command::NewDaemon => new_daemon(attributes, table),
+        Command::DelDaemon => del_daemon(attributes, table),
+        _ => set(command, attributes, table),
+    }
 }
 
 /// A reply of the family.
@@ -304,7 +315,7 @@ fn dump(
 fn set(
     command: Command,
     attributes: &CommandAttributes,
-    table: &mut dyn Table,
+    table: &mut dyn Changes,
 ) -> Result<(), Errno> {
     match command {
         Command::Flush => return table.flush(),
@@ -359,7 +370,7 @@ fn set_server(
     command: Command,
     key: &ServiceKey,
     attributes: &CommandAttributes,
-    table: &mut dyn Table,
+    table: &mut dyn Changes,
 ) -> Result<(), Errno> {
     let dest = attributes.dest.as_ref().ok_or(Errno::Einval)?.parse()?;
     let server = Server::read(&dest, key.family())?;
@@ -388,7 +399,7 @@ fn set_server(
 }
 
 /// What a service needs beyond being there.
-fn check_service(service: &Service, table: &dyn Table) -> Result<(), Errno> {
+fn check_service(service: &Service, table: &dyn Changes) -> Result<(), Errno> {
     let scheduler = service.scheduler();
     if scheduler.is_some_and(|name| !table.has_scheduler(name)) {
         return Err(Errno::Enoent);
@@ -431,7 +442,7 @@ fn is_reachable(address: IpAddr) -> bool {
     }
 }
 
-fn new_daemon(attributes: &CommandAttributes, table: &mut dyn Table) -> Result<(), Errno> {
+fn new_daemon(attributes: &CommandAttributes, table: &mut dyn Changes) -> Result<(), Errno> {
     let attributes = attributes.daemon.as_ref().ok_or(Errno::Einval)?.parse()?;
     let (number, daemon) = Daemon::read(&attributes)?;
     if table.has_mixed_families() {
@@ -447,7 +458,7 @@ fn new_daemon(attributes: &CommandAttributes, table: &mut dyn Table) -> Result<(
     table.start_daemon(daemon.told(mtu))
 }
 
-fn del_daemon(attributes: &CommandAttributes, table: &mut dyn Table) -> Result<(), Errno> {
+fn del_daemon(attributes: &CommandAttributes, table: &mut dyn Changes) -> Result<(), Errno> {
     let attributes = attributes.daemon.as_ref().ok_or(Errno::Einval)?.parse()?;
     let state = attributes.state.ok_or(Errno::Einval)?;
     let state = DaemonState::from_number(state).ok_or(Errno::Einval)?;

@@ -5,8 +5,10 @@ use std::fmt;
 use std::io;
 
 use crate::attribute::{Nest, Table as _};
+use crate::batch;
 use crate::errno::Errno;
 use crate::netlink::{self, ACK, DONE, DUMP, ERROR, Header, Message, REQUEST};
+use crate::table::ServerRow;
 use crate::tables::{
     Command, CommandAttributes, DaemonAttributes, DestAttributes, FAMILY_ID, FAMILY_VERSION,
     InfoAttributes,
@@ -15,6 +17,9 @@ use crate::types::{
     Counts, Daemon, DaemonState, Family, Info, Server, ServerKey, Service, ServiceKey, Stats,
     Timeouts,
 };
+
+/// A service, what it carried, and its servers, the newest first.
+pub type ServiceRows = (Service, Stats, Vec<ServerRow>);
 
 /// A way to who answers: a datagram there, datagrams back.
 pub trait Channel {
@@ -69,6 +74,109 @@ impl From<Errno> for Failure {
     }
 }
 
+/// What can be asked for, alone or in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    command: Command,
+    flags: u16,
+    attributes: CommandAttributes,
+}
+
+impl Request {
+    fn new(command: Command, attributes: CommandAttributes) -> Self {
+        Self {
+            command,
+            flags: 0,
+            attributes,
+        }
+    }
+
+    fn dump(command: Command, attributes: CommandAttributes) -> Self {
+        Self {
+            flags: DUMP,
+            ..Self::new(command, attributes)
+        }
+    }
+
+    /// Sets the timeouts that are not 0.
+    #[must_use]
+    pub fn set_timeouts(timeouts: Timeouts) -> Self {
+        Self::new(Command::SetConfig, timeouts.attributes())
+    }
+
+    /// Adds a service. `EEXIST` when it is there.
+    #[must_use]
+    pub fn add_service(service: &Service) -> Self {
+        Self::new(Command::NewService, service_attributes(service))
+    }
+
+    /// Changes a service. `ESRCH` when it is not there.
+    #[must_use]
+    pub fn edit_service(service: &Service) -> Self {
+        Self::new(Command::SetService, service_attributes(service))
+    }
+
+    /// Removes a service and its servers. `ESRCH` when it is not there.
+    #[must_use]
+    pub fn remove_service(key: &ServiceKey) -> Self {
+        Self::new(Command::DelService, key_attributes(Some(key)))
+    }
+
+    /// Adds a server. `ESRCH` without the service, `EEXIST` when it is there.
+    #[must_use]
+    pub fn add_server(key: &ServiceKey, server: &Server) -> Self {
+        let attributes = server_attributes(key, &server.attributes());
+        Self::new(Command::NewDest, attributes)
+    }
+
+    /// Changes a server. `ESRCH` without the service, `ENOENT` when it is not there.
+    #[must_use]
+    pub fn edit_server(key: &ServiceKey, server: &Server) -> Self {
+        let attributes = server_attributes(key, &server.attributes());
+        Self::new(Command::SetDest, attributes)
+    }
+
+    /// Removes a server. `ESRCH` without the service, `ENOENT` when it is not there.
+    #[must_use]
+    pub fn remove_server(key: &ServiceKey, server: &ServerKey) -> Self {
+        let attributes = server_attributes(key, &server.attributes());
+        Self::new(Command::DelDest, attributes)
+    }
+
+    /// Counts from zero again: one service with its servers, or all. `ESRCH` when it is not there.
+    #[must_use]
+    pub fn zero(key: Option<&ServiceKey>) -> Self {
+        Self::new(Command::Zero, key_attributes(key))
+    }
+
+    /// Removes all services.
+    #[must_use]
+    pub fn flush() -> Self {
+        Self::new(Command::Flush, CommandAttributes::default())
+    }
+
+    /// Starts a synchronisation daemon. `EEXIST` when one of its kind runs, `ENODEV` without the interface.
+    #[must_use]
+    pub fn start_daemon(daemon: &Daemon) -> Self {
+        Self::new(Command::NewDaemon, daemon_attributes(&daemon.attributes()))
+    }
+
+    /// Ends a synchronisation daemon. `ESRCH` when none of its kind runs.
+    #[must_use]
+    pub fn stop_daemon(state: DaemonState) -> Self {
+        let daemon = DaemonAttributes {
+            state: Some(state.number()),
+            ..DaemonAttributes::default()
+        };
+        Self::new(Command::DelDaemon, daemon_attributes(&daemon))
+    }
+
+    /// As a message.
+    pub(crate) fn message(&self, sequence: u32) -> Vec<u8> {
+        request(sequence, self.command, self.flags, &self.attributes)
+    }
+}
+
 /// Asks and waits, one request at a time.
 #[derive(Debug)]
 pub struct Client<C> {
@@ -107,14 +215,6 @@ impl<C: Channel> Client<C> {
         Ok(Timeouts::read(&CommandAttributes::parse(&reply)?))
     }
 
-    /// Sets the timeouts that are not 0.
-    ///
-    /// # Errors
-    /// See [`Failure`].
-    pub fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), Failure> {
-        self.order(Command::SetConfig, &timeouts.attributes())
-    }
-
     /// All services with what they carried.
     ///
     /// # Errors
@@ -129,11 +229,7 @@ impl<C: Channel> Client<C> {
     /// # Errors
     /// See [`Failure`]; `ESRCH` when it is not there.
     pub fn service(&mut self, key: &ServiceKey) -> Result<(Service, Stats), Failure> {
-        let attributes = CommandAttributes {
-            service: Some(Nest::of(&key.attributes())),
-            ..CommandAttributes::default()
-        };
-        service(&self.ask(Command::GetService, &attributes)?)
+        service(&self.ask(Command::GetService, &key_attributes(Some(key)))?)
     }
 
     /// The servers of a service, the newest first; none for a service that is not there.
@@ -141,13 +237,44 @@ impl<C: Channel> Client<C> {
     /// # Errors
     /// See [`Failure`].
     pub fn servers(&mut self, key: &ServiceKey) -> Result<Vec<(Server, Counts, Stats)>, Failure> {
-        let attributes = CommandAttributes {
-            service: Some(Nest::of(&key.attributes())),
-            ..CommandAttributes::default()
-        };
-        let replies = self.call(Command::GetDest, DUMP, &attributes)?;
+        let replies = self.call(Command::GetDest, DUMP, &key_attributes(Some(key)))?;
         let family = key.family();
         replies.iter().map(|reply| server(reply, family)).collect()
+    }
+
+    /// All services with their servers, as they are at one moment.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub fn table(&mut self) -> Result<Vec<ServiceRows>, Failure> {
+        let mut services = self.services()?;
+        loop {
+            let of_service = |(service, _): &(Service, Stats)| {
+                Request::dump(Command::GetDest, key_attributes(Some(&service.key)))
+            };
+            let all = Request::dump(Command::GetService, CommandAttributes::default());
+            let mut asked = vec![all];
+            asked.extend(services.iter().map(of_service));
+            let mut answers = self.ask_all(&asked)?.into_iter();
+            let replies = answers.next().ok_or(Failure::Broken)?;
+            let replies = replies.iter().map(|reply| service(reply));
+            let now: Vec<_> = replies.collect::<Result<_, _>>()?;
+            let keys = |list: &[(Service, Stats)]| -> Vec<_> {
+                list.iter().map(|(service, _)| service.key).collect()
+            };
+            if keys(&now) != keys(&services) {
+                // Services came or left since they were asked for: once more, with those that are there.
+                services = now;
+                continue;
+            }
+            let rows = now.into_iter().zip(answers);
+            let rows = rows.map(|((service, stats), replies)| {
+                let family = service.key.family();
+                let servers = replies.iter().map(|reply| server(reply, family));
+                Ok((service, stats, servers.collect::<Result<_, _>>()?))
+            });
+            return rows.collect();
+        }
     }
 
     /// The synchronisation daemons that run.
@@ -159,111 +286,75 @@ impl<C: Channel> Client<C> {
         replies.iter().map(|reply| daemon(reply)).collect()
     }
 
-    /// Adds a service.
+    /// Has one change done.
     ///
     /// # Errors
-    /// See [`Failure`]; `EEXIST` when it is there.
-    pub fn add_service(&mut self, service: &Service) -> Result<(), Failure> {
-        self.order(Command::NewService, &service_attributes(service))
+    /// See [`Failure`], and of what it may be refused at [`Request`].
+    pub fn order(&mut self, request: &Request) -> Result<(), Failure> {
+        self.call(request.command, 0, &request.attributes)
+            .map(|_| ())
     }
 
-    /// Changes a service.
+    /// Has all of `requests` done at one moment, in their order, or none of them.
     ///
     /// # Errors
-    /// See [`Failure`]; `ESRCH` when it is not there.
-    pub fn edit_service(&mut self, service: &Service) -> Result<(), Failure> {
-        self.order(Command::SetService, &service_attributes(service))
+    /// The number of the request that was refused, the first being 0, and why; 0 when it is none of
+    /// theirs.
+    pub fn order_all(&mut self, requests: &[Request]) -> Result<(), (usize, Failure)> {
+        let first = self.sequence.wrapping_add(1);
+        for part in batch::parts(first, requests) {
+            self.channel
+                .send(&part)
+                .map_err(|error| (0, error.into()))?;
+        }
+        // Each message has a number of its own, the batch the first one.
+        let numbers = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        self.sequence = first.wrapping_add(numbers);
+        let datagram = self.channel.receive().map_err(|error| (0, error.into()))?;
+        let reply = netlink::messages(&datagram).next();
+        let reply = reply.ok_or((0, Failure::Broken))?;
+        let from_first = reply.header.sequence.wrapping_sub(first) as usize;
+        if from_first > requests.len() {
+            return Err((0, Failure::Broken));
+        }
+        match read(&reply) {
+            Ok(Read::End) => Ok(()),
+            Ok(Read::Reply(_)) => Err((0, Failure::Broken)),
+            Err(failure) => Err((from_first.saturating_sub(1), failure)),
+        }
     }
 
-    /// Removes a service and its servers.
-    ///
-    /// # Errors
-    /// See [`Failure`]; `ESRCH` when it is not there.
-    pub fn remove_service(&mut self, key: &ServiceKey) -> Result<(), Failure> {
-        let attributes = CommandAttributes {
-            service: Some(Nest::of(&key.attributes())),
-            ..CommandAttributes::default()
-        };
-        self.order(Command::DelService, &attributes)
+    /// The attributes of the replies to each of `requests`, which are answered at one moment.
+    fn ask_all(&mut self, requests: &[Request]) -> Result<Vec<Vec<Vec<u8>>>, Failure> {
+        let first = self.send_all(requests)?;
+        let mut answers = vec![Vec::new(); requests.len()];
+        loop {
+            let datagram = self.channel.receive()?;
+            for message in netlink::messages(&datagram) {
+                match (
+                    message.header.sequence.wrapping_sub(first) as usize,
+                    read(&message)?,
+                ) {
+                    (0, Read::End) => return Ok(answers),
+                    (_, Read::End) => {}
+                    (number, Read::Reply(attributes)) => {
+                        let answer = number.checked_sub(1).and_then(|at| answers.get_mut(at));
+                        answer.ok_or(Failure::Broken)?.push(attributes.to_vec());
+                    }
+                }
+            }
+        }
     }
 
-    /// Adds a server.
-    ///
-    /// # Errors
-    /// See [`Failure`]; `ESRCH` without the service, `EEXIST` when it is there.
-    pub fn add_server(&mut self, key: &ServiceKey, server: &Server) -> Result<(), Failure> {
-        let attributes = server_attributes(key, &server.attributes());
-        self.order(Command::NewDest, &attributes)
-    }
-
-    /// Changes a server.
-    ///
-    /// # Errors
-    /// See [`Failure`]; `ESRCH` without the service, `ENOENT` when it is not there.
-    pub fn edit_server(&mut self, key: &ServiceKey, server: &Server) -> Result<(), Failure> {
-        let attributes = server_attributes(key, &server.attributes());
-        self.order(Command::SetDest, &attributes)
-    }
-
-    /// Removes a server.
-    ///
-    /// # Errors
-    /// See [`Failure`]; `ESRCH` without the service, `ENOENT` when it is not there.
-    pub fn remove_server(&mut self, key: &ServiceKey, server: &ServerKey) -> Result<(), Failure> {
-        let attributes = server_attributes(key, &server.attributes());
-        self.order(Command::DelDest, &attributes)
-    }
-
-    /// Counts from zero again: one service with its servers, or all.
-    ///
-    /// # Errors
-    /// See [`Failure`]; `ESRCH` when the service is not there.
-    pub fn zero(&mut self, key: Option<&ServiceKey>) -> Result<(), Failure> {
-        let attributes = CommandAttributes {
-            service: key.map(|key| Nest::of(&key.attributes())),
-            ..CommandAttributes::default()
-        };
-        self.order(Command::Zero, &attributes)
-    }
-
-    /// Removes all services.
-    ///
-    /// # Errors
-    /// See [`Failure`].
-    pub fn flush(&mut self) -> Result<(), Failure> {
-        self.order(Command::Flush, &CommandAttributes::default())
-    }
-
-    /// Starts a synchronisation daemon.
-    ///
-    /// # Errors
-    /// See [`Failure`]; `EEXIST` when one of its kind runs, `ENODEV` without the interface.
-    pub fn start_daemon(&mut self, daemon: &Daemon) -> Result<(), Failure> {
-        let attributes = CommandAttributes {
-            daemon: Some(Nest::of(&daemon.attributes())),
-            ..CommandAttributes::default()
-        };
-        self.order(Command::NewDaemon, &attributes)
-    }
-
-    /// Ends a synchronisation daemon.
-    ///
-    /// # Errors
-    /// See [`Failure`]; `ESRCH` when none of its kind runs.
-    pub fn stop_daemon(&mut self, state: DaemonState) -> Result<(), Failure> {
-        let daemon = DaemonAttributes {
-            state: Some(state.number()),
-            ..DaemonAttributes::default()
-        };
-        let attributes = CommandAttributes {
-            daemon: Some(Nest::of(&daemon)),
-            ..CommandAttributes::default()
-        };
-        self.order(Command::DelDaemon, &attributes)
-    }
-
-    fn order(&mut self, command: Command, attributes: &CommandAttributes) -> Result<(), Failure> {
-        self.call(command, 0, attributes).map(|_| ())
+    /// Sends a batch, whose number is returned; each of its messages has one of those that follow.
+    fn send_all(&mut self, requests: &[Request]) -> io::Result<u32> {
+        let first = self.sequence.wrapping_add(1);
+        for part in batch::parts(first, requests) {
+            self.channel.send(&part)?;
+        }
+        let numbers = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        self.sequence = first.wrapping_add(numbers);
+        Ok(first)
     }
 
     /// The attributes of the one reply.
@@ -348,6 +439,20 @@ fn read<'m>(message: &Message<'m>) -> Result<Read<'m>, Failure> {
 fn service_attributes(service: &Service) -> CommandAttributes {
     CommandAttributes {
         service: Some(Nest::of(&service.attributes())),
+        ..CommandAttributes::default()
+    }
+}
+
+fn key_attributes(key: Option<&ServiceKey>) -> CommandAttributes {
+    CommandAttributes {
+        service: key.map(|key| Nest::of(&key.attributes())),
+        ..CommandAttributes::default()
+    }
+}
+
+fn daemon_attributes(daemon: &DaemonAttributes) -> CommandAttributes {
+    CommandAttributes {
+        daemon: Some(Nest::of(daemon)),
         ..CommandAttributes::default()
     }
 }

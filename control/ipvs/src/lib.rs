@@ -6,6 +6,7 @@
 //! | [`types`] | services, servers, timeouts, daemons, statistics |
 //! | [`table`] | [`table::Table`]: what the requests are about, wherever it is kept |
 //! | [`answer`](mod@answer) | a datagram of requests in, the datagrams of their replies out |
+//! | [`batch`] | many changes at one moment, which is Weir's own |
 //! | [`client`] | the other side: requests, and what replies tell |
 //! | [`proc`] | the texts of `/proc/net/ip_vs` and its neighbours |
 //! | [`tables`] | commands and attributes, by number, name and type |
@@ -20,6 +21,7 @@
 
 pub mod answer;
 pub mod attribute;
+pub mod batch;
 pub mod client;
 pub mod errno;
 pub mod netlink;
@@ -32,7 +34,7 @@ pub mod types;
 
 pub use answer::answer;
 pub use errno::Errno;
-pub use table::{ServerRow, Table};
+pub use table::{Changes, ServerRow, Table};
 pub use types::{
     Counts, Daemon, DaemonState, Family, Info, Netmask, Server, ServerKey, Service, ServiceKey,
     Stats, Timeouts, Tunnel,

@@ -10,13 +10,9 @@ use crate::types::{
 /// A server, the connections it has, and what it carried.
 pub type ServerRow = (Server, Counts, Stats);
 
-/// The table of services. What the kernel checks has been checked before a method is called that
-/// changes something; such a method refuses what this table cannot hold.
-pub trait Table {
-    /// Size of the connection table.
-    fn size(&self) -> u32;
-    /// The timeouts.
-    fn timeouts(&self) -> Timeouts;
+/// What changes ask of a table of services, and do to it. What the kernel checks has been checked before
+/// a method is called that changes something; such a method refuses what this table cannot hold.
+pub trait Changes {
     /// True for a scheduler that a service may have.
     fn has_scheduler(&self, name: &str) -> bool;
     /// True for a persistence engine that a service may have.
@@ -25,17 +21,10 @@ pub trait Table {
     fn is_local(&self, address: IpAddr) -> bool;
     /// The MTU of one of the director's interfaces.
     fn interface_mtu(&self, name: &str) -> Option<u32>;
-
     /// A service.
     fn service(&self, key: &ServiceKey) -> Option<Service>;
-    /// What a service carried.
-    fn service_stats(&self, key: &ServiceKey) -> Stats;
-    /// All services with what they carried.
-    fn services(&self) -> Vec<(Service, Stats)>;
     /// True when the service has the server.
     fn has_server(&self, service: &ServiceKey, server: &ServerKey) -> bool;
-    /// The servers of a service, the newest first.
-    fn servers(&self, service: &ServiceKey) -> Vec<ServerRow>;
     /// True when a server is of another family than its service.
     fn has_mixed_families(&self) -> bool;
     /// The synchronisation daemons that run, master first.
@@ -93,4 +82,18 @@ pub trait Table {
     /// # Errors
     /// When it cannot.
     fn stop_daemon(&mut self, state: DaemonState) -> Result<(), Errno>;
+}
+
+/// A table of services.
+pub trait Table: Changes {
+    /// Size of the connection table.
+    fn size(&self) -> u32;
+    /// The timeouts.
+    fn timeouts(&self) -> Timeouts;
+    /// What a service carried.
+    fn service_stats(&self, key: &ServiceKey) -> Stats;
+    /// All services with what they carried.
+    fn services(&self) -> Vec<(Service, Stats)>;
+    /// The servers of a service, the newest first.
+    fn servers(&self, service: &ServiceKey) -> Vec<ServerRow>;
 }

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use crate::batch::Batch;
 use crate::errno::Errno;
-use crate::table::{ServerRow, Table};
+use crate::table::{Changes, ServerRow, Table};
 use crate::types::{
     Counts, Daemon, DaemonState, Family, Server, ServerKey, Service, ServiceKey, Stats, Timeouts,
 };
@@ -42,6 +43,19 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// Answers the questions of a batch, or does all of its changes or nothing; gives the replies.
+    pub fn answer_batch(&mut self, batch: &Batch) -> Vec<Vec<u8>> {
+        if batch.is_question() {
+            return batch.answers(self);
+        }
+        let mut copy = self.clone();
+        let done = batch.lay_over(&mut copy);
+        if done.is_ok() {
+            *self = copy;
+        }
+        vec![batch.reply(done)]
+    }
+
     fn entry(&self, key: &ServiceKey) -> Option<&(Service, Vec<Server>)> {
         self.services
             .iter()
@@ -55,15 +69,7 @@ impl Memory {
     }
 }
 
-impl Table for Memory {
-    fn size(&self) -> u32 {
-        4096
-    }
-
-    fn timeouts(&self) -> Timeouts {
-        self.timeouts
-    }
-
+impl Changes for Memory {
     fn has_scheduler(&self, name: &str) -> bool {
         self.schedulers.iter().any(|scheduler| scheduler == name)
     }
@@ -85,32 +91,9 @@ impl Table for Memory {
         self.entry(key).map(|(service, _)| service.clone())
     }
 
-    fn service_stats(&self, _: &ServiceKey) -> Stats {
-        Stats::default()
-    }
-
-    fn services(&self) -> Vec<(Service, Stats)> {
-        let services = self.services.iter();
-        services
-            .map(|(service, _)| (service.clone(), Stats::default()))
-            .collect()
-    }
-
     fn has_server(&self, service: &ServiceKey, server: &ServerKey) -> bool {
         let servers = self.entry(service).map(|(_, servers)| servers);
         servers.is_some_and(|servers| servers.iter().any(|held| held.key == *server))
-    }
-
-    fn servers(&self, service: &ServiceKey) -> Vec<ServerRow> {
-        let servers = self.entry(service).map(|(_, servers)| servers);
-        let rows = servers.into_iter().flatten().rev();
-        rows.map(|server| {
-            let mut counts = self.counts.iter();
-            let counts = counts.find(|(key, _)| *key == server.key);
-            let counts = counts.map(|(_, counts)| *counts).unwrap_or_default();
-            (*server, counts, Stats::default())
-        })
-        .collect()
     }
 
     fn has_mixed_families(&self) -> bool {
@@ -188,5 +171,38 @@ impl Table for Memory {
     fn stop_daemon(&mut self, state: DaemonState) -> Result<(), Errno> {
         self.daemons.retain(|daemon| daemon.state != state);
         Ok(())
+    }
+}
+
+impl Table for Memory {
+    fn size(&self) -> u32 {
+        4096
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    fn service_stats(&self, _: &ServiceKey) -> Stats {
+        Stats::default()
+    }
+
+    fn services(&self) -> Vec<(Service, Stats)> {
+        let services = self.services.iter();
+        services
+            .map(|(service, _)| (service.clone(), Stats::default()))
+            .collect()
+    }
+
+    fn servers(&self, service: &ServiceKey) -> Vec<ServerRow> {
+        let servers = self.entry(service).map(|(_, servers)| servers);
+        let rows = servers.into_iter().flatten().rev();
+        rows.map(|server| {
+            let mut counts = self.counts.iter();
+            let counts = counts.find(|(key, _)| *key == server.key);
+            let counts = counts.map(|(_, counts)| *counts).unwrap_or_default();
+            (*server, counts, Stats::default())
+        })
+        .collect()
     }
 }

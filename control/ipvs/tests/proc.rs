@@ -6,7 +6,8 @@ use weir_ipvs::proc::{self, Connection};
 use weir_ipvs::testing::Memory;
 use weir_ipvs::types::{TCP, UDP, method, service_flags};
 use weir_ipvs::{
-    Counts, Family, Netmask, Server, ServerKey, Service, ServiceKey, Stats, Table, Tunnel,
+    Changes as _, Counts, Family, Netmask, Server, ServerKey, Service, ServiceKey, Stats, Table,
+    Tunnel,
 };
 
 fn read(name: &str) -> String {

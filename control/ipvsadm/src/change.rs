@@ -1,6 +1,6 @@
 //! One change of a director, and how it is asked for.
 
-use weir_ipvs::client::{Channel, Client, Failure};
+use weir_ipvs::client::{Failure, Request};
 use weir_ipvs::{Daemon, DaemonState, Server, ServerKey, Service, ServiceKey, Timeouts};
 
 /// The number of an error, as the kernel would give it.
@@ -61,24 +61,21 @@ pub enum Change {
 }
 
 impl Change {
-    /// Asks for it.
-    ///
-    /// # Errors
-    /// The director's; nothing is changed then.
-    pub fn ask<C: Channel>(&self, director: &mut Client<C>) -> Result<(), Errno> {
+    /// As the director is asked for it.
+    #[must_use]
+    pub fn request(&self) -> Request {
         match self {
-            Change::AddService(service) => director.add_service(service),
-            Change::EditService(service) => director.edit_service(service),
-            Change::DeleteService(key) => director.remove_service(key),
-            Change::Flush => director.flush(),
-            Change::Zero(key) => director.zero(key.as_ref()),
-            Change::AddServer(key, server) => director.add_server(key, server),
-            Change::EditServer(key, server) => director.edit_server(key, server),
-            Change::DeleteServer(key, server) => director.remove_server(key, server),
-            Change::SetTimeouts(timeouts) => director.set_timeouts(*timeouts),
-            Change::StartDaemon(daemon) => director.start_daemon(daemon),
-            Change::StopDaemon(state) => director.stop_daemon(*state),
+            Change::AddService(service) => Request::add_service(service),
+            Change::EditService(service) => Request::edit_service(service),
+            Change::DeleteService(key) => Request::remove_service(key),
+            Change::Flush => Request::flush(),
+            Change::Zero(key) => Request::zero(key.as_ref()),
+            Change::AddServer(key, server) => Request::add_server(key, server),
+            Change::EditServer(key, server) => Request::edit_server(key, server),
+            Change::DeleteServer(key, server) => Request::remove_server(key, server),
+            Change::SetTimeouts(timeouts) => Request::set_timeouts(*timeouts),
+            Change::StartDaemon(daemon) => Request::start_daemon(daemon),
+            Change::StopDaemon(state) => Request::stop_daemon(*state),
         }
-        .map_err(Errno::from)
     }
 }

@@ -11,7 +11,7 @@
 //! | [`address`] | `HOST[:PORT]` and numbers |
 //! | [`names`] | `/etc/services` and `/etc/hosts` |
 //! | [`command`] | arguments to [`Command`] |
-//! | [`change`], [`batch`] | one change of a director; many, all or none |
+//! | [`change`] | one change of a director |
 //! | [`list`], [`connections`], [`save`] | what is printed |
 //! | [`restore`] | a saved table, all of it or nothing |
 //! | [`mod@run`] | the program |
@@ -23,7 +23,8 @@
 //! - `-R` and `ipvsadm-restore` change everything or nothing: the whole input is read first, and a
 //!   line that fails leaves the table as it was, with the line's number on standard error and the
 //!   exit code of that failure. The original goes on after a failed line, and its exit code is the
-//!   last line's. `ipvsadm-restore` clears the table in the same step.
+//!   last line's. `ipvsadm-restore` clears the table in the same step. The director does all of it at one
+//!   moment, so that nobody sees a part of it, and does not touch what is the same before and after.
 //! - `-R` skips lines that begin with `#`, as the original's `ipvsadm-restore` does.
 //! - Marks from 2^31 on are listed and saved as they are; the original shows them as negative numbers,
 //!   lists them first, and does not read them again.
@@ -34,7 +35,6 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
-pub mod batch;
 pub mod change;
 pub mod command;
 pub mod connections;

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use weir_ipvs::client::ServiceRows;
 use weir_ipvs::table::ServerRow;
 use weir_ipvs::types::{SCTP, UDP, method, service_flags as flag, tunnel};
 use weir_ipvs::{Daemon, Family, Info, Netmask, Service, ServiceKey, Stats, Timeouts, Tunnel};
@@ -268,8 +269,8 @@ fn protocol_name(protocol: u16) -> &'static str {
 }
 
 /// Sorts services as the original does: marks last, then by family, protocol, address, port.
-pub fn sort_services(services: &mut Vec<(Service, Stats)>) {
-    sort(services, |(a, _), (b, _)| {
+pub fn sort_services(services: &mut Vec<ServiceRows>) {
+    sort(services, |(a, ..), (b, ..)| {
         let rank = |service: &Service| match service.key {
             ServiceKey::Address { protocol, .. } => (0, service.key.family(), protocol),
             ServiceKey::Mark { mark, family } => (mark, family, 0),

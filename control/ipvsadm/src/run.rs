@@ -2,10 +2,9 @@
 
 use std::io;
 
-use weir_ipvs::client::{Channel, Client};
-use weir_ipvs::{Service, Stats};
+use weir_ipvs::client::{Channel, Client, ServiceRows};
+use weir_ipvs::{ServerRow, Service, Stats};
 
-use crate::batch::all_or_none;
 use crate::change::{Change, Errno};
 use crate::command::{Command, Format, List, Stop, What, parse};
 use crate::names::Names;
@@ -101,9 +100,9 @@ pub fn run(program: &str, words: &[String], world: &mut impl World) -> Ended {
         Command::List(list) => listed(&list, world),
         Command::Save { numeric } => saved(numeric, world),
         Command::Restore => read_and_restore(program, world, false),
-        Command::Change(change) => match change.ask(world.director()) {
+        Command::Change(change) => match world.director().order(&change.request()) {
             Ok(()) => Ended::default(),
-            Err(errno) => Ended::failed(&text::refusal(&change, errno), 255),
+            Err(failure) => Ended::failed(&text::refusal(&change, failure.into()), 255),
         },
     }
 }
@@ -139,8 +138,8 @@ fn try_list(list: &List, world: &mut impl World) -> Result<String, (String, u8)>
         What::All => {
             let mut out = list::info(world.director().info().map_err(general)?);
             out.push_str(&list::titles(format));
-            for (service, stats) in sorted(world, format).map_err(general)? {
-                list_service(&mut out, &service, &stats, format, world).map_err(general)?;
+            for (service, stats, servers) in sorted(world, format).map_err(general)? {
+                list_service(&mut out, (&service, &stats), servers, format, world);
             }
             Ok(out)
         }
@@ -151,7 +150,8 @@ fn try_list(list: &List, world: &mut impl World) -> Result<String, (String, u8)>
                 other => general(other),
             })?;
             let mut out = list::titles(format);
-            list_service(&mut out, &service, &stats, format, world).map_err(general)?;
+            let servers = world.director().servers(key).map_err(general)?;
+            list_service(&mut out, (&service, &stats), servers, format, world);
             Ok(out)
         }
         What::Connections => {
@@ -173,8 +173,8 @@ fn try_list(list: &List, world: &mut impl World) -> Result<String, (String, u8)>
     }
 }
 
-fn sorted(world: &mut impl World, format: Format) -> Result<Vec<(Service, Stats)>, Errno> {
-    let mut services = world.director().services()?;
+fn sorted(world: &mut impl World, format: Format) -> Result<Vec<ServiceRows>, Errno> {
+    let mut services = world.director().table()?;
     if !format.unsorted {
         list::sort_services(&mut services);
     }
@@ -183,20 +183,18 @@ fn sorted(world: &mut impl World, format: Format) -> Result<Vec<(Service, Stats)
 
 fn list_service(
     out: &mut String,
-    service: &Service,
-    stats: &Stats,
+    (service, stats): (&Service, &Stats),
+    mut servers: Vec<ServerRow>,
     format: Format,
-    world: &mut impl World,
-) -> Result<(), Errno> {
+    world: &impl World,
+) {
     out.push_str(&list::service(service, stats, format, world.names()));
-    let mut servers = world.director().servers(&service.key)?;
     if !format.unsorted {
         list::sort_servers(&mut servers);
     }
     for row in &servers {
         out.push_str(&list::server(row, service, format, world.names()));
     }
-    Ok(())
 }
 
 fn saved(numeric: bool, world: &mut impl World) -> Ended {
@@ -208,9 +206,8 @@ fn saved(numeric: bool, world: &mut impl World) -> Ended {
 
 fn try_save(numeric: bool, world: &mut impl World) -> Result<String, Errno> {
     let mut out = save::timeouts(world.director().timeouts()?);
-    for (service, _) in sorted(world, Format::default())? {
+    for (service, _, mut servers) in sorted(world, Format::default())? {
         out.push_str(&save::service(&service, numeric, world.names()));
-        let mut servers = world.director().servers(&service.key)?;
         list::sort_servers(&mut servers);
         for (server, ..) in &servers {
             out.push_str(&save::server(&service, server, numeric, world.names()));
@@ -238,10 +235,11 @@ fn read_and_restore(program: &str, world: &mut impl World, clear: bool) -> Ended
     if changes.is_empty() {
         return Ended::default();
     }
-    match all_or_none(world.director(), &changes) {
+    let requests: Vec<_> = changes.iter().map(Change::request).collect();
+    match world.director().order_all(&requests) {
         Ok(()) => Ended::default(),
-        Err((at, errno)) => {
-            let message = text::refusal(&changes[at], errno);
+        Err((at, failure)) => {
+            let message = text::refusal(&changes[at], failure.into());
             failed(lines[at], &message, 255)
         }
     }

@@ -25,8 +25,8 @@ pub struct Ipvs {
     pub nat_icmp_send: bool,
     /// An ICMP error about an unknown connection begins one. Default `false`.
     pub schedule_icmp: bool,
-    /// A marked packet for another host for which there is no server goes where it was sent to; taken
-    /// and without meaning here, where marks are set on what is for the director. Default `false`.
+    /// A packet for another host ([`MarkRule::any_destination`](crate::MarkRule::any_destination)) whose
+    /// mark has a service, but no server for it, goes where it was sent to. Default `false`.
     pub cache_bypass: bool,
     /// Stricter TCP states: 0 never; 1 and 2 when the flow table is nearly full; 3 always.
     /// Default 0.

@@ -39,6 +39,15 @@ pub struct MarkRule {
     /// The [`Port::name`](crate::Port::name) they come in by; default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// It is true of packets for other hosts, too, which are taken from their way as a transparent
+    /// cache wants it; else of those for the director only. Default `false`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub any_destination: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl MarkRule {
@@ -51,6 +60,7 @@ impl MarkRule {
         let source_ports = s.one_or_more("source_ports", port_range);
         let destination_ports = s.one_or_more("destination_ports", port_range);
         let interface = s.optional("interface", |name| Ok(name.to_owned()));
+        let any_destination = s.bool("any_destination", false);
         let value = MarkRule {
             // Any mark will do for what else is wrong.
             mark: mark.unwrap_or(1),
@@ -61,6 +71,7 @@ impl MarkRule {
             source_ports,
             destination_ports,
             interface,
+            any_destination,
         };
         for (key, problem) in value.faults() {
             s.fault(key, problem);
@@ -141,9 +152,12 @@ impl fmt::Display for MarkRule {
             f.write_str(" to")?;
         }
         ports(f, &self.destination_ports)?;
-        match &self.interface {
-            Some(interface) => write!(f, " by {interface}"),
-            None => Ok(()),
+        if let Some(interface) = &self.interface {
+            write!(f, " by {interface}")?;
+        }
+        match self.any_destination {
+            true => f.write_str(", for other hosts too"),
+            false => Ok(()),
         }
     }
 }

@@ -4,14 +4,20 @@
 //! The calls of a [`Section`] are the table of keys: each names its key, its type, its default and
 //! its range, and no other list exists. A test holds the shipped `conf/weir.toml` against them.
 
+mod place;
+mod words;
+
 use std::cell::RefCell;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::rc::Rc;
 
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::fault::{Finding, Problem};
+use words::{closest, describe, parse_choice, words};
+
+pub(crate) use place::{Path, Placed};
+pub(crate) use words::Choice;
 
 /// Where findings gather while a file is read.
 #[derive(Debug, Default)]
@@ -40,81 +46,6 @@ impl Report {
 
     pub(crate) fn into_findings(self) -> Vec<Finding> {
         self.findings.into_inner()
-    }
-}
-
-/// Where a table or an element stands, such as `service[2].server[0]`. It is put in words only when
-/// something is wrong there: a file may have a million keys.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Path(Option<Rc<Step>>);
-
-#[derive(Debug)]
-struct Step {
-    within: Path,
-    name: &'static str,
-    index: Option<usize>,
-}
-
-impl Path {
-    pub(crate) fn to(&self, name: &'static str, index: Option<usize>) -> Self {
-        let within = self.clone();
-        Path(Some(Rc::new(Step {
-            within,
-            name,
-            index,
-        })))
-    }
-
-    /// The path of a key of this table.
-    pub(crate) fn key(&self, name: &str) -> String {
-        match self.0 {
-            None => name.to_owned(),
-            Some(_) => format!("{self}.{name}"),
-        }
-    }
-}
-
-impl Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(step) = &self.0 else { return Ok(()) };
-        if step.within.0.is_some() {
-            write!(f, "{}.", step.within)?;
-        }
-        f.write_str(step.name)?;
-        match step.index {
-            Some(index) => write!(f, "[{index}]"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A value together with the path of the table it was read from, for checks across tables.
-#[derive(Clone, Debug)]
-pub(crate) struct Placed<T> {
-    pub(crate) path: Path,
-    pub(crate) value: T,
-}
-
-impl<T> Placed<T> {
-    /// The path of one of the table's keys.
-    pub(crate) fn key(&self, name: &str) -> String {
-        self.path.key(name)
-    }
-}
-
-/// Words that a key may have as its value. A later word for the same value is an alias.
-pub(crate) trait Choice: Copy + PartialEq + 'static {
-    /// What is chosen, in a word, for messages.
-    const NOUN: &'static str;
-    /// The words.
-    const WORDS: &'static [(&'static str, Self)];
-
-    /// The word of a value.
-    fn word(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(_, value)| *value == self)
-            .map_or("", |(word, _)| word)
     }
 }
 
@@ -527,52 +458,6 @@ fn to_i128(integer: &DeInteger<'_>) -> Option<i128> {
 
 fn in_range<T: Number>(noun: &str, range: &RangeInclusive<T>) -> String {
     format!("{noun} from {} to {}", range.start(), range.end())
-}
-
-fn parse_choice<T: Choice>(text: &str) -> Result<T, Problem> {
-    let known = T::WORDS.iter().find(|(word, _)| *word == text);
-    known.map(|(_, value)| *value).ok_or_else(|| {
-        Problem::new(
-            format!("{text:?} is not a {}", T::NOUN),
-            format!("give {}", words::<T>()),
-        )
-    })
-}
-
-/// `rr or wrr`: the words of a choice without its aliases.
-fn words<T: Choice>() -> String {
-    let mut words: Vec<&str> = T::WORDS
-        .iter()
-        .filter(|(word, value)| *word == value.word())
-        .map(|(word, _)| *word)
-        .collect();
-    let last = words.pop().unwrap_or_default();
-    if words.is_empty() {
-        last.to_owned()
-    } else {
-        format!("{} or {last}", words.join(", "))
-    }
-}
-
-/// The known key that `name` is most likely a slip of.
-fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let distance = |key: &str| strsim::osa_distance(&name.replace('-', "_"), key);
-    let best = known.iter().min_by_key(|key| distance(key))?;
-    // A third of the word wrong is still a slip; more is another word.
-    (distance(best) <= (best.len() / 3).max(1)).then_some(best)
-}
-
-/// What the operator wrote, for `is … and not …`.
-fn describe(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => format!("the text {text:?}"),
-        DeValue::Integer(integer) => format!("the number {integer}"),
-        DeValue::Float(float) => format!("the number {float}"),
-        DeValue::Boolean(value) => format!("{value}"),
-        DeValue::Datetime(_) => "a date or time".to_owned(),
-        DeValue::Array(_) => "a list".to_owned(),
-        DeValue::Table(_) => "a table".to_owned(),
-    }
 }
 
 /// `service[2].server[0].weight` → `service.server.weight`.

@@ -6,21 +6,19 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::host::{Host, doorbell};
 use weir_control::http::{ControlSocket, RemoteListener, Secured};
 use weir_control::run::{Listeners, Signals, run};
-use weir_control::state::{About, Parts, State, Ways};
+use weir_control::state::{State, Ways};
+use weir_control::testing::parts;
 use weir_core::director::Limits;
-use weir_core::io::{PortId, WorkerId};
+use weir_core::io::WorkerId;
 use weir_core::steer::Steering;
-use weir_model::api::LinkView;
-use weir_model::{Mac, parse};
+use weir_model::parse;
 use weir_worker::testing::MemDevice;
 use weir_worker::{Clock, Config, Handle, Idle, Worker, mesh};
 
@@ -75,18 +73,7 @@ fn main() -> Result<()> {
         };
         let host = Host::start(config, &[([2; 6], 1500)], Vec::new(), doorbell()?).await?;
         let (worker, thread) = worker();
-        let parts = Parts {
-            workers: vec![worker.clone()],
-            devices: Box::new(NoDevice),
-            twins: vec![(PortId(0), Arc::default())],
-            about: About {
-                version: "0.0.0".to_owned(),
-                dpdk_version: "0".to_owned(),
-                steering: "none".to_owned(),
-            },
-            set_log_level: Box::new(|_| ()),
-            file,
-        };
+        let parts = parts(file, vec![worker.clone()]);
         let state = State::start(parts, Ways::default())?;
         let signals = Signals::take()?;
         fs::write(path("address"), address.to_string())?;
@@ -128,32 +115,4 @@ fn worker() -> (Handle, JoinHandle<()>) {
     let worker = Worker::new(&config, device.io(id), peers);
     let handle = worker.handle();
     (handle, std::thread::spawn(move || worker.run()))
-}
-
-#[derive(Debug)]
-struct NoDevice;
-
-impl Devices for NoDevice {
-    fn ports(&self) -> Vec<PortReport> {
-        vec![PortReport {
-            driver: "net_null".to_owned(),
-            mac: Mac([2, 0, 0, 0, 0, 1]),
-            mtu: 1500,
-            queues: 1,
-            steering: String::new(),
-            link: LinkView::default(),
-            rx_packets: 0,
-            rx_bytes: 0,
-            rx_missed: 0,
-            rx_errors: 0,
-            rx_no_buffer: 0,
-            tx_packets: 0,
-            tx_bytes: 0,
-            tx_errors: 0,
-        }]
-    }
-
-    fn buffers(&self) -> Buffers {
-        Buffers { all: 1, free: 1 }
-    }
 }

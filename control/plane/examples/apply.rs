@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use weir_control::compile::Compiler;
-use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::difference;
-use weir_control::state::{About, Parts, State, Ways};
+use weir_control::state::{State, Ways};
+use weir_control::testing::parts;
 use weir_core::io::WorkerId;
 use weir_model::{ConfigFile, parse};
 use weir_worker::Handle;
@@ -87,18 +87,7 @@ fn steps(times: &mut Times, files: &Files) {
 /// What the daemon does.
 fn whole(times: &mut Times, files: &Files) {
     let workers = workers();
-    let parts = Parts {
-        file: read(&files.nothing),
-        workers: workers.clone(),
-        devices: Box::new(NoDevices),
-        twins: Vec::new(),
-        about: About {
-            version: String::new(),
-            dpdk_version: String::new(),
-            steering: String::new(),
-        },
-        set_log_level: Box::new(|_| ()),
-    };
+    let parts = parts(read(&files.nothing), workers.clone());
     let mut state = State::start(parts, Ways::default()).expect("there is room");
     let adopt = || {
         for worker in &workers {
@@ -116,10 +105,18 @@ fn whole(times: &mut Times, files: &Files) {
         });
         adopt();
     }
-    // The first look finds the removed servers without a flow, the second one frees their slots.
-    for what in ["first", "second: slots are freed", "nothing to do"] {
+    // A look a minute later finds the removed servers without a flow, one two minutes after that frees
+    // their slots.
+    let begun = Instant::now();
+    let looks = [
+        ("nothing to do", 0),
+        ("first look", 61),
+        ("slots are freed", 190),
+        ("nothing to do", 191),
+    ];
+    for (what, seconds) in looks {
         times.take(&format!("keep_house, {what}"), || {
-            state.keep_house(Instant::now());
+            state.keep_house(begun + Duration::from_secs(seconds));
         });
         adopt();
     }
@@ -139,9 +136,10 @@ fn whole(times: &mut Times, files: &Files) {
         state.apply(nothing).expect("it is valid")
     });
     adopt();
-    state.keep_house(Instant::now());
+    state.keep_house(begun + Duration::from_secs(200));
+    state.keep_house(begun + Duration::from_secs(261));
     times.take("keep_house, many slots are freed", || {
-        state.keep_house(Instant::now());
+        state.keep_house(begun + Duration::from_secs(390));
     });
 }
 
@@ -288,17 +286,4 @@ impl Times {
 fn on_processor() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-#[derive(Debug)]
-struct NoDevices;
-
-impl Devices for NoDevices {
-    fn ports(&self) -> Vec<PortReport> {
-        Vec::new()
-    }
-
-    fn buffers(&self) -> Buffers {
-        Buffers { all: 0, free: 0 }
-    }
 }

@@ -74,6 +74,7 @@ impl State {
             self.publish_services(is_other, are_other_marks);
             let now = self.wanted.config();
             self.kept.note(operations, &self.file.config, now);
+            self.keep_beside();
         }
         let epoch = self.epoch();
         Ok(Applied {

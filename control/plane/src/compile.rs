@@ -5,12 +5,13 @@ mod held;
 mod words;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use hashbrown::{HashMap, HashSet};
 use weir_core::load::{Loads, Thresholds};
 use weir_core::persist::Templates;
 use weir_core::schedule::SchedulerName;
-use weir_core::service::{FTP_PORT, Server, ServerId, Service, ServiceId, Services};
+use weir_core::service::{FTP_PORT, Former, Server, ServerId, Service, ServiceId, Services};
 use weir_model::ServerKey;
 use weir_model::api::Rates;
 use weir_wire::Addr;
@@ -31,6 +32,9 @@ pub use words::{
 pub struct Compiler {
     slots: Slots,
     services: HashMap<weir_model::ServiceKey, Held>,
+    /// Services that were removed while flows of several workers may live, by what named them, with
+    /// the slots of their servers.
+    formers: HashMap<weir_model::ServiceKey, HashSet<ServerId>>,
     /// Services with departed servers.
     unsettled: HashSet<weir_model::ServiceKey>,
     /// What the workers are to have next. What they have is a clone of an earlier state of it,
@@ -51,6 +55,7 @@ impl Compiler {
         Self {
             slots: Slots::new(servers_max),
             services: HashMap::new(),
+            formers: HashMap::new(),
             unsettled: HashSet::new(),
             next: Services::default(),
             loads,
@@ -108,19 +113,35 @@ impl Compiler {
         let held = self.services.remove(&key);
         let held = held.expect("a service of the configuration is held");
         for entry in &held.list {
-            self.lose(entry.id, epoch);
+            self.lose(entry.id, workers, epoch);
         }
         // A service that comes with its key finds their connections, as the kernel's does, but has
         // carried nothing yet.
         let present = held.list.iter().map(|entry| entry.id);
-        for id in present.chain(held.former.iter().copied()) {
-            self.slots.restart(workers, id);
+        let slots: HashSet<_> = present.chain(held.former.iter().copied()).collect();
+        for id in &slots {
+            self.slots.restart(workers, *id);
+        }
+        // A single worker has all flows.
+        if workers.len() > 1 && !slots.is_empty() {
+            self.next.put_former(Former {
+                key: service_key(key),
+                by_client: held.by_client,
+            });
+            self.formers.insert(key, slots);
         }
         true
     }
 
     fn add(&mut self, service: &weir_model::Service, workers: &[Handle]) -> bool {
         let mut held = Held::new(recipe(service));
+        if let Some(slots) = self.formers.remove(&service.key) {
+            let key = service_key(service.key);
+            // Flows keep to the owner they were made by.
+            held.by_client = self.next.former(key).is_some_and(|former| former.by_client);
+            held.former = slots;
+            self.next.remove_former(key);
+        }
         let added = service.servers.iter();
         let added = added.map(|server| self.gain(service.key, server, workers));
         held.add_servers(added.collect());
@@ -144,7 +165,7 @@ impl Compiler {
         held.take_recipe(recipe);
         let keys = edit.removed.iter().map(|server| server.key());
         for id in held.drop_servers(&keys.collect()) {
-            self.lose(id, epoch);
+            self.lose(id, workers, epoch);
             held.former.insert(id);
         }
         let edited = edit.edited.iter();
@@ -222,8 +243,8 @@ impl Compiler {
     }
 
     /// The server in `id` leaves from `epoch` on. Flows may remember it, so it keeps its slot.
-    fn lose(&mut self, id: ServerId, epoch: u64) {
-        self.slots.remove(id, epoch);
+    fn lose(&mut self, id: ServerId, workers: &[Handle], epoch: u64) {
+        self.slots.remove(workers, id, epoch);
         let lingering = self.next.server(id).map(|server| Server {
             weight: 0,
             is_available: false,
@@ -242,15 +263,16 @@ impl Compiler {
         }
     }
 
-    /// Forgets removed servers that no flow remembers; `adopted` is the oldest epoch that a worker
-    /// still decides by, `newest` the one published last. True when there were any: what the
-    /// workers have is then larger than need be.
+    /// Forgets removed servers that no flow has remembered for some time, and removed services of
+    /// which no flow lives; `adopted` is the oldest epoch that a worker still decides by, `newest`
+    /// the one published last. True when there were any: what the workers have is then larger than
+    /// need be.
     pub fn reap(
         &mut self,
         workers: &[Handle],
         templates: &Templates,
-        adopted: u64,
-        newest: u64,
+        (adopted, newest): (u64, u64),
+        now: Instant,
     ) -> bool {
         if adopted < newest {
             // A worker may still put a cursor on a departed server.
@@ -269,7 +291,18 @@ impl Compiler {
                 });
             }
         }
-        let freed = self.slots.reap(workers, templates, adopted);
+        let next = &mut self.next;
+        let mut is_changed = false;
+        self.formers.retain(|key, slots| {
+            let is_remembered = |id: &ServerId| Slots::is_remembered(workers, templates, *id);
+            let may_live = slots.iter().any(is_remembered);
+            if !may_live {
+                next.remove_former(service_key(*key));
+                is_changed = true;
+            }
+            may_live
+        });
+        let freed = self.slots.reap(workers, templates, adopted, now);
         for (id, key, carried) in &freed {
             self.next.set_server(*id, None);
             self.next.set_resets(*id, false);
@@ -279,7 +312,7 @@ impl Compiler {
                 held.forget(*id);
             }
         }
-        !freed.is_empty()
+        is_changed || !freed.is_empty()
     }
 
     /// What each service carried: the sum of its servers, present and former.

@@ -127,7 +127,7 @@ impl Sentences {
     /// Sentences that are kept.
     pub const KEPT: usize = 1000;
 
-    fn push(&mut self, sentence: impl FnOnce() -> String) {
+    pub(crate) fn push(&mut self, sentence: impl FnOnce() -> String) {
         if self.kept.len() < Self::KEPT {
             self.kept.push(sentence());
         } else {

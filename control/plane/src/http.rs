@@ -37,6 +37,7 @@ use crate::state::State;
 use crate::templates;
 
 pub use listen::{ControlSocket, ListenError, MetricsListener};
+pub(crate) use remote::InForce;
 pub use remote::{RemoteListener, SecretError, Secured};
 pub(crate) use routes::api;
 pub use routes::openapi;

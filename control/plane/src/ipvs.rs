@@ -5,11 +5,13 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`table`] | answers for the [`State`](crate::state::State), as [`weir_ipvs::Table`] |
+//! | `batch` | many changes at one moment |
 //! | [`words`] | both vocabularies, one into the other |
 //! | [`socket`] | the sockets |
 //! | `serve` | who comes in by them |
 //! | `texts` | the texts |
 
+mod batch;
 pub(crate) mod serve;
 pub mod socket;
 pub mod table;

@@ -1,13 +1,16 @@
 //! What was changed at run time, kept in the state directory for the next start.
 //!
 //! `run-time.json` holds what the file said (as far as it can change at run time) and what held when it
-//! was written, and names a journal; each later change is a line of that journal. A change is written
+//! was written, and names a journal; each later change is a line of that journal. So is what holds beside
+//! the configuration ([`beside`]), which has no file to be compared with. A change is written
 //! before it is answered, so it survives the end of the process, however that comes. The disk is told
 //! to keep it within a second, by a thread of its own: so much a loss of power may take.
 //!
 //! A snapshot is written beside the old one, put on the disk, and renamed: there is always a whole one.
 //! It names a journal that does not exist yet, so that no change is ever applied twice. As long as
 //! nothing was changed at run time there are no files.
+
+pub(crate) mod beside;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
@@ -21,6 +24,7 @@ use weir_model::{
 };
 
 use crate::merge::{Merged, merge};
+use beside::Beside;
 
 const SNAPSHOT: &str = "run-time.json";
 /// Bytes of a journal after which a snapshot takes its place.
@@ -37,6 +41,8 @@ pub struct Kept {
     is_failing: bool,
     /// Something holds that the file does not say.
     is_in_use: bool,
+    /// What holds beside the configuration.
+    beside: Beside,
 }
 
 #[derive(Debug)]
@@ -55,6 +61,9 @@ struct Snapshot {
     file: Changeable,
     /// What held.
     held: Changeable,
+    /// What held beside it.
+    #[serde(default)]
+    beside: Beside,
 }
 
 /// As [`Snapshot`], to be written.
@@ -63,6 +72,8 @@ struct SnapshotOf<'s> {
     journal: u64,
     file: ChangeableOf<'s>,
     held: ChangeableOf<'s>,
+    #[serde(skip_serializing_if = "Beside::is_empty")]
+    beside: &'s Beside,
 }
 
 /// As [`Changeable`].
@@ -73,6 +84,14 @@ struct ChangeableOf<'c> {
     timeouts: &'c Timeouts,
     ipvs: &'c Ipvs,
     settings: &'c Settings,
+}
+
+/// What was kept.
+struct Held {
+    /// What the file said.
+    base: Changeable,
+    held: Changeable,
+    beside: Beside,
 }
 
 impl<'c> ChangeableOf<'c> {
@@ -99,6 +118,7 @@ impl Kept {
             journal: None,
             is_failing: false,
             is_in_use: false,
+            beside: Beside::default(),
         };
         let held = match kept.held(config) {
             Ok(held) => held,
@@ -107,17 +127,20 @@ impl Kept {
                 None
             }
         };
-        let Some((base, held)) = held else {
+        let Some(Held { base, held, beside }) = held else {
             return (kept, Wanted::new(config.clone()));
         };
+        kept.beside = beside;
         let Merged { state, overridden } = merge(&base, config, held);
         for sentence in overridden {
             warn!("{sentence}");
         }
         match Wanted::with(config.clone(), state) {
             Ok(wanted) => {
-                info!("what was changed at run time holds again");
                 kept.rewrite(config, wanted.config());
+                if kept.is_in_use {
+                    info!("what was changed at run time holds again");
+                }
                 (kept, wanted)
             }
             Err(fault) => {
@@ -127,8 +150,8 @@ impl Kept {
         }
     }
 
-    /// What the file said, and what held; none when nothing was kept.
-    fn held(&mut self, config: &Config) -> Result<Option<(Changeable, Changeable)>, String> {
+    /// What held; none when nothing was kept.
+    fn held(&mut self, config: &Config) -> Result<Option<Held>, String> {
         let Some(directory) = &self.directory else {
             return Ok(None);
         };
@@ -140,18 +163,32 @@ impl Kept {
         let snapshot: Snapshot = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
         self.number = snapshot.journal;
         let path = journal_path(directory, snapshot.journal);
-        let operations = read_journal(&path)?;
+        let (operations, beside) = read_journal(&path)?;
         let wanted = Wanted::with(config.clone(), snapshot.held);
         let mut wanted = wanted.map_err(|fault| fault.to_string())?;
         // They were checked when they were done.
         let planned = wanted.plan(&operations, Rules::Ipvs);
         wanted.put(planned.map_err(|fault| fault.to_string())?);
-        Ok(Some((snapshot.file, wanted.config().changeable())))
+        Ok(Some(Held {
+            base: snapshot.file,
+            held: wanted.config().changeable(),
+            beside: beside.unwrap_or(snapshot.beside),
+        }))
+    }
+
+    /// What holds beside the configuration.
+    pub(crate) fn beside(&self) -> &Beside {
+        &self.beside
     }
 
     /// True when something was changed at run time that the file does not say.
     pub(crate) fn is_in_use(&self) -> bool {
         self.is_in_use
+    }
+
+    /// True when there is something to be kept.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.is_in_use || !self.beside.is_empty()
     }
 
     fn set_aside(&self, cause: &str) {
@@ -173,12 +210,36 @@ impl Kept {
     /// kept is told in the log.
     pub(crate) fn note(&mut self, operations: &[Operation], file: &Config, now: &Config) {
         self.is_in_use = true;
-        let is_open = self.journal.as_ref();
-        let result = match is_open.is_some_and(|journal| journal.bytes < JOURNAL_MAX) {
-            true => self.append(operations),
+        let result = match self.is_open() {
+            true => self.append(&operations),
             false => self.write(file, now),
         };
         self.tell(result);
+    }
+
+    /// Notes what holds beside the configuration from now on; `file` and `now` as for
+    /// [`note`](Self::note).
+    pub(crate) fn note_beside(&mut self, beside: Beside, file: &Config, now: &Config) {
+        if beside == self.beside {
+            return;
+        }
+        self.beside = beside;
+        let result = match self.is_open() {
+            true => {
+                let beside = std::mem::take(&mut self.beside);
+                let result = self.append(&beside);
+                self.beside = beside;
+                result
+            }
+            false => self.write(file, now),
+        };
+        self.tell(result);
+    }
+
+    /// True when there is a journal with room.
+    fn is_open(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| journal.bytes < JOURNAL_MAX)
     }
 
     /// The file or what holds is another one as a whole.
@@ -206,11 +267,12 @@ impl Kept {
         }
     }
 
-    fn append(&mut self, operations: &[Operation]) -> io::Result<()> {
+    /// Adds operations, or what holds beside.
+    fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
         let Some(journal) = &mut self.journal else {
             return Ok(());
         };
-        let mut line = serde_json::to_vec(operations)?;
+        let mut line = serde_json::to_vec(line)?;
         line.push(b'\n');
         journal.file.write_all(&line)?;
         journal.bytes += line.len() as u64;
@@ -231,7 +293,7 @@ impl Kept {
         };
         let old = journal_path(&directory, self.number);
         let path = directory.join(SNAPSHOT);
-        if is_same {
+        if is_same && self.beside.is_empty() {
             self.journal = None;
             remove(&path)?;
             return remove(&old);
@@ -248,6 +310,7 @@ impl Kept {
             journal: self.number,
             file: ChangeableOf::new(file),
             held: ChangeableOf::new(now),
+            beside: &self.beside,
         };
         let beside = directory.join("run-time.json.new");
         let mut options = OpenOptions::new();
@@ -302,22 +365,28 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The operations of a journal. Its last line may be unfinished: that change was never answered.
-fn read_journal(path: &Path) -> Result<Vec<Operation>, String> {
+/// The operations of a journal, and the last that it says of what holds beside. Its last line may be
+/// unfinished: that change was never answered.
+fn read_journal(path: &Path) -> Result<(Vec<Operation>, Option<Beside>), String> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), None)),
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
-    let mut operations = Vec::new();
+    let (mut operations, mut beside) = (Vec::new(), None);
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let Some(line) = line.strip_suffix('\n') else {
             warn!("{}:{number}: unfinished, left out", path.display());
             break;
         };
-        let of_line: Vec<Operation> = serde_json::from_str(line)
-            .map_err(|error| format!("{}:{number}: {error}", path.display()))?;
-        operations.extend(of_line);
+        let wrong = |error| format!("{}:{number}: {error}", path.display());
+        match line.starts_with('{') {
+            true => beside = Some(serde_json::from_str(line).map_err(wrong)?),
+            false => {
+                let of_line: Vec<Operation> = serde_json::from_str(line).map_err(wrong)?;
+                operations.extend(of_line);
+            }
+        }
     }
-    Ok(operations)
+    Ok((operations, beside))
 }

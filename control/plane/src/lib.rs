@@ -33,13 +33,14 @@ pub mod kept;
 mod local;
 pub mod merge;
 pub mod metrics;
+pub mod pulse;
 pub mod reload;
 pub mod run;
 pub mod slots;
 pub mod state;
 mod templates;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod totals;
 mod touched;
 mod views;

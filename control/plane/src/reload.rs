@@ -7,6 +7,7 @@ use tracing::{error, info};
 use weir_model::api::{Problem, Reloaded};
 use weir_model::{ChangeFault, Faults, parse};
 
+use crate::http::{SecretError, Secured};
 use crate::slots::NoSlots;
 use crate::state::{Applied, State};
 
@@ -27,6 +28,9 @@ pub enum Refused {
     /// Removed servers still take the room of new ones.
     #[error(transparent)]
     NoSlots(#[from] NoSlots),
+    /// The API on TCP cannot be served with what its files hold now.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The file does not go together with what was changed at run time.
     #[error("with what was changed at run time: {0}")]
     Change(#[from] ChangeFault),
@@ -46,8 +50,8 @@ impl Refused {
                 let title = "The file does not go together with changes at run time";
                 Problem::new(409, title, self.to_string())
             }
-            Self::Unreadable { .. } => {
-                Problem::new(422, "The file cannot be read", self.to_string())
+            Self::Unreadable { .. } | Self::Secret(_) => {
+                Problem::new(422, "A file cannot be used", self.to_string())
             }
         }
     }
@@ -92,6 +96,16 @@ impl State {
             Ok(text) => text,
             Err(cause) => return Err(Refused::Unreadable { file: name, cause }),
         };
-        self.apply(parse(&text, &name)?)
+        let file = parse(&text, &name)?;
+        let remote = file.config.control.remote.as_ref();
+        let remote = remote.filter(|_| self.secured.is_some());
+        let secured = remote.map(Secured::read).transpose()?;
+        let mut applied = self.apply(file)?;
+        if let (Some(in_force), Some(secured)) = (&self.secured, secured) {
+            for sentence in in_force.replace(secured) {
+                applied.changes.push(|| sentence.to_owned());
+            }
+        }
+        Ok(applied)
     }
 }

@@ -69,6 +69,7 @@ pub async fn run(
     tokio::spawn(http::serve::local(local, api.clone(), bounds));
     if let Some(remote) = listeners.remote {
         let (listener, secured) = remote.into_parts()?;
+        state.secured = Some(secured.clone());
         tokio::spawn(http::serve::remote(listener, secured, api, bounds));
     }
     if let Some(ipvs) = listeners.ipvs {

@@ -1,10 +1,13 @@
 //! Slots of real servers: a server keeps its place in all tables and counters as long as it is
-//! configured or a flow remembers it.
+//! configured or a flow remembers it, and for two minutes more, in which it finds its counters when it
+//! comes back, as in the kernel.
 //!
 //! A worker never resets a counter, so a slot that is used again remembers what had been counted
-//! before (its base), and a service remembers what its former servers carried.
+//! before (its base), and a service remembers what its former servers carried. What a removed server
+//! still answers is counted nowhere.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use weir_core::persist::Templates;
@@ -18,6 +21,13 @@ use crate::totals::{Estimator, FlowCounts, Totals};
 /// Slots freed at once at most: control has other things to do than to free 200 000 in a row, which
 /// takes a tenth of a second.
 const REAPED_AT_ONCE: usize = 16_384;
+
+/// How long a removed server is remembered that no flow remembers (the kernel's trash).
+const KEPT: Duration = Duration::from_secs(120);
+/// Time between two looks at the removed servers, as in the kernel.
+const LOOK: Duration = Duration::from_secs(60);
+/// With fewer free slots than one of so many, removed servers are forgotten as soon as may be.
+const FREE_PART: usize = 4;
 
 /// Whose a slot is: a real server of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,9 +55,10 @@ pub struct Slot {
 struct Removal {
     /// The first epoch without the server.
     epoch: u64,
-    /// The last look found no flow. The second in a row frees the slot, so that a server that is
-    /// replaced at once finds its counters.
-    was_unused: bool,
+    /// What it had carried until then.
+    carried: Totals,
+    /// Since when looks have found no flow.
+    unused_since: Option<Instant>,
 }
 
 impl Slot {
@@ -96,6 +107,8 @@ pub struct Slots {
     free: Vec<ServerId>,
     /// Slots of removed servers.
     removed: BTreeSet<ServerId>,
+    /// When these are looked at next; none: there were none at the last look.
+    look_at: Option<Instant>,
     /// Slots of servers reached by FullNAT: few or none among many.
     fullnat: BTreeSet<ServerId>,
 }
@@ -110,6 +123,7 @@ impl Slots {
             by_key: HashMap::new(),
             free: Vec::new(),
             removed: BTreeSet::new(),
+            look_at: None,
             fullnat: BTreeSet::new(),
         }
     }
@@ -141,8 +155,9 @@ impl Slots {
             let slot = self.slots[id.0 as usize].as_mut();
             let slot = slot.expect("a known key has its slot");
             slot.method = method;
-            if slot.removal.take().is_some() {
+            if let Some(removal) = slot.removal.take() {
                 self.removed.remove(&id);
+                slot.base = Totals::of_slot(workers, id) - removal.carried;
             }
             self.see_method(id, method);
             return id;
@@ -173,47 +188,70 @@ impl Slots {
     }
 
     /// The server in `id` is out of the configuration from `epoch` on; its slot stays while flows
-    /// remember it.
-    pub fn remove(&mut self, id: ServerId, epoch: u64) {
+    /// remember it, and for some time more.
+    pub fn remove(&mut self, workers: &[Handle], id: ServerId, epoch: u64) {
+        let carried = self.totals(workers, id);
         if let Some(slot) = &mut self.slots[id.0 as usize] {
             self.removed.insert(id);
             slot.removal = Some(Removal {
                 epoch,
-                was_unused: false,
+                carried,
+                unused_since: None,
             });
         }
     }
 
-    /// Frees the slots of removed servers that no flow or template remembers, some at a time. `adopted` is the
-    /// oldest epoch that a worker still decides by. Returns which, whose they were, and what they
-    /// had carried.
+    /// True while a flow or a template remembers the server in `id`.
+    #[must_use]
+    pub fn is_remembered(workers: &[Handle], templates: &Templates, id: ServerId) -> bool {
+        !FlowCounts::of_slot(workers, id).is_none() || templates.of_server(id) != 0
+    }
+
+    /// Frees the slots of removed servers that no flow or template has remembered for two minutes,
+    /// or at the look before when slots run short; some at a time. It looks once a minute then, else
+    /// whenever it is called. `adopted` is the oldest epoch that a worker still decides by. Returns
+    /// which, whose they were, and what they had carried.
     pub fn reap(
         &mut self,
         workers: &[Handle],
         templates: &Templates,
         adopted: u64,
+        now: Instant,
     ) -> Vec<(ServerId, SlotKey, Totals)> {
         let mut freed = Vec::new();
+        if self.removed.is_empty() {
+            self.look_at = None;
+            return freed;
+        }
+        let free = self.capacity - self.by_key.len();
+        let is_short = free < self.capacity / FREE_PART;
+        if now < *self.look_at.get_or_insert(now + LOOK) && !is_short {
+            return freed;
+        }
         self.removed.retain(|&id| {
             let place = &mut self.slots[id.0 as usize];
             let removal = place.as_mut().and_then(|slot| slot.removal.as_mut());
             let removal = removal.expect("the slot of a removed server knows it");
-            let is_unused = adopted >= removal.epoch
-                && FlowCounts::of_slot(workers, id).is_none()
-                && templates.of_server(id) == 0;
-            if !is_unused || !removal.was_unused || freed.len() == REAPED_AT_ONCE {
-                removal.was_unused = is_unused;
+            let is_unused =
+                adopted >= removal.epoch && !Self::is_remembered(workers, templates, id);
+            if !is_unused || freed.len() == REAPED_AT_ONCE {
+                return true;
+            }
+            let since = *removal.unused_since.get_or_insert(now);
+            if now < since + KEPT && (!is_short || since == now) {
                 return true;
             }
             if let Some(slot) = place.take() {
-                let carried = Totals::of_slot(workers, id) - slot.base;
                 self.by_key.remove(&slot.key);
                 self.fullnat.remove(&id);
                 self.free.push(id);
+                let carried = slot.removal.map_or_else(Totals::default, |r| r.carried);
                 freed.push((id, slot.key, carried));
             }
             false
         });
+        let is_all = freed.len() < REAPED_AT_ONCE;
+        self.look_at = Some(if is_all { now + LOOK } else { now });
         freed
     }
 
@@ -260,11 +298,16 @@ impl Slots {
         self.slots.is_empty()
     }
 
-    /// What the present owner of `id` carried.
+    /// What the present owner of `id` carried, or had until it was removed.
     #[must_use]
     pub fn totals(&self, workers: &[Handle], id: ServerId) -> Totals {
-        let base = self.get(id).map(|slot| slot.base).unwrap_or_default();
-        Totals::of_slot(workers, id) - base
+        let slot = self.get(id);
+        let so_far = || {
+            let base = slot.map(|slot| slot.base).unwrap_or_default();
+            Totals::of_slot(workers, id) - base
+        };
+        let removal = slot.and_then(|slot| slot.removal);
+        removal.map_or_else(so_far, |removal| removal.carried)
     }
 
     /// What `id` carried was another service's, though of the same key: it counts from zero.
@@ -272,6 +315,9 @@ impl Slots {
         if let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) {
             slot.base = Totals::of_slot(workers, id);
             slot.estimator = Estimator::default();
+            if let Some(removal) = &mut slot.removal {
+                removal.carried = Totals::default();
+            }
         }
     }
 
@@ -282,10 +328,10 @@ impl Slots {
         id: ServerId,
         change: impl FnOnce(&mut Estimator, Totals),
     ) -> Totals {
+        let totals = self.totals(workers, id);
         let Some(Some(slot)) = self.slots.get_mut(id.0 as usize) else {
             return Totals::default();
         };
-        let totals = Totals::of_slot(workers, id) - slot.base;
         change(&mut slot.estimator, totals);
         totals
     }

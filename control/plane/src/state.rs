@@ -20,9 +20,11 @@ use crate::difference::{self, Sentences};
 use crate::drain::Drains;
 use crate::drops::Samples;
 use crate::host::TwinCounters;
+use crate::http::InForce;
 use crate::kept::Kept;
 use crate::local::{LocalUse, Watch};
 use crate::merge::merge;
+use crate::pulse::{Alive, Pulse};
 use crate::reload::Refused;
 
 /// What the process is.
@@ -48,6 +50,8 @@ pub struct Parts {
     pub twins: Vec<(PortId, Arc<TwinCounters>)>,
     /// What the process is.
     pub about: About,
+    /// Is told whether the workers turn.
+    pub alive: Alive,
     /// Sets the level of the log.
     pub set_log_level: Box<dyn Fn(LogLevel)>,
 }
@@ -108,6 +112,7 @@ pub struct State {
     pub(crate) samples: Samples,
     local_watch: Watch,
     pub(crate) busy: Vec<BusyMeter>,
+    pub(crate) pulse: Pulse,
     pub(crate) last_reload: LastReload,
     /// Raised with each change of the configuration.
     pub(crate) revision: u64,
@@ -115,8 +120,11 @@ pub struct State {
     pub(crate) neighbours: Vec<NeighbourView>,
     pub(crate) routes: Vec<RouteView>,
     set_log_level: Box<dyn Fn(LogLevel)>,
+    /// What the API on TCP is served with, where it is.
+    pub(crate) secured: Option<InForce>,
     replaced: Option<Config>,
-    /// What IPVS's clients started. It is kept, told and has no effect yet.
+    /// What IPVS's clients started. It is kept, told and has no effect yet; each change of it is
+    /// followed by [`State::keep_beside`].
     pub(crate) sync_daemons: Vec<weir_ipvs::Daemon>,
 }
 
@@ -185,6 +193,7 @@ impl State {
             started_at: Instant::now(),
             compiler: Compiler::new(parts.file.config.limits.servers as usize, loads),
             busy: vec![BusyMeter::default(); workers],
+            pulse: Pulse::new(workers, parts.alive),
             publisher,
             devices: parts.devices,
             twins: parts.twins,
@@ -199,10 +208,12 @@ impl State {
             neighbours: ways.neighbours,
             routes: ways.routes,
             set_log_level: parts.set_log_level,
+            secured: None,
             replaced: None,
             sync_daemons: Vec::new(),
             file: parts.file,
         };
+        state.take_up_beside();
         let steps = difference::services(&[], &state.wanted.config().services);
         state.compiler.check_room(&steps)?;
         let epoch = state.publisher.next_epoch();
@@ -299,9 +310,10 @@ impl State {
         let mut held = std::mem::replace(&mut self.wanted, wanted).into_config();
         self.file = file;
         self.publish_services(is_other, are_other_marks);
-        if self.kept.is_in_use() {
+        if self.kept.is_needed() {
             self.kept.rewrite(&self.file.config, self.wanted.config());
         }
+        self.keep_beside();
         free_elsewhere(std::mem::take(&mut held.services));
         self.replaced = Some(held);
         let epoch = self.epoch();
@@ -334,12 +346,13 @@ impl State {
         LocalUse::of(services, self.compiler.slots(), self.workers())
     }
 
-    /// What is due every second: samples, memory that no worker reads, slots that no flow needs,
+    /// What is due every second: whether the workers turn, samples, memory that no worker reads, slots that no flow needs,
     /// and a look at what runs short.
     pub fn keep_house(&mut self, now: Instant) {
         let mut watch = std::mem::take(&mut self.local_watch);
         watch.check(&self.local_use(), now);
         self.local_watch = watch;
+        self.pulse.look(self.publisher.workers());
         self.samples.collect(self.publisher.workers(), now);
         self.end_drains(now);
         self.kept.sync();
@@ -348,7 +361,8 @@ impl State {
         let newest = self.epoch();
         let templates = Arc::clone(self.templates());
         let workers = self.publisher.workers();
-        if self.compiler.reap(workers, &templates, adopted, newest) {
+        let epochs = (adopted, newest);
+        if self.compiler.reap(workers, &templates, epochs, now) {
             let services = self.compiler.services();
             self.publisher
                 .publish(|snapshot| snapshot.services = services);

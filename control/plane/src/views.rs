@@ -13,7 +13,7 @@ use weir_model::{ServerKey, Service, ServiceKey};
 use crate::compile::model_method;
 use crate::draft::{find_server, no_server, no_service};
 use crate::local::LocalUse;
-use crate::slots::SlotKey;
+use crate::slots::{SlotKey, Slots};
 use crate::state::{BusyMeter, State};
 use crate::totals::FlowCounts;
 
@@ -114,7 +114,11 @@ impl State {
     /// Those that left the configuration and are remembered by flows.
     fn removed_servers(&self) -> HashMap<ServiceKey, Vec<ServerKey>> {
         let mut removed: HashMap<_, Vec<_>> = HashMap::new();
-        for (_, slot) in self.compiler.slots().removed() {
+        let removed_slots = self.compiler.slots().removed();
+        let templates = self.templates();
+        let remembered =
+            removed_slots.filter(|(id, _)| Slots::is_remembered(self.workers(), templates, *id));
+        for (_, slot) in remembered {
             let of_service = removed.entry(slot.key.service).or_default();
             of_service.push(slot.key.server);
         }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use weir_control::devices::{Buffers, Devices, PortReport};
-use weir_control::state::{About, Parts, State, Ways};
+use weir_control::state::{State, Ways};
+use weir_control::testing::parts;
 use weir_core::counters::DropReason;
 use weir_core::director::Limits;
 use weir_core::io::{Burst, Frame, PacketIo, PortId, WorkerId};
@@ -197,18 +197,7 @@ fn worker(went: Arc<Went>) -> Worker<Clients> {
 }
 
 fn state(workers: Vec<Handle>) -> State {
-    let parts = Parts {
-        file: read(&head()),
-        workers,
-        devices: Box::new(NoDevices),
-        twins: Vec::new(),
-        about: About {
-            version: String::new(),
-            dpdk_version: String::new(),
-            steering: String::new(),
-        },
-        set_log_level: Box::new(|_| ()),
-    };
+    let parts = parts(read(&head()), workers);
     let ways = Ways {
         network: network(),
         ..Ways::default()
@@ -285,17 +274,4 @@ fn text(weight: u16, more: usize) -> String {
         }
     }
     text
-}
-
-#[derive(Debug)]
-struct NoDevices;
-
-impl Devices for NoDevices {
-    fn ports(&self) -> Vec<PortReport> {
-        Vec::new()
-    }
-
-    fn buffers(&self) -> Buffers {
-        Buffers { all: 0, free: 0 }
-    }
 }

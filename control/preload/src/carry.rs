@@ -1,21 +1,18 @@
 //! Carries the messages of libnl's sockets that asked for IPVS.
 
 use std::collections::VecDeque;
-use std::ffi::{CStr, c_char, c_int, c_uchar};
+use std::ffi::{c_char, c_int, c_uchar};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 
 use weir_ipvs::Errno;
 use weir_ipvs::netlink::{acknowledge, messages};
 use weir_ipvs::tables::FAMILY_ID;
 
+use crate::next::next;
 use crate::nl::{self, Message, Socket};
-use crate::place::{NETLINK, SHORT, patience};
-
-/// How long the director may take for a reply. `keepalived` waits with all that it does.
-const REPLY: Duration = Duration::from_secs(5);
+use crate::place::{NETLINK, REPLY, SHORT, patience};
 
 /// A socket whose messages are carried.
 struct Carried {
@@ -48,7 +45,7 @@ pub unsafe extern "C" fn genl_ctrl_resolve(socket: *mut Socket, name: *const c_c
     if !unsafe { nl::is(name, c"IPVS") } {
         type Resolve = unsafe extern "C" fn(*mut Socket, *const c_char) -> c_int;
         // SAFETY: that is its type in netlink/genl/ctrl.h.
-        let resolve = unsafe { nl::next::<Resolve>(c"genl_ctrl_resolve") };
+        let resolve = unsafe { next::<Resolve>(c"genl_ctrl_resolve") };
         // SAFETY: what we were given goes on as it is.
         return resolve.map_or(-nl::NOT_FOUND, |resolve| unsafe { resolve(socket, name) });
     }
@@ -82,10 +79,9 @@ pub unsafe extern "C" fn genl_ctrl_resolve(socket: *mut Socket, name: *const c_c
 pub unsafe extern "C" fn nl_socket_free(socket: *mut Socket) {
     type Free = unsafe extern "C" fn(*mut Socket);
     carried().retain(|carried| carried.socket != socket.addr());
-    const NAME: &CStr = c"nl_socket_free";
     // SAFETY: that is its type in netlink/socket.h, and what we were given goes on as it is.
     unsafe {
-        if let Some(free) = nl::next::<Free>(NAME) {
+        if let Some(free) = next::<Free>(c"nl_socket_free") {
             free(socket);
         }
     }

@@ -2,16 +2,16 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
+use crate::next::{Next, at_load, fail};
 use crate::nl;
 
 /// `IP_VS_BASE_CTL` to `IP_VS_SO_SET_MAX` and `IP_VS_SO_GET_MAX`.
 const IPVS_OPTIONS: std::ops::RangeInclusive<c_int> = 1152..=1167;
 
-fn fail(errno: c_int) -> c_int {
-    // SAFETY: the place of errno is always there.
-    unsafe { *libc::__errno_location() = errno };
-    -1
-}
+static GETSOCKOPT: Next = Next::of(c"getsockopt");
+static SETSOCKOPT: Next = Next::of(c"setsockopt");
+static EXECV: Next = Next::of(c"execv");
+at_load!(GETSOCKOPT SETSOCKOPT EXECV);
 
 fn is_ipvs(level: c_int, option: c_int) -> bool {
     level == libc::SOL_IP && IPVS_OPTIONS.contains(&option)
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn getsockopt(
     }
     // SAFETY: that is its type in sys/socket.h, and what we were given goes on as it is.
     unsafe {
-        match nl::next::<Get>(c"getsockopt") {
+        match GETSOCKOPT.get::<Get>() {
             Some(get) => get(socket, level, option, value, length),
             None => fail(libc::ENOSYS),
         }
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn setsockopt(
     }
     // SAFETY: that is its type in sys/socket.h, and what we were given goes on as it is.
     unsafe {
-        match nl::next::<Set>(c"setsockopt") {
+        match SETSOCKOPT.get::<Set>() {
             Some(set) => set(socket, level, option, value, length),
             None => fail(libc::ENOSYS),
         }
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn execv(path: *const c_char, arguments: *const *const c_c
     }
     // SAFETY: that is its type in unistd.h, and what we were given goes on as it is.
     unsafe {
-        match nl::next::<Execute>(c"execv") {
+        match EXECV.get::<Execute>() {
             Some(execute) => execute(path, arguments),
             None => fail(libc::ENOSYS),
         }

@@ -14,17 +14,20 @@
 //!   The error is `EAGAIN`, after which it tries again;
 //! - nothing gets through to the host's kernel: the old interface of IPVS ([`getsockopt`],
 //!   [`setsockopt`]) is not there, and `modprobe ip_vs` ([`execv`]) cannot be run;
-//! - `/proc/net/ip_vs` and its neighbours ([`fopen`]) are the director's.
+//! - `/proc/net/ip_vs` and its neighbours ([`fopen`], [`open()`] and their kin) are the director's.
 //!
 //! The sockets are `/run/weir/ipvs.sock` and `/run/weir/ipvs-proc.sock`, or what `WEIR_IPVS_SOCKET` and
 //! `WEIR_IPVS_PROC_SOCKET` say, which are not looked at in a process with more rights than its user.
 
 mod carry;
 mod guard;
+mod next;
 mod nl;
+mod open;
 mod place;
 mod proc;
 
 pub use carry::{genl_ctrl_resolve, nl_socket_free};
 pub use guard::{execv, getsockopt, setsockopt};
+pub use open::{__open_2, __open64_2, __openat_2, __openat64_2, open, open64, openat, openat64};
 pub use proc::{fopen, fopen64};

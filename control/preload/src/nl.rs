@@ -2,6 +2,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_uchar, c_void};
 
+use crate::next::any;
+
 /// `struct nl_sock`, libnl's own.
 pub(crate) type Socket = c_void;
 /// `struct nl_msg`, libnl's own.
@@ -21,39 +23,6 @@ pub(crate) type Receive = unsafe extern "C" fn(
 
 /// `NLE_OBJ_NOTFOUND`: there is no such family.
 pub(crate) const NOT_FOUND: c_int = 12;
-
-/// The function called `name` that comes after this library's own.
-///
-/// # Safety
-/// `F` is the type of a pointer to that function.
-pub(crate) unsafe fn next<F: Copy>(name: &CStr) -> Option<F> {
-    // SAFETY: the name ends with a NUL.
-    let symbol = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
-    // SAFETY: the caller vouches for the type.
-    unsafe { function(symbol) }
-}
-
-/// The function called `name` of whatever has one.
-///
-/// # Safety
-/// As of [`next`].
-unsafe fn any<F: Copy>(name: &CStr) -> Option<F> {
-    // SAFETY: the name ends with a NUL.
-    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    // SAFETY: the caller vouches for the type.
-    unsafe { function(symbol) }
-}
-
-/// # Safety
-/// A symbol that is not null is a function, and `F` a pointer to such a one.
-unsafe fn function<F: Copy>(symbol: *mut c_void) -> Option<F> {
-    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
-    if symbol.is_null() {
-        return None;
-    }
-    // SAFETY: pointers to functions are pointers here, of the same size; the caller vouches for `F`.
-    Some(unsafe { std::mem::transmute_copy(&symbol) })
-}
 
 /// The bytes of a message that is to be sent.
 ///

@@ -14,6 +14,9 @@ pub(crate) const SHORT: Duration = Duration::from_millis(300);
 /// How long `keepalived` waits when it starts: without IPVS it ends, and VRRP with it.
 const LONG: Duration = Duration::from_secs(10);
 
+/// How long the director may take for a reply. `keepalived` waits with all that it does.
+pub(crate) const REPLY: Duration = Duration::from_secs(5);
+
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// One of the director's sockets.

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use weir_control::pulse::Alive;
+
 /// Sends `state`, such as `READY=1`, to where `NOTIFY_SOCKET` points.
 pub(crate) fn notify(state: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
@@ -24,15 +26,17 @@ pub(crate) fn notify(state: &str) {
     }
 }
 
-/// Tells systemd again and again that the thread is alive, as often as it asked (`WatchdogSec`,
-/// sd_watchdog_enabled(3)); ends at once if it did not.
-pub(crate) async fn keep_alive() {
+/// Tells systemd again and again that the thread and the workers are alive, as often as it asked
+/// (`WatchdogSec`, sd_watchdog_enabled(3)); ends at once if it did not.
+pub(crate) async fn keep_alive(workers: Alive) {
     let Some(period) = period() else { return };
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        notify("WATCHDOG=1");
+        if workers.get() {
+            notify("WATCHDOG=1");
+        }
     }
 }
 

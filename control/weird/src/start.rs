@@ -10,6 +10,7 @@ use std::sync::Arc;
 use weir_control::host::{Host, doorbell};
 use weir_control::http::{ControlSocket, MetricsListener, RemoteListener, Secured};
 use weir_control::ipvs::{IpvsSocket, ProcSocket};
+use weir_control::pulse::Alive;
 use weir_control::run::{self, Listeners, Signals};
 use weir_control::state::{About, Parts, State};
 use weir_dpdk::{Eal, Port, Ports};
@@ -91,6 +92,7 @@ async fn direct(
 
     let ways = host.ways(config);
     let ready = ready_line(&file, &listeners);
+    let alive = Alive::default();
     let parts = Parts {
         file,
         workers: workers.handles.clone(),
@@ -101,13 +103,14 @@ async fn direct(
             dpdk_version: weir_dpdk::version().replace("DPDK ", ""),
             steering: decided.summary,
         },
+        alive: alive.clone(),
         set_log_level,
     };
     let state = State::start(parts, ways)?;
     tracing::info!("{ready}");
     notify::notify("READY=1");
     // Behind control on the same thread: it is kept from it when control hangs.
-    let watchdog = tokio::spawn(notify::keep_alive());
+    let watchdog = tokio::spawn(notify::keep_alive(alive));
     let ended = run::run(state, host, listeners, signals).await;
     watchdog.abort();
     notify::notify("STOPPING=1");

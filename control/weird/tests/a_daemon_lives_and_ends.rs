@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -130,6 +130,78 @@ fn systemd_hears_again_and_again_that_it_is_alive() {
     // Half of the time after which systemd gives up, so that one may be late.
     assert!(begun.elapsed() >= Duration::from_millis(500));
     assert_eq!(daemon.end("TERM").0, Some(0));
+}
+
+/// Stops one thread of a process, as a debugger does, until its standard input ends.
+const HOLD: &str = "
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+SEIZE, INTERRUPT = 0x4206, 0x4207
+for request in (SEIZE, INTERRUPT):
+    if libc.ptrace(request, int(sys.argv[1]), None, None) != 0:
+        sys.exit(f'ptrace: {ctypes.get_errno()}')
+print('held', flush=True)
+sys.stdin.read()
+";
+
+#[test]
+fn systemd_hears_no_more_of_life_while_a_worker_is_stuck() {
+    let place = Place::new();
+    let file = place.write(&place.config(NO_METRICS));
+    let socket = place.path("notify");
+    let heard = UnixDatagram::bind(&socket).expect("a fresh path");
+    let wait = Some(Duration::from_secs(3));
+    heard.set_read_timeout(wait).expect("a time-out");
+    let mut command = weird();
+    command.arg("--config").arg(&file);
+    command.env("NOTIFY_SOCKET", &socket);
+    command.env("WATCHDOG_USEC", "400000");
+    let child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut daemon = Daemon(child);
+    let hear = || {
+        let mut told = [0; 64];
+        let length = heard.recv(&mut told)?;
+        std::io::Result::Ok(String::from_utf8_lossy(&told[..length]).into_owned())
+    };
+    let until = Instant::now() + Duration::from_secs(30);
+    while !hear().is_ok_and(|told| told == "WATCHDOG=1") {
+        assert!(Instant::now() < until, "it never came up");
+    }
+    let tasks = format!("/proc/{}/task", daemon.0.id());
+    let worker = std::fs::read_dir(tasks).expect("it runs").find_map(|task| {
+        let task = task.ok()?;
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        (name.trim() == "worker0").then(|| task.file_name().into_string().expect("a number"))
+    });
+    let mut holder = Command::new("python3")
+        .args(["-c", HOLD, &worker.expect("it has a worker")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is there");
+    let mut line = String::new();
+    let said = holder.stdout.take().expect("piped");
+    BufReader::new(said)
+        .read_line(&mut line)
+        .expect("it says something");
+    assert_eq!(line, "held\n");
+    let until = Instant::now() + Duration::from_secs(20);
+    while hear().is_ok() {
+        assert!(Instant::now() < until, "it goes on to say that all is well");
+    }
+    drop(holder.stdin.take());
+    holder.wait().expect("it ends");
+    let until = Instant::now() + Duration::from_secs(20);
+    while hear().is_err() {
+        assert!(Instant::now() < until, "it never recovers");
+    }
+    let (status, log) = daemon.end("TERM");
+    assert_eq!(status, Some(0), "{log}");
+    assert!(
+        log.contains("worker 0 on core 0 has made no turn for 5 s"),
+        "{log}"
+    );
+    assert!(log.contains("worker 0 turns again"), "{log}");
 }
 
 /// `net_null` keeps what it is told of RSS, as a NIC does; `net_pcap` has none.

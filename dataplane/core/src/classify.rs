@@ -93,8 +93,10 @@ fn of_fragment(headers: &Headers, snapshot: &Snapshot) -> Verdict {
     }
     let is_to_us = services.is_local(headers.dst) || snapshot.network.is_local(headers.dst);
     let may_be_reply = services.is_local(headers.dst) || !snapshot.network.is_local(headers.dst);
-    let is_marked = services.has_marks() && snapshot.network.is_local(headers.dst);
+    let is_marked = services.has_marks()
+        && (snapshot.network.is_local(headers.dst) || snapshot.marks.reach_others());
     let ours = services.is_virtual(headers.dst)
+        || services.was_virtual(headers.dst)
         || is_marked
         || (services.is_nat_addr(headers.src) && may_be_reply);
     if !ours || !may_have_flow(headers) {

@@ -92,7 +92,7 @@ drop_reasons! {
     NoFlow = "no_flow", "The packet belongs to no flow and may not start one; a TCP client got a reset.";
     NoCallId = "no_call_id", "The service tells calls apart by SIP's Call-ID, and the packet is no datagram with one.";
     ServerRemoved = "server_removed", "The flow's real server was removed from the service.";
-    ServerDrained = "server_drained", "The time is over that the flow's real server had to drain: a datagram's flow ends, and a TCP packet is dropped only above limits.icmp_per_second, else both ends get a reset.";
+    ServerDrained = "server_drained", "The time is over that the flow's real server had to drain: a datagram's flow ends; of TCP both ends get a reset, more of them only within limits.icmp_per_second.";
     ServerWithoutFlow = "server_without_flow", "A NAT server's packet belongs to no flow; the server was told (ipvs.nat_icmp_send).";
     DropPacket = "drop_packet", "A packet that would have begun a flow was dropped by the defence ipvs.drop_packet.";
     FlowTableFull = "flow_table_full", "A new flow was not kept (weir_flows_not_kept_total tells why), and FullNAT cannot forward without one.";
@@ -203,6 +203,12 @@ pub struct WorkerCounters {
     pub flows_created: Counter,
     /// Flows that timed out since start, or that a defence or the removal of their server ended.
     pub flows_expired: Counter,
+    /// Flows that were ended by resets to both ends, because their server's time to drain was over.
+    pub drained_reset: Counter,
+    /// Flows that ended for the same reason without a reset: their ends did not answer, or are not TCP's.
+    pub drained_removed: Counter,
+    /// Probes sent to the ends of such flows.
+    pub drain_probes: Counter,
     /// New flows that were not kept, by [`Overflow`].
     not_kept: [Counter; Overflow::ALL.len()],
     /// Packets that were forwarded without a flow.
@@ -252,6 +258,9 @@ impl WorkerCounters {
             flows_v6: Counter::default(),
             flows_created: Counter::default(),
             flows_expired: Counter::default(),
+            drained_reset: Counter::default(),
+            drained_removed: Counter::default(),
+            drain_probes: Counter::default(),
             not_kept: core::array::from_fn(|_| Counter::default()),
             stateless: Counter::default(),
             ftp_unaided: Counter::default(),

@@ -9,9 +9,10 @@ use weir_wire::Family;
 use crate::director::Director;
 use crate::flow::{SctpState, State, TcpState};
 use crate::io::Frame;
+use crate::persist::End;
 use crate::settings::{Defence, Ipvs};
 use crate::time::{TICKS_PER_SECOND, Tick};
-use crate::track::uncount_ended;
+use crate::track::uncount;
 
 /// The part of the flow table that is thinned out each second.
 const THINNED_PART: usize = 32;
@@ -26,6 +27,8 @@ pub(crate) struct Defences {
     /// One of so many packets that would begin a flow is dropped; 0: none.
     drop_rate: u32,
     drop_counter: u32,
+    /// `drop_entry` is on.
+    thins: bool,
     /// Places that are still to be thinned out.
     thin: Range<usize>,
     random: u64,
@@ -38,6 +41,7 @@ impl Defences {
             next: None,
             drop_rate: 0,
             drop_counter: 0,
+            thins: false,
             thin: 0..0,
             random: seed | 1,
         }
@@ -46,6 +50,16 @@ impl Defences {
     /// Has them looked at in this turn: the settings may be others.
     pub(crate) fn look_again(&mut self) {
         self.next = None;
+    }
+
+    /// True while `drop_entry` is on.
+    pub(crate) fn are_thinning(&self) -> bool {
+        self.thins
+    }
+
+    /// True while a part of the flow table is still to be thinned out.
+    pub(crate) fn are_at_it(&self) -> bool {
+        !self.thin.is_empty()
     }
 
     /// True when a packet that would begin a flow is to be dropped.
@@ -98,7 +112,8 @@ impl<F: Frame> Director<F> {
             self.flows
                 .set_secure(rules.secure_tcp.is_on(is_nearly_full));
             self.defences.set_drop_rate(&rules, free);
-            if rules.drop_entry.is_on(is_nearly_full) {
+            self.defences.thins = rules.drop_entry.is_on(is_nearly_full);
+            if self.defences.thins {
                 self.defences.thin_out(self.flows.places());
             }
         }
@@ -129,7 +144,7 @@ impl<F: Frame> Director<F> {
             );
             if ends {
                 counters.flows_expired.add(1);
-                uncount_ended(counters, snapshot, now, flow);
+                uncount(counters, snapshot, now, flow, End::Forced);
             }
             ends
         });

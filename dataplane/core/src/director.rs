@@ -19,6 +19,7 @@ use weir_wire::{Family, plain};
 use crate::classify::classify;
 use crate::counters::WorkerCounters;
 use crate::defence::Defences;
+use crate::drain::Ending;
 use crate::flow::FlowTable;
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
@@ -86,6 +87,8 @@ pub struct Director<F> {
     pub(crate) overflow: Overflowing,
     pub(crate) random: Random,
     pub(crate) defences: Defences,
+    /// The end of flows whose server had its time to drain.
+    pub(crate) ending: Ending,
     /// Where the search for flows of removed servers goes on.
     pub(crate) homeless_at: Option<usize>,
     /// Ports of FTP's control connections, none when there is no service for them.
@@ -102,7 +105,7 @@ pub struct Director<F> {
     pub(crate) passed: u64,
     /// Where the burst under way was received.
     pub(crate) received_at: PortId,
-    template_sweep: Sweep,
+    pub(crate) template_sweep: Sweep,
     server_hops: Vec<ServerHop>,
     client_hops: Box<[ClientHop]>,
     /// None while it is lent to a burst.
@@ -152,6 +155,7 @@ impl<F: Frame> Director<F> {
             overflow: Overflowing::new(limits.half_open, limits.services),
             random: Random::new(seed[0] ^ seed[1].rotate_left(32)),
             defences: Defences::new(seed[0] ^ seed[1]),
+            ending: Ending::new(limits.servers, [seed[1].rotate_left(17), seed[0]]),
             homeless_at: None,
             ftp_ports: FtpPorts::NONE,
             server_hops: vec![ServerHop::default(); limits.servers],

@@ -72,17 +72,31 @@ impl<F: Frame> Director<F> {
     /// The owner of the flow of a client's packet to `service`.
     #[inline]
     pub(crate) fn owner_of(&self, request: &Tuple, service: &Service) -> WorkerId {
-        if !self.ftp_ports.is_empty() && service.by_client && self.may_be_ftp(request, service) {
+        self.owner_by(request, service.key.port, service.by_client)
+    }
+
+    /// The same of a service at `port`, there or removed.
+    #[inline]
+    fn owner_by(&self, request: &Tuple, port: u16, by_client: bool) -> WorkerId {
+        if !self.ftp_ports.is_empty() && by_client && self.may_be_ftp(request, port) {
             return self.owner_of_ftp(request.src);
         }
-        self.steering.owner_of_request(request, service.by_client)
+        self.steering.owner_of_request(request, by_client)
+    }
+
+    /// The owner of the flow of a client's packet, when it is another worker and the flow may be of
+    /// a service that was removed.
+    pub(crate) fn owner_of_former(&self, request: &Tuple, mark: u32) -> Option<WorkerId> {
+        let former = self.snapshot.services.find_former(request, mark)?;
+        let owner = self.owner_by(request, former.key.port, former.by_client);
+        (owner != self.id).then_some(owner)
     }
 
     /// A service at a port of FTP's may also get what is for data connections.
     #[inline(never)]
-    fn may_be_ftp(&self, request: &Tuple, service: &Service) -> bool {
+    fn may_be_ftp(&self, request: &Tuple, port: u16) -> bool {
         request.protocol == Protocol::Tcp
-            && (self.is_control(request) || self.ftp_ports.contains(service.key.port))
+            && (self.is_control(request) || self.ftp_ports.contains(port))
     }
 
     fn owner_of_ftp(&self, client: Addr) -> WorkerId {
@@ -154,7 +168,7 @@ impl<F: Frame> Director<F> {
         };
         let server = self.snapshot.services.server(announced.server);
         if let Some(server) = server.filter(|_| added == Some(true)) {
-            self.count_flow(announced.server, server);
+            self.count_bound(announced.server, server);
         }
         added.is_some()
     }
@@ -237,6 +251,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// A server's packet of the control connection at `at`.
     pub(crate) fn control_reply<P: Packet<F>>(&mut self, mut frame: P, from: FromServer, at: u32) {
         if self.headers.ttl <= 1 || !self.is_readable(&frame) {
+            if self.headers.ttl > 1 {
+                self.uncount_reply(at);
+            }
             return self.refuse_or(frame, |way, frame| way.reply(frame, from));
         }
         let seq = segment::seq(frame.bytes(), &self.headers).unwrap_or(0);
@@ -316,6 +333,23 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 0.. => counters.bytes_out.add(u64::from(by.unsigned_abs())),
                 _ => counters.bytes_out.sub(u64::from(by.unsigned_abs())),
             }
+        }
+    }
+
+    /// A server's packet that is not for the client counts for nobody, as in the kernel.
+    fn uncount_reply(&mut self, at: u32) {
+        let len = self.headers.packet_len() as u64;
+        let Some(server) = self
+            .director
+            .flows
+            .control_mut(at)
+            .map(|control| control.server)
+        else {
+            return;
+        };
+        if let Some(counters) = self.director.counters.servers.get(server.0 as usize) {
+            counters.packets_out.sub(1);
+            counters.bytes_out.sub(len);
         }
     }
 

@@ -17,10 +17,12 @@ extern crate alloc;
 #[cfg(any(test, feature = "testing", weir_loom))]
 extern crate std;
 
+mod bypass;
 mod classify;
 pub mod counters;
 mod defence;
 pub mod director;
+mod drain;
 pub mod flow;
 mod forward;
 mod ftp;

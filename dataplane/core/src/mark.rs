@@ -36,6 +36,9 @@ pub struct MarkRule {
     pub destination_ports: Vec<RangeInclusive<u16>>,
     /// Where it was received.
     pub interface: Option<PortId>,
+    /// It need not be for the director itself: what is for other hosts is taken from its way, too, as
+    /// a transparent cache wants it.
+    pub any_destination: bool,
 }
 
 /// Part of an address.
@@ -79,6 +82,7 @@ struct Compiled {
     family: Option<Family>,
     protocol: Option<Protocol>,
     interface: Option<PortId>,
+    any_destination: bool,
     source: Prefix,
     destination: Prefix,
     source_ports: Box<[RangeInclusive<u16>]>,
@@ -98,6 +102,7 @@ impl Compiled {
             family,
             protocol: rule.protocol,
             interface: rule.interface,
+            any_destination: rule.any_destination,
             source: prefix(rule.source),
             destination: prefix(rule.destination),
             source_ports: rule.source_ports.as_slice().into(),
@@ -131,6 +136,8 @@ pub struct MarkRules {
     of_address: HashMap<Addr, Vec<u32>, BuildMix>,
     /// All others.
     others: Box<[u32]>,
+    /// There are rules for what is for other hosts.
+    reach_others: bool,
 }
 
 impl MarkRules {
@@ -150,6 +157,7 @@ impl MarkRules {
             }
         }
         Self {
+            reach_others: rules.iter().any(|rule| rule.any_destination),
             rules,
             of_address,
             others: others.into(),
@@ -162,13 +170,20 @@ impl MarkRules {
         self.rules.is_empty()
     }
 
-    /// The mark of a packet, 0 for none. `port` is where it was received, none when it was not: an
-    /// ICMP error tells of it, say.
+    /// True when what is for other hosts may have a mark.
+    #[inline]
     #[must_use]
-    pub fn mark_of(&self, packet: &Tuple, port: Option<PortId>) -> u32 {
+    pub fn reach_others(&self) -> bool {
+        self.reach_others
+    }
+
+    /// The mark of a packet, 0 for none; whether it is for the director itself says `is_ours`. `port`
+    /// is where it was received, none when it was not: an ICMP error tells of it, say.
+    #[must_use]
+    pub fn mark_of(&self, packet: &Tuple, is_ours: bool, port: Option<PortId>) -> u32 {
         let rule = |at: &&u32| {
             let rule = self.rules.get(**at as usize);
-            rule.is_some_and(|rule| rule.matches(packet, port))
+            rule.is_some_and(|rule| (is_ours || rule.any_destination) && rule.matches(packet, port))
         };
         let own = self.of_address.get(&packet.dst);
         let own = own.and_then(|own| own.iter().find(rule));

@@ -9,7 +9,7 @@ use crate::flow::{FlowId, NewFlow, Signal, Tuple};
 use crate::io::{Frame, WorkerId};
 use crate::load::Connections;
 use crate::note::{PuntClass, ToServer, Verdict};
-use crate::persist::Chosen;
+use crate::persist::{Chosen, End};
 use crate::service::{FTP_DATA_PORT, Method, Protocol, Server, ServerId, Service};
 use crate::time::Tick;
 
@@ -67,6 +67,12 @@ impl<F: Frame> Director<F> {
         let services = &self.snapshot.services;
         let mark = self.snapshot.mark_of(tuple, Some(self.received_at));
         let Some((service_id, service)) = services.find_for(tuple, mark) else {
+            if services.has_formers()
+                && !is_handed_off
+                && let Some(owner) = self.owner_of_former(tuple, mark)
+            {
+                return Err(Verdict::HandOff(owner));
+            }
             return Err(self.of_no_service(now, tuple, signal, is_handed_off, payload));
         };
         let owner = self.owner_of(tuple, service);
@@ -74,6 +80,12 @@ impl<F: Frame> Director<F> {
             return Err(Verdict::HandOff(owner));
         }
         if !starts && !self.overflow.is_on(now) {
+            if services.has_formers()
+                && !is_handed_off
+                && let Some(owner) = self.owner_of_former(tuple, mark)
+            {
+                return Err(Verdict::HandOff(owner));
+            }
             return Err(match tuple.protocol {
                 // Linux may know SCTP, and Weir has no answer of its own.
                 Protocol::Sctp => Verdict::Punt(PuntClass::Ordinary),
@@ -101,7 +113,10 @@ impl<F: Frame> Director<F> {
         {
             return Err(self.not_kept(now, tuple, service_id, cause));
         }
-        let chosen = self.choose(now, tuple, service_id, payload.unwrap_or_default())?;
+        let chosen = match self.choose(now, tuple, service_id, payload.unwrap_or_default()) {
+            Ok(chosen) => chosen,
+            Err(refused) => return self.without_server(now, tuple, service_id, refused),
+        };
         // FullNAT cannot do without a flow.
         if is_one_packet && chosen.server.method != Method::FullNat {
             self.unchoose(now, &chosen);
@@ -164,7 +179,7 @@ impl<F: Frame> Director<F> {
         let (services, network) = (&self.snapshot.services, &self.snapshot.network);
         self.snapshot.settings.ipvs.nat_icmp_send
             && !signal.aborts(tuple.protocol)
-            && services.is_nat_source(tuple.protocol, tuple.src, tuple.src_port)
+            && services.has_nat_server(tuple.protocol, tuple.src, tuple.src_port)
             && !network.is_local(tuple.dst)
             && !services.is_local(tuple.dst)
     }
@@ -234,10 +249,17 @@ impl<F: Frame> Director<F> {
     /// Counts a flow that was made: it is not active yet.
     #[inline]
     pub(crate) fn count_flow(&self, id: ServerId, server: &Server) {
-        self.counters.flows_created.add(1);
         if let Some(counters) = self.counters.servers.get(id.0 as usize) {
             counters.connections.add(1);
         }
+        self.count_bound(id, server);
+    }
+
+    /// The same of one that was announced, which counts for its server's load and is no connection
+    /// that was scheduled.
+    #[inline]
+    pub(crate) fn count_bound(&self, id: ServerId, server: &Server) {
+        self.counters.flows_created.add(1);
         if let Some(load) = self.counters.loads.get(id.0 as usize) {
             load.add(Connections::INACTIVE);
             self.snapshot.loads.bound(id, server);
@@ -251,7 +273,7 @@ impl<F: Frame> Director<F> {
         let overflow = &mut self.overflow;
         let lifetime = self.snapshot.settings.timeouts.longest();
         self.flows.settle(|flow| {
-            crate::track::uncount(counters, snapshot, now, flow);
+            crate::track::uncount(counters, snapshot, now, flow, End::InTime);
             counters.count_not_kept(Overflow::Table);
             overflow.turn_on(now.after(lifetime));
         });

@@ -131,13 +131,18 @@ impl<F: Frame> Director<F> {
             id, server, port, ..
         }) = self.chosen(now, tuple, service)
         else {
-            return Verdict::Refuse(DropReason::NoServer);
+            let service = self.snapshot.services.service(service);
+            let service = service.filter(|service| self.bypasses(tuple, service));
+            let to = service.and_then(|_| self.to_destination(tuple, false));
+            return to.map_or(Verdict::Refuse(DropReason::NoServer), |to| {
+                self.turn_overflow_on(now);
+                Verdict::StatelessRequest(to)
+            });
         };
         if server.method == Method::FullNat {
             return Verdict::Drop(DropReason::FlowTableFull);
         }
-        let lifetime = self.snapshot.settings.timeouts.longest();
-        self.overflow.turn_on(now.after(lifetime));
+        self.turn_overflow_on(now);
         Verdict::StatelessRequest(ToServer {
             has_flow: false,
             server: id,
@@ -147,6 +152,11 @@ impl<F: Frame> Director<F> {
             tunnel: server.tunnel,
             local: None,
         })
+    }
+
+    fn turn_overflow_on(&mut self, now: Tick) {
+        let lifetime = self.snapshot.settings.timeouts.longest();
+        self.overflow.turn_on(now.after(lifetime));
     }
 
     /// A packet in the middle of a connection that is no flow, while there may be such. It becomes

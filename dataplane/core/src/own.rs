@@ -1,7 +1,7 @@
 //! Packets that Linux sends: nearly all leave as they are. Those of a NAT server that is the director
 //! itself are replies like any other server's.
 
-use weir_wire::{Headers, Mac, Parsed};
+use weir_wire::{Headers, Mac, Parsed, icmp, parse_embedded, rewrite};
 
 use crate::classify::classify;
 use crate::director::Director;
@@ -20,30 +20,43 @@ impl<F: Frame> Director<F> {
         mut frame: F,
         outlet: &mut O,
     ) {
-        let Some(mac) = self.station_of_own_reply(port, &frame) else {
+        let Some((mac, headers)) = self.station_of_own_reply(port, &frame) else {
             return outlet.transmit(port, frame);
         };
-        // As if it came from another host: its owner may be another worker.
+        // As if it came from another host, from which it were one hop: its owner may be another worker.
         if let Some(to) = frame.bytes_mut().first_chunk_mut() {
             *to = mac.0;
         }
+        rewrite::increment_ttl(frame.bytes_mut(), &headers);
+        self.received_at = port;
         let note = classify(&frame, port, &self.snapshot);
         self.pass(now, port, false, note, frame, outlet);
     }
 
-    /// The MAC address of the director where this frame leaves, when it may be a reply of a NAT
-    /// server that is the director itself.
-    fn station_of_own_reply(&self, port: PortId, frame: &F) -> Option<Mac> {
+    /// The MAC address of the director where this frame leaves, and its headers, when it may be a
+    /// reply of a NAT server that is the director itself, or an ICMP error in its place.
+    fn station_of_own_reply(&self, port: PortId, frame: &F) -> Option<(Mac, Headers)> {
         let Ok(Parsed::Ip(h)) = weir_wire::parse(frame.bytes(), false) else {
             return None;
         };
         let (services, network) = (&self.snapshot.services, &self.snapshot.network);
-        let protocol = Protocol::from_number(h.protocol)?;
-        let may_be = network.is_local(h.src)
-            && services.is_nat_source(protocol, h.src, h.src_port)
-            && !h.bits.fragment();
+        if !network.is_local(h.src) || h.bits.fragment() {
+            return None;
+        }
+        let (protocol, server, port_of_server) = if h.is_icmp() {
+            let at = icmp::quoted_at(&h);
+            let is_error = icmp::is_related_error(h.family(), h.icmp_type);
+            let quoted =
+                is_error.then(|| parse_embedded(frame.bytes(), at, usize::from(h.end)))??;
+            (quoted.protocol, quoted.dst, quoted.dst_port)
+        } else {
+            (h.protocol, h.src, h.src_port)
+        };
+        let protocol = Protocol::from_number(protocol)?;
+        let may_be =
+            network.is_local(server) && services.is_nat_source(protocol, server, port_of_server);
         let interface = network.interface_of(port, h.vlan)?;
-        may_be.then_some(interface.mac)
+        may_be.then_some((interface.mac, h))
     }
 }
 
@@ -61,8 +74,10 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     }
 
     /// Sends a packet of Linux's that is no reply of a flow to where it was to go.
-    pub(crate) fn pass_on<P: Packet<F>>(&mut self, packet: P) {
+    pub(crate) fn pass_on<P: Packet<F>>(&mut self, mut packet: P) {
         let h = self.headers;
+        // It has gone no hop.
+        rewrite::decrement_ttl(packet.bytes_mut(), &h);
         match self.director.hop_to_client(h.dst) {
             hop @ (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) => {
                 self.send(packet, usize::from(h.l3), h.family(), hop, next);

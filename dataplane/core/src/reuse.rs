@@ -4,10 +4,13 @@ use crate::counters::DropReason;
 use crate::director::Director;
 use crate::flow::{Flow, Signal, State, TcpState, Tuple};
 use crate::io::Frame;
+use crate::persist::End;
+use crate::service::{ServerId, Services};
 use crate::time::Tick;
-use crate::track::uncount_ended;
+use crate::track::uncount;
 
-/// Places of the flow table that one turn looks at for flows that have lost their server.
+/// Places of the flow table that one turn looks at for flows that have lost their server: one or two
+/// microseconds.
 const PLACES_A_TURN: usize = 512;
 
 /// What becomes of a client's packet and its flow.
@@ -39,7 +42,8 @@ impl<F: Frame> Director<F> {
                 return Known::Anew;
             }
         }
-        if server.is_some_and(|server| server.is_available) {
+        let is_there = server.is_some_and(|server| server.is_available);
+        if is_there || flow.server() == ServerId::NONE {
             Known::GoesOn
         } else if rules.expire_nodest_conn {
             Known::Anew
@@ -56,7 +60,7 @@ impl<F: Frame> Director<F> {
     /// Takes the flow of these requests out.
     pub(crate) fn forget(&mut self, now: Tick, request: &Tuple) {
         if let Some(ended) = self.take_out(now, request) {
-            uncount_ended(&self.counters, &self.snapshot, now, &ended);
+            uncount(&self.counters, &self.snapshot, now, &ended, End::InTime);
         }
     }
 
@@ -69,12 +73,16 @@ impl<F: Frame> Director<F> {
         Some(self.flows.remove(id))
     }
 
-    /// Begins to look for flows whose server was removed, if these are not to live on
-    /// (`expire_nodest_conn`).
-    pub(crate) fn look_for_homeless(&mut self) {
-        let snapshot = &self.snapshot;
-        let ends = snapshot.settings.ipvs.expire_nodest_conn && snapshot.services.has_removed();
-        self.homeless_at = ends.then_some(0);
+    /// Begins to end the flows and templates whose server was removed, if these are not to live on
+    /// (`expire_nodest_conn`) and a server was removed since `before`. As in the kernel, what lost
+    /// its server while the switch was off ends with the next that does.
+    pub(crate) fn look_for_homeless(&mut self, before: &Services) {
+        let services = &self.snapshot.services;
+        let ends = self.snapshot.settings.ipvs.expire_nodest_conn;
+        if ends && services.removals() != before.removals() {
+            self.homeless_at = Some(0);
+            self.template_sweep.look_for_homeless();
+        }
     }
 
     /// Goes on with that, a bounded piece of the table at a time.
@@ -86,10 +94,11 @@ impl<F: Frame> Director<F> {
         let services = &snapshot.services;
         self.homeless_at = self.flows.prune(from, PLACES_A_TURN, |flow| {
             let server = services.server(flow.server());
-            let ends = !server.is_some_and(|server| server.is_available);
+            let ends = !server.is_some_and(|server| server.is_available)
+                && flow.server() != ServerId::NONE;
             if ends {
                 counters.flows_expired.add(1);
-                uncount_ended(counters, snapshot, now, flow);
+                uncount(counters, snapshot, now, flow, End::Homeless);
             }
             ends
         });

@@ -45,6 +45,9 @@ pub struct Ipvs {
     pub nat_icmp_send: bool,
     /// An ICMP error may begin the flow of the packet that it quotes.
     pub schedule_icmp: bool,
+    /// A packet for another host that has a service by its mark, which has no server for it, goes where
+    /// it was sent to, and so does the rest of its connection.
+    pub cache_bypass: bool,
     /// TCP's table of the defence: see [`Defence`].
     pub secure_tcp: Defence,
     /// Half-open flows are ended at random.
@@ -78,6 +81,7 @@ impl Default for Ipvs {
             sloppy_sctp: false,
             nat_icmp_send: false,
             schedule_icmp: false,
+            cache_bypass: false,
             secure_tcp: Defence::Never,
             drop_entry: Defence::Never,
             drop_packet: Defence::Never,

@@ -54,8 +54,9 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// The mark of a client's packet, 0 for none; `port` is where it was received, if it was. Only
-    /// what is for the director itself is marked: replies on their way through are not.
+    /// The mark of a client's packet, 0 for none; `port` is where it was received, if it was. What is
+    /// not for the director itself, as replies on their way through, is marked only where a rule
+    /// says so.
     #[inline]
     #[must_use]
     pub fn mark_of(&self, request: &Tuple, port: Option<PortId>) -> u32 {
@@ -63,8 +64,11 @@ impl Snapshot {
         if !services.has_marks() || self.marks.is_empty() {
             return 0;
         }
-        match self.network.is_local(request.dst) || services.is_virtual(request.dst) {
-            true => self.marks.mark_of(request, port),
+        let is_ours = self.network.is_local(request.dst)
+            || services.is_virtual(request.dst)
+            || services.was_virtual(request.dst);
+        match is_ours || self.marks.reach_others() {
+            true => self.marks.mark_of(request, is_ours, port),
             false => 0,
         }
     }

@@ -1,7 +1,7 @@
 //! Headers to flow, and the flow's state: how a packet goes on that is not plain, or has no flow yet.
 
 use weir_wire::tunnel::{self, Tunnel};
-use weir_wire::{Headers, icmp, parse_embedded, tcp_flag};
+use weir_wire::{Headers, icmp, is_cut_before_ports, parse_embedded};
 
 use crate::counters::{DropReason, WorkerCounters};
 use crate::director::Director;
@@ -11,7 +11,7 @@ use crate::ipsec::is_ipsec;
 use crate::load::Connections;
 use crate::next_hop::Hop;
 use crate::note::{FromServer, PuntClass, ToServer, Verdict};
-use crate::persist::Begun;
+use crate::persist::{Begun, End};
 use crate::plain::count_activity;
 use crate::reuse::Known;
 use crate::service::{Method, Protocol, ServerId};
@@ -49,7 +49,7 @@ impl<F: Frame> Director<F> {
                     let verdict = self.begin(now, headers, bytes, &tuple, true);
                     // It weighs when the next is scheduled: the kernel ends it a moment later.
                     if let Some(ended) = ended {
-                        uncount_ended(&self.counters, &self.snapshot, now, &ended);
+                        uncount(&self.counters, &self.snapshot, now, &ended, End::InTime);
                     }
                     return verdict;
                 }
@@ -60,41 +60,6 @@ impl<F: Frame> Director<F> {
             return Verdict::Reply(from_server(&self.flows.get(id)));
         }
         self.take(now, headers, id, direction)
-    }
-
-    /// What becomes of a packet of a flow whose server had its time to drain. TCP is told by a reset
-    /// to both ends, by this packet's own numbers, and the flow is closed. A client's datagram and
-    /// its next connection begin a flow with another server.
-    fn cut(
-        &mut self,
-        now: Tick,
-        headers: &Headers,
-        bytes: &[u8],
-        tuple: &Tuple,
-        (id, direction): (FlowId, Direction),
-    ) -> Verdict {
-        let is_request = direction == Direction::Request;
-        let flow = self.flows.get(id);
-        let opens = is_request && Signal::of(headers).opens(tuple.protocol);
-        if !headers.is_tcp() || (opens && flow.state().may_be_reused(1, flow.method())) {
-            self.forget(now, tuple);
-            return match direction {
-                Direction::Request => self.begin(now, headers, bytes, tuple, true),
-                Direction::Reply => Verdict::Drop(DropReason::ServerDrained),
-            };
-        }
-        if headers.tcp_flags & tcp_flag::RST != 0 {
-            return self.take(now, headers, id, direction);
-        }
-        let reset = Headers {
-            tcp_flags: tcp_flag::RST,
-            ..*headers
-        };
-        match self.take(now, &reset, id, direction) {
-            Verdict::Request(to) | Verdict::ControlRequest(to, _) => Verdict::ResetRequest(to),
-            Verdict::Reply(from) | Verdict::ControlReply(from, _) => Verdict::ResetReply(from),
-            ended => ended,
-        }
     }
 
     /// True for a packet to a client that goes no further than here: its time is over, or it is too
@@ -122,7 +87,12 @@ impl<F: Frame> Director<F> {
     ) -> Verdict {
         let timeouts = &self.snapshot.settings.timeouts;
         let signal = Signal::of(headers);
-        let moved = self.flows.advance(id, direction, signal, timeouts, now);
+        // AH and ESP keep the flow of the key exchange, and answer nothing of it.
+        let seen = match is_ipsec(headers) {
+            true => Direction::Request,
+            false => direction,
+        };
+        let moved = self.flows.advance(id, seen, signal, timeouts, now);
         let flow = self.flows.get(id);
         count_activity(
             &self.counters,
@@ -157,7 +127,7 @@ impl<F: Frame> Director<F> {
     }
 
     /// A packet that no flow of this worker knows.
-    fn begin(
+    pub(crate) fn begin(
         &mut self,
         now: Tick,
         headers: &Headers,
@@ -194,14 +164,19 @@ impl<F: Frame> Director<F> {
         bytes: &[u8],
         is_handed_off: bool,
     ) -> Verdict {
-        let unrelated = if self.snapshot.services.is_virtual(headers.dst) {
-            Verdict::Drop(DropReason::IcmpUnrelated)
-        } else {
-            Verdict::Punt(crate::classify::punt_class(headers))
-        };
+        if self.is_martian(headers, bytes) {
+            return Verdict::Drop(DropReason::Martian);
+        }
         let at = icmp::quoted_at(headers);
-        let Some(quoted) = parse_embedded(bytes, at, usize::from(headers.end)) else {
-            return unrelated;
+        let end = usize::from(headers.end);
+        let Some(quoted) = parse_embedded(bytes, at, end) else {
+            // As in the kernel, where it might begin a flow and cannot.
+            let might_begin = self.snapshot.settings.ipvs.schedule_icmp;
+            return if might_begin && is_cut_before_ports(bytes, at, end) {
+                Verdict::Drop(DropReason::IcmpUnrelated)
+            } else {
+                self.unrelated(headers, None)
+            };
         };
         let quoted_tuple = |e: &weir_wire::Embedded| {
             Some(Tuple {
@@ -213,16 +188,19 @@ impl<F: Frame> Director<F> {
             })
         };
         // A tunnel's packet is the director's own; others of it are Linux's.
-        if self.snapshot.network.is_local(quoted.src)
+        let network = &self.snapshot.network;
+        if [headers.dst, quoted.src].map(|own| network.is_local(own)) == [true; 2]
             && let Some((tunnel, at)) = tunnel::in_quoted(bytes, &quoted)
             && let Some(inner) = parse_embedded(bytes, at, usize::from(quoted.end))
             && let Some(tuple) = quoted_tuple(&inner)
         {
+            let unrelated = self.unrelated(headers, None);
             return self.relate_tunnel(&tuple, &quoted, tunnel, is_handed_off, unrelated);
         }
         let Some(sent) = quoted_tuple(&quoted) else {
-            return unrelated;
+            return self.unrelated(headers, None);
         };
+        let unrelated = self.unrelated(headers, Some(&sent));
         // The quoted packet went the other way than the error.
         let tuple = sent.reversed();
         match self.flows.find(&tuple, self.flows.hash(&tuple)) {
@@ -243,17 +221,42 @@ impl<F: Frame> Director<F> {
         }
     }
 
+    /// True for what says to come from an IPv4 address of the director's and does not: Linux drops it.
+    fn is_martian(&self, headers: &Headers, bytes: &[u8]) -> bool {
+        let network = &self.snapshot.network;
+        let interface = network.interface_of(self.received_at, headers.vlan);
+        let from = bytes.get(6..12);
+        headers.is_v4()
+            && network.is_local(headers.src)
+            && interface.is_none_or(|interface| from != Some(&interface.mac.0))
+    }
+
+    /// What becomes of an error that concerns no flow: it is Linux's, unless what was `sent` is a
+    /// service's, of which Linux knows nothing.
+    fn unrelated(&self, headers: &Headers, sent: Option<&Tuple>) -> Verdict {
+        let snapshot = &self.snapshot;
+        let is_services = sent.is_some_and(|sent| {
+            let request = sent.reversed();
+            let mark = snapshot.mark_of(&request, None);
+            snapshot.services.find_for(&request, mark).is_some()
+        });
+        if is_services && snapshot.services.is_virtual(headers.dst) {
+            Verdict::Drop(DropReason::IcmpUnrelated)
+        } else {
+            Verdict::Punt(crate::classify::punt_class(headers))
+        }
+    }
+
     /// An error about a client's packet that was `sent` to a server of DR or TUN, by that server or a
-    /// router, goes to the client as it is; the kernel counts it as a packet of the server. True
-    /// when the flow is known here.
-    fn count_past_answer(&self, sent: &Tuple, headers: &Headers) -> bool {
+    /// router, goes on as it is; the kernel counts it as a packet of the server. True when the flow is
+    /// known here.
+    fn count_past_answer(&mut self, sent: &Tuple, headers: &Headers) -> bool {
         match self.flows.find(sent, self.flows.hash(sent)) {
             Some((id, Direction::Request)) => {
                 let flow = self.flows.get(id);
                 let is_past = !flow.method().sees_replies();
-                // Linux drops what says to come from its own IPv4 address.
-                let is_martian = headers.is_v4() && self.snapshot.network.is_local(headers.src);
-                if is_past && headers.dst == sent.src && !is_martian {
+                let ends_here = self.snapshot.network.is_local(headers.dst);
+                if is_past && (ends_here || !self.is_stuck(headers, headers.packet_len() as u16)) {
                     self.count_out(flow.server(), headers.packet_len() as u64);
                 }
                 is_past
@@ -329,7 +332,9 @@ impl<F: Frame> Director<F> {
         let services = &self.snapshot.services;
         let request = sent.reversed();
         let mark = self.snapshot.mark_of(&request, None);
-        if services.find_for(&request, mark).is_some() {
+        if services.find_for(&request, mark).is_some()
+            || services.find_former(&request, mark).is_some()
+        {
             return self.foreign_owner(&request).filter(|_| !is_handed_off);
         }
         self.other_owner(&request, is_handed_off)
@@ -347,6 +352,9 @@ impl<F: Frame> Director<F> {
     /// that it is not while a flow remembers it, or when it has lost its local end, which only a
     /// client that took this end for its own address could do.
     fn to_server(&self, flow: &Flow) -> Option<ToServer> {
+        if flow.server() == ServerId::NONE {
+            return self.to_destination(flow.request(), true);
+        }
         let server = self.snapshot.services.server(flow.server())?;
         if flow.method() == Method::FullNat && flow.local().is_none() {
             return None;
@@ -365,30 +373,25 @@ impl<F: Frame> Director<F> {
     /// The worker that owns the flow of a client's packet, when it is another.
     pub(crate) fn foreign_owner(&self, request: &Tuple) -> Option<Verdict> {
         let mark = self.snapshot.mark_of(request, None);
-        let (_, service) = self.snapshot.services.find_for(request, mark)?;
+        let Some((_, service)) = self.snapshot.services.find_for(request, mark) else {
+            return self.owner_of_former(request, mark).map(Verdict::HandOff);
+        };
         let owner = self.owner_of(request, service);
         (owner != self.id).then_some(Verdict::HandOff(owner))
     }
 }
 
-/// Takes a flow that ended in its time out of its server's connection counts and its template's
+/// Takes a flow that ended at `ended` out of its server's connection counts and its template's
 /// children.
-pub(crate) fn uncount(counters: &WorkerCounters, snapshot: &Snapshot, now: Tick, flow: &Flow) {
-    if let Some(template) = flow.template() {
-        snapshot.templates.release(now, template, false);
-    }
-    uncount_at_server(counters, snapshot, flow);
-}
-
-/// The same of a flow that was ended before its time: its template may go with it.
-pub(crate) fn uncount_ended(
+pub(crate) fn uncount(
     counters: &WorkerCounters,
     snapshot: &Snapshot,
-    now: Tick,
+    ended: Tick,
     flow: &Flow,
+    how: End,
 ) {
     if let Some(template) = flow.template() {
-        snapshot.templates.release(now, template, true);
+        snapshot.templates.release(ended, template, how);
     }
     uncount_at_server(counters, snapshot, flow);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use loom::thread;
 use weir_core::counters::Counter;
 use weir_core::load::Thresholds;
-use weir_core::persist::{Attached, TemplateKey, Templates};
+use weir_core::persist::{Attached, End, TemplateKey, Templates};
 use weir_core::schedule::SchedulerName;
 use weir_core::service::{
     Candidate, Method, Protocol, Server, ServerId, Service, ServiceId, ServiceKey, Services, Tunnel,
@@ -230,11 +230,11 @@ fn a_template_whose_time_is_up_is_forgotten_or_held_by_a_flow_and_never_both() {
     model(|| {
         let templates = Arc::new(Templates::new(1, 4, [1, 2]));
         let first = begin(&templates, NOW, 1);
-        templates.release(NOW, first.id, false);
+        templates.release(NOW, first.id, End::InTime);
         let over = NOW.after(LIFETIME);
         let others = Arc::clone(&templates);
         let sweeper = thread::spawn(move || {
-            (0..others.buckets()).for_each(|at| others.sweep(over, at, |_| false));
+            (0..others.buckets()).for_each(|at| others.sweep(over, at, |_, _| false));
         });
         // This worker's clock stands a tick behind.
         let own = begin(&templates, Tick(over.0 - 1), 2);
@@ -252,7 +252,7 @@ fn flows_that_end_while_another_begins_are_all_counted() {
         let others = Arc::clone(&templates);
         let other = thread::spawn(move || {
             others.assure(first.id);
-            others.release(NOW, first.id, true);
+            others.release(NOW, first.id, End::Forced);
         });
         let own = begin(&templates, NOW, 2);
         other.join().expect("no panic");

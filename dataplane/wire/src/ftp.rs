@@ -7,8 +7,8 @@
 //! client: EPRT |2|2001:db8::7|50000|   server: 200 ...
 //! ```
 //!
-//! Commands and replies are understood where a whole line of them is in one segment, as the kernel
-//! does it. Work is bounded by the segment's length.
+//! Commands and replies are understood where what matters of a line is in one segment, as the kernel
+//! does it: of numbers also what ends them. Work is bounded by the segment's length.
 
 use core::net::IpAddr;
 use core::ops::Range;
@@ -29,26 +29,29 @@ pub enum Command {
     Port(Addr, u16),
 }
 
-/// What the complete lines of a client's segment ask for, in their order.
+/// What the lines of a client's segment ask for, in their order.
 pub fn commands(payload: &[u8]) -> impl Iterator<Item = Command> {
     lines(payload).filter_map(|line| command(&payload[line]))
 }
 
-/// The complete lines, without their ends.
+/// The lines with their ends; the last may have none.
 fn lines(payload: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
     core::iter::from_fn(move || {
-        let rest = payload.get(from..)?;
-        let len = rest.iter().position(|byte| *byte == b'\n')?;
-        let line = from..from + len;
-        from += len + 1;
-        let has_return = rest[..len].last() == Some(&b'\r');
-        Some(line.start..line.end - usize::from(has_return))
+        let rest = payload.get(from..).filter(|rest| !rest.is_empty())?;
+        let newline = rest.iter().position(|byte| *byte == b'\n');
+        let line = from..from + newline.map_or(rest.len(), |at| at + 1);
+        from = line.end;
+        Some(line)
     })
 }
 
 fn command(line: &[u8]) -> Option<Command> {
-    let (word, rest) = line.split_at_checked(4)?;
+    let Some(whole) = line.strip_suffix(b"\n") else {
+        return port(line);
+    };
+    let whole = whole.strip_suffix(b"\r").unwrap_or(whole);
+    let (word, rest) = whole.split_at_checked(4)?;
     let argument = match rest {
         [] => None,
         [b' ', argument @ ..] => Some(argument),
@@ -59,13 +62,23 @@ fn command(line: &[u8]) -> Option<Command> {
         (b"PASV", None) => Some(Command::Pasv),
         // `ALL` asks for nothing (RFC 2428 §4).
         (b"EPSV", None | Some([b'1' | b'2'])) => Some(Command::Epsv),
-        (b"PORT", Some(argument)) => {
-            let (addr, port, rest) = six_numbers(argument)?;
-            rest.is_empty().then_some(Command::Port(addr, port))
-        }
+        (b"PORT", Some(_)) => port(line),
         (b"EPRT", Some(argument)) => eprt(argument),
         _ => None,
     }
+}
+
+/// A PORT, of which blanks may stand on both sides of the numbers.
+fn port(line: &[u8]) -> Option<Command> {
+    let (word, rest) = line.split_at_checked(4)?;
+    let numbers = rest.trim_ascii_start();
+    if !word.eq_ignore_ascii_case(b"PORT") || numbers.len() == rest.len() {
+        return None;
+    }
+    let (addr, port, rest) = six_numbers(numbers)?;
+    // Without anything behind it the last number may go on in the next segment.
+    let is_whole = !rest.is_empty() && rest.trim_ascii().is_empty();
+    is_whole.then_some(Command::Port(addr, port))
 }
 
 /// `h1,h2,h3,h4,p1,p2`, and what follows it.
@@ -135,10 +148,14 @@ pub fn pasv_reply(payload: &[u8]) -> Option<(Range<usize>, u16)> {
     lines(payload).find_map(|line| {
         let text = payload[line.clone()].strip_prefix(b"227 ")?;
         // Some have no parenthesis (RFC 1123 §4.1.2.6).
-        let paren = text.iter().position(|byte| *byte == b'(').map(|at| at + 1);
+        let paren = text.iter().position(|byte| *byte == b'(');
         let digit = || text.iter().position(u8::is_ascii_digit);
-        let skipped = paren.or_else(digit)?;
-        let (_, port, rest) = six_numbers(&text[skipped..])?;
+        let skipped = match paren {
+            Some(paren) => paren + parentheses(&text[paren..]),
+            None => digit()?,
+        };
+        let (_, port, rest) =
+            six_numbers(&text[skipped..]).filter(|(.., rest)| !rest.is_empty())?;
         let start = line.end - text.len() + skipped;
         Some((start..line.end - rest.len(), port))
     })
@@ -150,14 +167,18 @@ pub fn epsv_reply(payload: &[u8]) -> Option<u16> {
     lines(payload).find_map(|line| {
         let text = payload[line].strip_prefix(b"229 ")?;
         let paren = text.iter().position(|byte| *byte == b'(')?;
-        let [a, b, c, rest @ ..] = &text[paren + 1..] else {
+        let [a, b, c, rest @ ..] = &text[paren + parentheses(&text[paren..])..] else {
             return None;
         };
         let end = rest.iter().position(|byte| byte == a)?;
-        let is_closed = rest.get(end + 1) == Some(&b')');
         let delimits = (33..=126).contains(a) && !a.is_ascii_digit() && a == b && b == c;
-        port_number(&rest[..end]).filter(|_| delimits && is_closed)
+        port_number(&rest[..end]).filter(|_| delimits)
     })
+}
+
+/// How many of them `text` begins with.
+fn parentheses(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| **byte == b'(').count()
 }
 
 /// An address and port in the words of a 227.

@@ -47,6 +47,8 @@ pub enum ErrorKind {
         icmp_type: u8,
         /// Its code.
         code: u8,
+        /// The four bytes after its checksum.
+        word: u32,
     },
 }
 
@@ -64,7 +66,14 @@ impl ErrorKind {
             (Self::NetUnreachable, Family::V6) => (1, 0, 0),
             (Self::TooBig { mtu }, Family::V4) => (3, 4, clip(mtu)),
             (Self::TooBig { mtu }, Family::V6) => (2, 0, mtu),
-            (Self::Told { icmp_type, code }, _) => (icmp_type, code, 0),
+            (
+                Self::Told {
+                    icmp_type,
+                    code,
+                    word,
+                },
+                _,
+            ) => (icmp_type, code, word),
         }
     }
 }
@@ -205,6 +214,12 @@ pub fn too_big_mtu(frame: &[u8], headers: &Headers) -> Option<u32> {
         (Family::V6, 2, _) => get_u32(frame, l4 + 4),
         _ => None,
     }
+}
+
+/// The four bytes after the checksum; 0 where there are none.
+#[must_use]
+pub fn word(frame: &[u8], headers: &Headers) -> u32 {
+    get_u32(frame, usize::from(headers.l4) + 4).unwrap_or(0)
 }
 
 /// Puts another MTU into a "too big" and updates its checksum; no effect on anything else.

@@ -29,6 +29,7 @@ pub mod plain;
 pub mod fragment;
 pub mod ftp;
 pub mod icmp;
+pub mod probe;
 pub mod rewrite;
 pub mod sctp;
 pub mod segment;
@@ -44,4 +45,4 @@ pub use addr::{Addr, Family, Mac};
 pub use headers::{
     Embedded, HeaderBits, Headers, Other, ParseError, Parsed, ether_type, protocol, tcp_flag,
 };
-pub use parser::{parse, parse_embedded, parse_ip};
+pub use parser::{is_cut_before_ports, parse, parse_embedded, parse_ip};

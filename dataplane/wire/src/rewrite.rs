@@ -264,6 +264,36 @@ pub fn decrement_ttl(frame: &mut [u8], headers: &Headers) {
     }
 }
 
+/// Adds one to the TTL or hop limit, and corrects the IPv4 header checksum. 255 stays 255.
+pub fn increment_ttl(frame: &mut [u8], headers: &Headers) {
+    let l3 = usize::from(headers.l3);
+    if !headers.is_v4() {
+        if let Some(hops) = frame.get_mut(l3 + 7) {
+            *hops = hops.saturating_add(1);
+        }
+        return;
+    }
+    let Some([ttl, protocol]) = array(frame, l3 + 8).copied() else {
+        return;
+    };
+    let more = ttl.saturating_add(1);
+    let (old, new) = ([ttl, protocol], [more, protocol]);
+    put(frame, l3 + 8, new);
+    let delta = Delta::default().replace_u16(u16::from_be_bytes(old), u16::from_be_bytes(new));
+    update(frame, l3 + 10, delta);
+}
+
+/// Lets the IPv4 packet at `l3` be cut, whatever it says itself; its header checksum is corrected.
+pub fn clear_dont_fragment(frame: &mut [u8], l3: usize) {
+    const DONT_FRAGMENT: u16 = 0x4000;
+    let Some(old) = get_u16(frame, l3 + 6) else {
+        return;
+    };
+    let new = old & !DONT_FRAGMENT;
+    put(frame, l3 + 6, new.to_be_bytes());
+    update(frame, l3 + 10, Delta::default().replace_u16(old, new));
+}
+
 /// Gives the frame another Ethernet destination and source.
 #[inline]
 pub fn set_macs(frame: &mut [u8], dst: Mac, src: Mac) {
@@ -294,8 +324,10 @@ pub fn write_ethernet(buf: &mut [u8], dst: Mac, src: Mac, vlan: u16, ether_type:
 
 /// Gives the quoted packet another destination.
 ///
-/// Updates the quoted checksums too, where they are quoted; a UDP checksum of 0 stays. The
-/// checksum of the ICMP error that quotes is left to [`refill_icmp_checksum`].
+/// Updates the quoted transport checksum too, where it is quoted; a UDP checksum of 0 stays. The
+/// quoted IPv4 header gets a right one whatever it had: there are routers that quote a packet with
+/// its TTL lowered and the checksum from before. The checksum of the ICMP error that quotes is left
+/// to [`refill_icmp_checksum`].
 pub fn set_embedded_destination(frame: &mut [u8], quoted: &Embedded, addr: Addr, port: u16) {
     set_embedded_end(frame, quoted, End::Destination, addr, port);
 }
@@ -310,10 +342,17 @@ fn set_embedded_end(frame: &mut [u8], quoted: &Embedded, end: End, addr: Addr, p
     let Some(frame) = frame.get_mut(..usize::from(quoted.end)) else {
         return;
     };
-    let Some(delta) = set_addr(frame, usize::from(quoted.l3), end, addr) else {
+    let l3 = usize::from(quoted.l3);
+    let Some(delta) = set_addr(frame, l3, end, addr) else {
         return;
     };
     let l4 = usize::from(quoted.l4);
+    if quoted.family() == Family::V4 {
+        put(frame, l3 + 10, [0, 0]);
+        let header = frame.get(l3..l4).unwrap_or_default();
+        let check = checksum::finish(checksum::sum(header, 0));
+        put(frame, l3 + 10, check.to_be_bytes());
+    }
     match quoted.protocol {
         protocol::TCP => {
             let delta = set_port(frame, l4, end, port, delta);

@@ -18,7 +18,7 @@ use crate::tunnel::{v4_header, v6_header};
 /// Bytes of the TCP header without options.
 const TCP_LEN: usize = 20;
 /// TTL of what the director sends in its own name.
-const TTL: u8 = 64;
+pub(crate) const TTL: u8 = 64;
 /// Bytes of the longest reset from its IP header on.
 pub const RESET_LEN_MAX: usize = V6_LEN + TCP_LEN;
 

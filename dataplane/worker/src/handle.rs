@@ -8,7 +8,7 @@ use weir_core::director::Director;
 use weir_core::flow::{Flow, Tuple};
 use weir_core::io::{Frame, PortId, WorkerId};
 use weir_core::next_hop::InterfaceId;
-use weir_core::service::{Protocol, ServerId, ServiceKey, Services};
+use weir_core::service::{Method, Protocol, ServerId, ServiceKey, Services};
 use weir_core::snapshot::Snapshot;
 use weir_core::time::Tick;
 use weir_wire::{Addr, Family};
@@ -29,16 +29,16 @@ const DUMP_RING: usize = 4096;
 pub struct FlowRecord {
     /// The client's tuple.
     pub request: Tuple,
-    /// The real server's slot.
+    /// The real server's slot; [`ServerId::NONE`] when packets go where they were sent to.
     pub server: ServerId,
-    /// The real server's address.
+    /// The real server's address; all zeros when there is none, as the kernel lists it.
     pub dest: Addr,
     /// The real server's port.
     pub dest_port: u16,
     /// The address and port that stand for the client at the server (FullNAT).
     pub local: Option<(Addr, u16)>,
     /// The forwarding method.
-    pub method: weir_core::service::Method,
+    pub method: Method,
     /// The state's name as ipvsadm prints it.
     pub state: &'static str,
     /// Until the flow ends if no packet comes.
@@ -48,17 +48,28 @@ pub struct FlowRecord {
 impl FlowRecord {
     /// None when the server's slot is empty, which it is not while a flow remembers it.
     fn of(flow: &Flow, services: &Services, now: Tick) -> Option<Self> {
-        let server = services.server(flow.server())?;
+        let (dest, dest_port, method) = match services.server(flow.server()) {
+            Some(server) => (server.addr, flow.dest_port(server), flow.method()),
+            None if flow.server() == ServerId::NONE => (no_address(flow), 0, Method::Dr),
+            None => return None,
+        };
         Some(Self {
             request: *flow.request(),
             server: flow.server(),
-            dest: server.addr,
-            dest_port: flow.dest_port(server),
+            dest,
+            dest_port,
             local: flow.local(),
-            method: flow.method(),
+            method,
             state: flow.state().name(),
             seconds_left: flow.seconds_left(now),
         })
+    }
+}
+
+fn no_address(flow: &Flow) -> Addr {
+    match flow.request().src.family() {
+        Family::V4 => Addr::from_v4_bytes([0; 4]),
+        Family::V6 => Addr(0),
     }
 }
 

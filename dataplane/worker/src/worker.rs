@@ -156,6 +156,13 @@ impl<IO: PacketIo> Worker<IO> {
         self.director.flows()
     }
 
+    /// True while flows are looked for that are to end before their time.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn is_culling(&self) -> bool {
+        self.director.is_culling()
+    }
+
     /// What it decides by, to be looked at between turns.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
@@ -281,10 +288,11 @@ impl<IO: PacketIo> Worker<IO> {
             self.sweep_due += share.div_ceil(TICKS_PER_SECOND as usize);
             self.sweep_due = self.sweep_due.min(round);
         }
-        if self.sweep_due > 0 {
+        if self.sweep_due > 0 || self.director.is_culling() {
             let groups = self.sweep_due.min(SWEEP_A_TURN);
             self.sweep_due -= self.director.housekeep(self.now, groups, &mut self.outside);
         }
+        self.director.end_drained(self.now, &mut self.outside);
         self.listing = match self.listing.take() {
             Some(listing) => listing.go_on(&mut self.director, self.now),
             None => self.handle.shared.next_dump(),

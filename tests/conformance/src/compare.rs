@@ -23,12 +23,7 @@ pub(crate) struct Outcome {
 }
 
 /// Compares until the first difference that has no name.
-pub(crate) fn compare(
-    scenario: &Scenario,
-    kernel: &[Seen],
-    weir: &[Seen],
-    workers: usize,
-) -> Outcome {
+pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Outcome {
     debug_assert_eq!(kernel.len(), scenario.operations.len());
     let mut outcome = Outcome::default();
     let mut aftermath = Aftermath::Nothing;
@@ -37,8 +32,7 @@ pub(crate) fn compare(
         let Some(what) = difference(kernel, weir, aftermath) else {
             continue;
         };
-        let Some(named) = differences::name_of(&scenario.operations[..at], workers, kernel, weir)
-        else {
+        let Some(named) = differences::name_of(&scenario.operations[..at], kernel, weir) else {
             outcome.difference = Some((at, what));
             break;
         };
@@ -71,14 +65,16 @@ fn difference(kernel: &Seen, weir: &Seen, aftermath: Aftermath) -> Option<String
 /// What is the same on both sides after such a difference.
 fn known(counters: &[Counted], aftermath: Aftermath) -> Vec<Counted> {
     let each = counters.iter().map(|counted| {
-        let [connections, packets_in, _, bytes_in, _] = counted.totals;
-        let totals = match aftermath {
-            Aftermath::Nothing => counted.totals,
-            Aftermath::CountsOut => [connections, packets_in, 0, bytes_in, 0],
-            Aftermath::Counts | Aftermath::Everything => [connections, 0, 0, 0, 0],
-        };
+        let known =
+            |[connections, packets_in, packets_out, bytes_in, bytes_out]: [u64; 5]| match aftermath
+            {
+                Aftermath::Nothing => [connections, packets_in, packets_out, bytes_in, bytes_out],
+                Aftermath::CountsOut => [connections, packets_in, 0, bytes_in, 0],
+                Aftermath::Counts | Aftermath::Everything => [connections, 0, 0, 0, 0],
+            };
         Counted {
-            totals,
+            totals: known(counted.totals),
+            rates: known(counted.rates),
             ..counted.clone()
         }
     });
@@ -134,8 +130,10 @@ fn entry(entry: &Entry) -> String {
         server,
         state,
         seconds,
+        engine,
     } = entry;
-    format!("{protocol} {client} {service} {server} {state} {seconds} s")
+    let engine = engine.as_deref().unwrap_or_default();
+    format!("{protocol} {client} {service} {server} {state} {seconds} s {engine}")
 }
 
 fn counted(counted: &Counted) -> String {
@@ -146,8 +144,9 @@ fn counted(counted: &Counted) -> String {
         .map_or(String::new(), |server| format!(" {server}"));
     format!(
         "{}{server}: {active} active, {inactive} inactive, {templates} templates; {connections} \
-         connections, packets {packets_in} in {packets_out} out, bytes {bytes_in} in {bytes_out} out",
-        counted.service
+         connections, packets {packets_in} in {packets_out} out, bytes {bytes_in} in {bytes_out} out; a \
+         second {:?}",
+        counted.service, counted.rates
     )
 }
 
@@ -161,4 +160,11 @@ pub(crate) fn report(scenario: &Scenario, outcome: &Outcome) -> String {
         told += &format!("{operation}\n");
     }
     told + what
+}
+
+/// The last operation of a report, and both answers.
+pub(crate) fn last_of(report: &str) -> String {
+    let lines: Vec<&str> = report.lines().collect();
+    let last = lines.iter().rposition(|line| !line.starts_with(' '));
+    lines[last.unwrap_or(0)..].join("\n")
 }

@@ -1,16 +1,15 @@
 //! Every difference between Weir and the kernel's IPVS that is wanted, with its reason. There is no
 //! other place for one: what is not named here fails the tests.
 
-use std::net::SocketAddr;
+mod fragments;
+mod ftp;
+mod gone;
+mod icmp;
+mod late;
+mod tunnelled;
 
-use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::Operation;
-use weir_conformance::place::Leg;
-use weir_conformance::seen::{Counted, Passed, Seen};
-use weir_wire::{Addr, Headers, Parsed, fragment, icmp, parse_embedded, protocol};
-
-use crate::joined::{is_fragment, joined};
-use crate::mask::masked;
+use weir_conformance::seen::{Passed, Seen};
 
 /// A difference that is wanted.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +42,6 @@ pub(crate) enum Aftermath {
 #[derive(Clone, Copy, Debug)]
 struct Case<'c> {
     before: &'c [Operation],
-    workers: usize,
     kernel: &'c Seen,
     weir: &'c Seen,
 }
@@ -51,30 +49,12 @@ struct Case<'c> {
 /// All of them.
 pub(crate) const ALL: &[Named] = &[
     Named {
-        name: "where IPv4 packets are cut again",
-        reason: "The kernel joins IPv4 fragments for its own addresses as far as their memory lets it, all of them with \
-                 most network cards, cuts them anew to the longest that came, and loses DF where it has not joined \
-                 them. Weir joins them all and keeps DF. In an IPv6 tunnel the kernel takes DF for the length to cut \
-                 to. The packet is the same.",
-        aftermath: Aftermath::Nothing,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let is_v4 = |came: &Bytes| is_fragment(&came.0) && came.0.get(12..14) == Some(&[8, 0]);
-            kernel.frame.as_ref().is_some_and(is_v4) && are_alike(kernel, weir, |frame| frame)
-        },
-    },
-    Named {
         name: "the checksum inside of an ICMP error",
         reason: "The kernel rewrites address and port of the packet that an ICMP error quotes and leaves \
                  its TCP or UDP checksum as it was, wrong. Weir makes it right, as RFC 5508 §4.2 wants \
                  it of NATs.",
         aftermath: Aftermath::Nothing,
-        explains: |case| {
-            case.frames()
-                .is_some_and(|(kernel, weir)| are_alike(kernel, weir, without_inner_checksum))
-        },
+        explains: icmp::has_checksum_inside,
     },
     Named {
         name: "ICMPv6 errors of NAT servers",
@@ -82,145 +62,137 @@ pub(crate) const ALL: &[Named] = &[
                  them, unless the network card has vouched for it. Weir passes them on in the name of \
                  the service, as the kernel does with IPv4's.",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            let came = kernel.frame.as_ref().is_some_and(is_icmpv6_error);
-            let client = joined(client.iter().map(|frame| frame.0.clone()).collect());
-            came && kernel.out.iter().all(Vec::is_empty)
-                && server.is_empty()
-                && matches!(&client[..], [only] if is_icmpv6_error(&Bytes(only.clone())))
-        },
+        explains: icmp::is_of_nat_server,
     },
     Named {
-        name: "counters of removed servers",
-        reason: "Replies of a removed NAT server go on to their clients. The kernel counts them nowhere; in \
-                 Weir they count for the service, which carries them, and for the server should it come \
-                 back. A server that comes back has its old counters in the kernel for two minutes, in \
-                 Weir as long as connections remember it.",
+        name: "damaged ICMPv6 errors",
+        reason: "The kernel does not check an ICMPv6 error from a client's side and gives it a right checksum \
+                 when it rewrites it for a NAT server. Weir counts it likewise, and drops it (RFC 4443 §2.3).",
         aftermath: Aftermath::Nothing,
-        explains: |case| match (case.kernel, case.weir) {
-            (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
-                case.has_removed() && are_alike_but_for_removed(case, kernel, weir)
-            }
-            _ => false,
-        },
+        explains: icmp::is_damaged,
     },
     Named {
-        name: "connections of a removed service, with several workers",
-        reason: "Who owns a connection is told by its service. Without that, a packet that comes to another \
-                 worker than the connection's is Linux's, which resets it; the kernel, and Weir on the \
-                 right worker, say nothing. To hand over every packet of no service would cost all of \
-                 Linux's traffic.",
+        name: "the MTU of a tunnel's path, at once",
+        reason: "When a router tells of a smaller MTU on the way to a server, the kernel tells the client the MTU \
+                 it knew before, less 20 whatever the tunnel; the client, which believes it, sends in vain \
+                 once more. Weir tells what holds from now on. What comes next fares alike.",
         aftermath: Aftermath::Nothing,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            case.workers > 1
-                && case.has_removed()
-                && kernel.out.iter().all(Vec::is_empty)
-                && weir.out == weir.host
-        },
+        explains: icmp::is_told_at_once,
     },
     Named {
-        name: "Packet Too Big about IPv6 tunnels",
-        reason: "The kernel does not heed it and sends on what the path cannot carry. Weir remembers the \
-                 path's MTU and tells the client (RFC 2473 §7.1).",
+        name: "connections by DR of a server that is a NAT server, too",
+        reason: "The kernel remembers the way to a server from its first packet after a change, and by NAT \
+                 without the server as the next hop. IPv6 connections by DR then look for the virtual \
+                 address on the servers' network, where nobody answers. Weir sends them to the server.",
+        aftermath: Aftermath::Nothing,
+        explains: gone::is_by_dr_to_nat_server,
+    },
+    Named {
+        name: "errors about tunnels of IPv6",
+        reason: "The kernel listens to errors about IPv4 in IPv4 only. Weir tells the client of the others, too, \
+                 in its own terms (RFC 2473 §8).",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let ([kernel, _], [weir, server]) = (&kernel.out, &weir.out);
-            kernel.is_empty()
-                && server.is_empty()
-                && matches!(&weir[..], [only] if is_too_big_v6(only))
-        },
+        explains: icmp::is_about_v6_tunnel,
+    },
+    Named {
+        name: "the path's MTU of tunnels of IPv6",
+        reason: "As it does not listen, the kernel goes on sending what the path does not carry. Weir tells the \
+                 client, or cuts the outer packet of what every path of IPv6 has to carry (RFC 2473 §7.1).",
+        aftermath: Aftermath::CountsOut,
+        explains: icmp::is_longer_than_v6_tunnel,
     },
     Named {
         name: "a tunnel too narrow for IPv6",
-        reason: "Where the way to a server leaves a tunnel less than 1280 bytes, the kernel drops IPv6 packets \
-                 in silence. Weir tells the client that its destination is unreachable (RFC 4443 §3.1).",
+        reason: "Where the link to a server leaves less than 1280 bytes inside of a tunnel, the kernel drops \
+                 everything for a tunnel whose outside is IPv6, in silence, and tells of an MTU that no \
+                 sender of IPv6 heeds otherwise. Weir cuts the outer packet, and tells of what it need not \
+                 cut (RFC 2473 §7.1, RFC 4213 §3.2.2).",
+        aftermath: Aftermath::CountsOut,
+        explains: tunnelled::is_too_narrow,
+    },
+    Named {
+        name: "how late a template begins again",
+        reason: "A template whose time is up while it has connections lives for another minute. The kernel's \
+                 timers end up to an eighth of their time late, and the minute begins then; Weir's begins in \
+                 time.",
+        aftermath: Aftermath::Nothing,
+        explains: late::is_late,
+    },
+    Named {
+        name: "counters while rates are not estimated",
+        reason: "The kernel brings its counters up to date when it estimates: with run_estimation=0 they stand \
+                 still, and what came meanwhile is a burst when it is 1 again. Weir counts on.",
+        aftermath: Aftermath::Nothing,
+        explains: late::are_counters_old,
+    },
+    Named {
+        name: "which words of FTP are helped",
+        reason: "The kernel takes numbers modulo 256, port 0, ports of services, addresses of third hosts \
+                 (RFC 2577 §3) and words that only begin as FTP's do, puts what it does not understand in \
+                 order, and sees a word only at the beginning of a segment. Weir helps with what RFC 959 and \
+                 RFC 2428 allow, in any line, where the client names itself and the server the connection's \
+                 own address, and leaves the rest alone.",
+        aftermath: Aftermath::Nothing,
+        explains: ftp::are_other_words_helped,
+    },
+    Named {
+        name: "FTP over IPv6",
+        reason: "The kernel's helper lets no control connection of IPv6 through once the kernel tracks \
+                 connections, which port 21 makes it do, and no reply to EPSV without. Weir helps as with IPv4.",
         aftermath: Aftermath::CountsOut,
         explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let [client, server] = &weir.out;
-            kernel.out.iter().all(Vec::is_empty)
-                && server.is_empty()
-                && kernel
-                    .frame
-                    .as_ref()
-                    .is_some_and(|came| !is_icmpv6_error(came))
-                && matches!(&client[..], [only] if is_unreachable_v6(only))
+            case.frames()
+                .is_some_and(|(kernel, weir)| ftp::is_control_of_ipv6(kernel, weir))
         },
+    },
+    Named {
+        name: "a reply of FTP that becomes too big",
+        reason: "Of a reply that is too big with the service's address in it the kernel tells the server in the \
+                 service's name and quotes what it made of the reply. Weir quotes what the server sent.",
+        aftermath: Aftermath::CountsOut,
+        explains: |case| {
+            case.frames()
+                .is_some_and(|(kernel, weir)| ftp::is_reply_too_big(kernel, weir))
+        },
+    },
+    Named {
+        name: "where IPv4 packets are cut again",
+        reason: "The kernel joins IPv4 fragments for its own addresses as far as their memory lets it, all of them with \
+                 most network cards, cuts them anew to the longest that came, and loses DF where it has not joined \
+                 them. Weir joins them all and keeps DF. In an IPv6 tunnel the kernel takes DF for the length to \
+                 cut to. The packet is the same.",
+        aftermath: Aftermath::Nothing,
+        explains: fragments::are_cut_again,
+    },
+    Named {
+        name: "ICMP errors in fragments",
+        reason: "As of whole ones: the checksum in what they quote is right, and those from IPv6 NAT servers pass.",
+        aftermath: Aftermath::CountsOut,
+        explains: fragments::is_error,
     },
     Named {
         name: "replies in IPv4 fragments with DF",
-        reason: "The kernel puts them together, finds the whole longer than it may be or not, and tells the server \
-                 in either case that it is too big, which it counts as a client's packet. Weir passes on fragments \
+        reason: "The kernel puts them together, finds the whole longer than it may be or not, and tells the server in \
+                 either case that it is too big, which it counts as a client's packet. Weir passes on fragments \
                  that fit.",
         aftermath: Aftermath::Counts,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            let ([to_client, to_server], [weir_client, weir_server]) = (&kernel.out, &weir.out);
-            let came = kernel
-                .frame
-                .as_ref()
-                .is_some_and(|came| is_fragment(&came.0));
-            came && to_client.is_empty()
-                && weir_server.is_empty()
-                && matches!(&to_server[..], [only] if is_too_big_v4(only))
-                && weir_client.iter().all(|frame| is_fragment(&frame.0))
-                && !weir_client.is_empty()
-        },
+        explains: fragments::are_replies_with_df,
     },
     Named {
         name: "first IPv6 fragments without all headers, or of a length that none can follow",
-        reason: "Linux refuses to put them together and tells the sender (RFC 8200 §4.5); so it does behind Weir. \
-                 IPVS, which sees such a fragment before, takes it for a packet, reads states from its fragment \
-                 header, and sends it to a server that will never get the others.",
+        reason: "Linux refuses to put them together and tells the sender (RFC 8200 §4.5); so it does behind Weir. IPVS, \
+                 which sees such a fragment before, takes it for a packet, reads states from its fragment header, \
+                 and sends it to a server that will never get the others.",
         aftermath: Aftermath::Everything,
-        explains: |case| {
-            let Some((kernel, weir)) = case.frames() else {
-                return false;
-            };
-            kernel.frame.as_ref().is_some_and(is_faulty_first) && weir.out == weir.host
-        },
+        explains: fragments::is_refused,
     },
     Named {
         name: "errors about missing fragments, with several workers",
-        reason: "The kernel counts such an error as a packet of the server, where that answers past the director. \
-                 In Weir the worker that waited for the fragments tells the client; the flow may be another's, \
-                 which is not asked for a count.",
+        reason: "The kernel counts such an error as a packet of the server, where that answers past the director. In Weir \
+                 the worker that waited for the fragments tells the client; the flow may be another's, which is \
+                 not asked for a count.",
         aftermath: Aftermath::CountsOut,
-        explains: |case| {
-            let (Seen::Counters(_, kernel), Seen::Counters(_, weir)) = (case.kernel, case.weir)
-            else {
-                return false;
-            };
-            let is_alike = |kernel: &Counted, weir: &Counted| {
-                let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
-                (&kernel.service, kernel.server, kernel.connections)
-                    == (&weir.service, weir.server, weir.connections)
-                    && (kc, ki, kbi) == (wc, wi, wbi)
-                    && ko >= wo
-                    && kbo >= wbo
-            };
-            case.workers > 1
-                && case.before.iter().any(is_wait_for_fragments)
-                && kernel.len() == weir.len()
-                && kernel
-                    .iter()
-                    .zip(weir)
-                    .all(|(kernel, weir)| is_alike(kernel, weir))
-        },
+        explains: fragments::are_errors_uncounted,
     },
     Named {
         name: "clients at port 0",
@@ -228,98 +200,14 @@ pub(crate) const ALL: &[Named] = &[
                  again and schedules every packet anew, each with an entry of its own. In Weir port 0 is a port, \
                  and its packets stay together.",
         aftermath: Aftermath::Everything,
-        explains: |case| {
-            let came = case.frames().and_then(|(kernel, _)| kernel.frame.as_ref());
-            let before = case.before.iter().filter_map(|operation| match operation {
-                Operation::Frame { bytes, .. } => from_port_0(bytes),
-                _ => None,
-            });
-            let mut all: Vec<_> = before.collect();
-            match came {
-                Some(came) => from_port_0(came).is_some_and(|came| all.contains(&came)),
-                None => {
-                    let len = all.len();
-                    all.sort();
-                    all.dedup();
-                    all.len() < len
-                }
-            }
-        },
+        explains: fragments::is_from_port_0_again,
     },
 ];
 
-/// Of servers that were never removed all is the same; services carried no less for servers.
-fn are_alike_but_for_removed(case: &Case<'_>, kernel: &[Counted], weir: &[Counted]) -> bool {
-    let same = |kernel: &Counted, weir: &Counted| {
-        let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
-        let is_removed = kernel.server.is_some_and(|server| case.was_removed(server));
-        (&kernel.service, kernel.server, kernel.connections)
-            == (&weir.service, weir.server, weir.connections)
-            && (is_removed || ((kc, ki, kbi) == (wc, wi, wbi) && ko <= wo && kbo <= wbo))
-    };
-    kernel.len() == weir.len()
-        && kernel
-            .iter()
-            .zip(weir)
-            .all(|(kernel, weir)| same(kernel, weir))
-}
-
-fn is_too_big_v4(frame: &Bytes) -> bool {
-    headers(&frame.0).is_some_and(|headers| {
-        (headers.protocol, headers.icmp_type) == (protocol::ICMP, 3) && headers.icmp_code == 4
-    })
-}
-
-/// True for a time in which the kernel gives up what is not complete.
-fn is_wait_for_fragments(operation: &Operation) -> bool {
-    const TICKS: u32 = 3000;
-    matches!(operation, Operation::Advance(ticks) if *ticks >= TICKS)
-}
-
-/// The ends of a packet from port 0.
-fn from_port_0(frame: &Bytes) -> Option<(Addr, Addr, u8, u16)> {
-    let headers = headers(&frame.0).filter(|headers| headers.src_port == 0)?;
-    let has_ports = matches!(
-        headers.protocol,
-        protocol::TCP | protocol::UDP | protocol::SCTP
-    );
-    let ends = (headers.src, headers.dst, headers.protocol, headers.dst_port);
-    (has_ports && !is_fragment(&frame.0)).then_some(ends)
-}
-
-/// True for a first fragment of IPv6 that is not put together with others.
-fn is_faulty_first(frame: &Bytes) -> bool {
-    headers(&frame.0).is_some_and(|headers| {
-        let info = fragment::info(&frame.0, &headers);
-        let first = info.filter(|info| info.offset == 0 && info.more);
-        first.is_some_and(|info| {
-            let len = headers.end - info.at;
-            !headers.is_v4() && (!len.is_multiple_of(8) || (headers.is_tcp() && len < 20))
-        })
-    })
-}
-
-fn is_too_big_v6(frame: &Bytes) -> bool {
-    headers(&frame.0)
-        .is_some_and(|headers| (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 2))
-}
-
-fn is_unreachable_v6(frame: &Bytes) -> bool {
-    headers(&frame.0).is_some_and(|headers| {
-        (headers.protocol, headers.icmp_type) == (protocol::ICMPV6, 1) && headers.icmp_code == 3
-    })
-}
-
 /// The wanted difference that explains what was seen, if any does.
-pub(crate) fn name_of(
-    before: &[Operation],
-    workers: usize,
-    kernel: &Seen,
-    weir: &Seen,
-) -> Option<Named> {
+pub(crate) fn name_of(before: &[Operation], kernel: &Seen, weir: &Seen) -> Option<Named> {
     let case = Case {
         before,
-        workers,
         kernel,
         weir,
     };
@@ -327,84 +215,10 @@ pub(crate) fn name_of(
 }
 
 impl<'c> Case<'c> {
-    /// True when a server or a service was removed before.
-    fn has_removed(&self) -> bool {
-        let removes = |operation: &Operation| {
-            matches!(
-                operation,
-                Operation::DeleteServer(..) | Operation::DeleteService(_) | Operation::Flush
-            )
-        };
-        self.before.iter().any(removes)
-    }
-
-    /// True when this server, or the service of all of them, was removed before.
-    fn was_removed(&self, server: SocketAddr) -> bool {
-        self.before.iter().any(|operation| match operation {
-            Operation::DeleteServer(_, at) => *at == server,
-            Operation::DeleteService(_) | Operation::Flush => true,
-            _ => false,
-        })
-    }
-
     fn frames(&self) -> Option<(&'c Passed, &'c Passed)> {
         match (self.kernel, self.weir) {
             (Seen::Frame(kernel), Seen::Frame(weir)) => Some((kernel, weir)),
             _ => None,
         }
     }
-}
-
-/// The same packets leave but for what `without` takes away, whatever fragments they leave in.
-fn are_alike(kernel: &Passed, weir: &Passed, without: fn(Vec<u8>) -> Vec<u8>) -> bool {
-    let Some(came) = &kernel.frame else {
-        return false;
-    };
-    let packets = |like: &Bytes, frames: &[Bytes]| {
-        let frames = frames.iter().map(|frame| masked(came, like, frame));
-        let packets = joined(frames.collect()).into_iter().map(without);
-        packets.collect::<Vec<_>>()
-    };
-    Leg::ALL.into_iter().all(|leg| {
-        let (kernel, weir) = (&kernel.out[leg.index()], &weir.out[leg.index()]);
-        match kernel.first() {
-            Some(first) => packets(first, kernel) == packets(first, weir),
-            None => weir.is_empty(),
-        }
-    })
-}
-
-fn headers(frame: &[u8]) -> Option<Headers> {
-    match weir_wire::parse(frame, false) {
-        Ok(Parsed::Ip(headers)) => Some(headers),
-        _ => None,
-    }
-}
-
-fn is_icmpv6_error(frame: &Bytes) -> bool {
-    headers(&frame.0)
-        .is_some_and(|headers| headers.protocol == protocol::ICMPV6 && headers.icmp_type < 128)
-}
-
-/// An ICMP error with the checksum of the quoted packet's transport header, and so its own, blanked.
-fn without_inner_checksum(mut frame: Vec<u8>) -> Vec<u8> {
-    let Some(headers) = headers(&frame).filter(Headers::is_icmp) else {
-        return frame;
-    };
-    let at = icmp::quoted_at(&headers);
-    let Some(quoted) = parse_embedded(&frame, at, usize::from(headers.end)) else {
-        return frame;
-    };
-    let inner = usize::from(quoted.l4)
-        + match quoted.protocol {
-            protocol::TCP => 16,
-            protocol::UDP => 6,
-            _ => return frame,
-        };
-    for at in [inner, usize::from(headers.l4) + 2] {
-        if let Some(checksum) = frame.get_mut(at..at + 2) {
-            checksum.fill(0);
-        }
-    }
-    frame
 }

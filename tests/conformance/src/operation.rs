@@ -152,8 +152,8 @@ pub enum Operation {
     DeleteServer(Key, SocketAddr),
     /// `ipvsadm -C`.
     Flush,
-    /// `ipvsadm -Z`.
-    Zero,
+    /// `ipvsadm -Z`, of one service and its servers or of all.
+    Zero(Option<Key>),
     /// `ipvsadm --set`: seconds for TCP, TCP after a FIN, UDP; 0 keeps a value.
     Timeouts([u32; 3]),
     /// A value of `net.ipv4.vs`.
@@ -193,10 +193,15 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// True for what moves something: it takes a hundredth of a second, so that what the kernel does
-    /// "at once" by a timer is done before the next operation.
+    /// Hundredths of a second that it takes: what moves something takes one, so that what the kernel
+    /// does "at once" by a timer is done before the next operation, and what removes something a few,
+    /// since the kernel's timer for what ends with it wakes another thread.
     #[must_use]
-    pub fn takes_a_tick(&self) -> bool {
-        !matches!(self, Self::Advance(_) | Self::Entries | Self::Counters)
+    pub fn ticks(&self) -> u32 {
+        match self {
+            Self::Advance(_) | Self::Entries | Self::Counters => 0,
+            Self::DeleteServer(..) | Self::DeleteService(_) | Self::Flush => 4,
+            _ => 1,
+        }
     }
 }

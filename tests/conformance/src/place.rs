@@ -99,6 +99,9 @@ impl FromStr for Leg {
     }
 }
 
+/// The ports at which FTP is looked for.
+pub const FTP_PORTS: [u16; 2] = [21, 2121];
+
 /// The virtual IPv4 addresses.
 pub const VIPS_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 100), Ipv4Addr::new(192, 0, 2, 101)];
 
@@ -107,6 +110,9 @@ pub const VIPS_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 100), Ipv4Addr::new
 pub fn vips_v6() -> [Ipv6Addr; 2] {
     [[1, 0x100], [1, 0x101]].map(|[net, host]| net_v6(net, host))
 }
+
+/// Packets whose mark has this bit are for the director whatever their destination.
+pub const ANY_DESTINATION: u32 = 16;
 
 /// How many servers there are.
 pub const SERVERS: u8 = 12;
@@ -164,3 +170,9 @@ fn v6([net, host]: [u16; 2]) -> IpAddr {
 fn net_v6(net: u16, host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, host)
 }
+
+/// Ticks from a scenario's beginning to the first look of the estimator.
+pub const ESTIMATE_FIRST: u32 = 206;
+/// Ticks from one look to the next. The kernel means to look every two seconds, and its timers of that
+/// length end at the next tick but eight that 8 divides.
+pub const ESTIMATE_TICKS: u32 = 208;

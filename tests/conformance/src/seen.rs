@@ -48,6 +48,8 @@ pub struct Entry {
     pub state: String,
     /// Until it ends, in whole seconds, rounded down.
     pub seconds: u32,
+    /// The persistence engine of a template and what it told its client by, with a blank between.
+    pub engine: Option<String>,
 }
 
 /// The counters of a service or a server.
@@ -61,4 +63,6 @@ pub struct Counted {
     pub connections: [u64; 3],
     /// Connections, packets in and out, bytes in and out, since the beginning.
     pub totals: [u64; 5],
+    /// The same a second, as estimated and rounded.
+    pub rates: [u64; 5],
 }

@@ -54,7 +54,7 @@ fn try_all(
     let mut failing = Vec::new();
     for (scenario, kernel) in tries.into_iter().zip(&seen) {
         let weir = weir::play(&scenario, kernel, workers)?;
-        let outcome = compare::compare(&scenario, kernel, &weir, workers);
+        let outcome = compare::compare(&scenario, kernel, &weir);
         if outcome.difference.is_some() {
             failing.push((scenario, outcome));
         }

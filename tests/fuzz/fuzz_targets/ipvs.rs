@@ -3,20 +3,26 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use weir_ipvs::batch::{Gathered, Gathering};
 use weir_ipvs::client::{Channel, Client};
 use weir_ipvs::netlink::messages;
 use weir_ipvs::testing::Memory;
-use weir_ipvs::{Table, answer};
+use weir_ipvs::{Changes as _, Table as _, answer};
 
 /// A table that answers on the spot.
 struct Direct<'t> {
     table: &'t mut Memory,
+    gathering: Gathering,
     replies: std::collections::VecDeque<Vec<u8>>,
 }
 
 impl Channel for Direct<'_> {
     fn send(&mut self, datagram: &[u8]) -> std::io::Result<()> {
-        self.replies.extend(answer(datagram, self.table));
+        match self.gathering.take(datagram) {
+            Gathered::Part => {}
+            Gathered::Whole(batch) => self.replies.extend(self.table.answer_batch(&batch)),
+            Gathered::Else => self.replies.extend(answer(datagram, self.table)),
+        }
         Ok(())
     }
 
@@ -27,7 +33,12 @@ impl Channel for Direct<'_> {
 
 fuzz_target!(|datagram: &[u8]| {
     let mut table = Memory::default();
-    for reply in answer(datagram, &mut table) {
+    let replies = match Gathering::default().take(datagram) {
+        Gathered::Part => Vec::new(),
+        Gathered::Whole(batch) => table.answer_batch(&batch),
+        Gathered::Else => answer(datagram, &mut table),
+    };
+    for reply in replies {
         let told = messages(&reply);
         let length: usize = told.map(|m| m.bytes.len().next_multiple_of(4)).sum();
         assert_eq!(length, reply.len(), "{reply:02x?}");
@@ -36,6 +47,7 @@ fuzz_target!(|datagram: &[u8]| {
     let servers: Vec<_> = services.iter().map(|(s, _)| table.servers(&s.key)).collect();
     let direct = Direct {
         table: &mut table,
+        gathering: Gathering::default(),
         replies: std::collections::VecDeque::new(),
     };
     let mut client = Client::new(direct);
@@ -46,4 +58,8 @@ fuzz_target!(|datagram: &[u8]| {
         assert_eq!(told, *servers);
     }
     assert_eq!(client.daemons().expect("it is answered"), daemons);
+    // At one moment the same is told.
+    let whole = client.table().expect("it is answered");
+    let whole = whole.into_iter().map(|(service, stats, servers)| ((service, stats), servers));
+    assert!(whole.eq(services.into_iter().zip(servers)));
 });

@@ -54,6 +54,7 @@ fn rule(u: &mut Unstructured<'_>) -> Result<MarkRule> {
         source_ports: ports(u)?,
         destination_ports: ports(u)?,
         interface: bool::arbitrary(u)?.then_some(PortId(1)),
+        any_destination: bool::arbitrary(u)?,
     })
 }
 
@@ -87,9 +88,9 @@ fuzz_target!(|input: &[u8]| {
         .map(|r| MarkRules::new(std::slice::from_ref(r)))
         .collect();
     while let Ok((tuple, port)) = packet(&mut u) {
-        let marks = alone.iter().map(|rule| rule.mark_of(&tuple, Some(port)));
+        let marks = alone.iter().map(|rule| rule.mark_of(&tuple, true, Some(port)));
         let first = marks.into_iter().find(|mark| *mark != 0).unwrap_or(0);
-        assert_eq!(prepared.mark_of(&tuple, Some(port)), first, "{tuple:?}");
+        assert_eq!(prepared.mark_of(&tuple, true, Some(port)), first, "{tuple:?}");
         if u.is_empty() {
             break;
         }

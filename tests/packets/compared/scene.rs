@@ -105,6 +105,7 @@ pub(super) fn marks() -> Vec<MarkRule> {
         source_ports: Vec::new(),
         destination_ports: vec![80..=81, 86..=86],
         interface: Some(WAN),
+        any_destination: false,
     }]
 }
 

@@ -62,6 +62,7 @@ pub(super) fn mark_all(mark: u32) -> MarkRule {
         source_ports: Vec::new(),
         destination_ports: Vec::new(),
         interface: None,
+        any_destination: false,
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) fn each_counter(
     add("reassembled", &counters.reassembled);
     add("flows_created", &counters.flows_created);
     add("flows_expired", &counters.flows_expired);
+    add("drained_reset", &counters.drained_reset);
+    add("drained_removed", &counters.drained_removed);
+    add("drain_probes", &counters.drain_probes);
     add("stateless", &counters.stateless);
     add("adopted", &counters.adopted);
     add("ftp_unaided", &counters.ftp_unaided);

@@ -279,5 +279,6 @@ impl World {
 
     pub(crate) fn housekeep(&mut self) {
         self.director.housekeep(self.now, usize::MAX, &mut self.out);
+        self.director.end_drained(self.now, &mut self.out);
     }
 }

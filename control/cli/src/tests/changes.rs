@@ -141,8 +141,13 @@ fn outcome(socket: &Path, arguments: &str) -> Result<Outcome, String> {
 }
 
 fn drain(state: &str, active: u64) -> Value {
+    let reset = if matches!(state, "ending" | "forced") {
+        2
+    } else {
+        0
+    };
     json!({"state": state, "weight_before": 3, "active": active, "inactive": 0,
-           "flows_at_start": 5, "flows_reset": active})
+           "flows_at_start": 5, "flows_reset": reset})
 }
 
 #[test]
@@ -153,19 +158,21 @@ fn a_drain_that_is_waited_for_tells_by_its_exit_status_how_it_ended() {
             0,
             "10.0.0.1:8080 of tcp 192.0.2.100:80 is drained.\n",
         ),
-        ("forced", 3, "had its time: 2 flows were left"),
+        (
+            "forced",
+            3,
+            "had its time: 2 flows were left and were ended",
+        ),
     ] {
         let directory = tempfile::tempdir().expect("a directory");
         let socket = directory.path().join("s");
-        let left = if end == "forced" { 2 } else { 0 };
-        let daemon = daemon(
-            &socket,
-            vec![
-                ("200 OK", two_services()),
-                ("200 OK", drain("draining", 5)),
-                ("200 OK", drain(end, left)),
-            ],
-        );
+        let mut answers = vec![("200 OK", two_services()), ("200 OK", drain("draining", 5))];
+        // At the deadline it takes some seconds until none is left.
+        if end == "forced" {
+            answers.push(("200 OK", drain("ending", 2)));
+        }
+        answers.push(("200 OK", drain(end, 0)));
+        let daemon = daemon(&socket, answers);
         let outcome = outcome(&socket, "weir server drain rs1 --deadline 10m --wait");
         let outcome = outcome.expect("it is answered");
         assert_eq!(outcome.code, code);

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::syntax::Node;
-use super::{CHECKS, UNKNOWN, leave, refuse, words};
+use super::{UNKNOWN, leave, refuse, words};
 use crate::draft::{Draft, Front, Method, Protocol, Server, Service, Tunnel};
 use crate::line::{Fate, Line};
+use crate::shared::{CHECKS, SORRY};
 use crate::value::{has, is_scheduler, range, v4_mask};
 
 /// Most members of a group that one line may make.
@@ -259,8 +260,7 @@ fn take_word(draft: &mut Draft, pattern: &mut Pattern, node: &Node, is_mark_only
             "keepalived dropped this word long ago; it has no effect",
         ),
         "sorry_server" | "sorry_server_inhibit" | "sorry_server_lvs_method" => {
-            let reason = "Weir has no server that steps in when all others are gone";
-            draft.remarks.not_carried(line, reason);
+            draft.remarks.not_carried(line, SORRY);
         }
         word if has(words::SERVICE_CHECKS, word) => leave(draft, node, CHECKS),
         _ => refuse(draft, node),

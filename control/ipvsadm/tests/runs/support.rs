@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
+use weir_ipvs::batch::{Gathered, Gathering};
 use weir_ipvs::client::{Channel, Client};
 use weir_ipvs::testing::Memory;
 use weir_ipvs::{Counts, ServerKey};
@@ -26,16 +27,18 @@ pub(crate) fn data(name: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     table: Rc<RefCell<Memory>>,
-    commands: Rc<RefCell<Vec<u8>>>,
+    gathering: Gathering,
     replies: VecDeque<Vec<u8>>,
 }
 
 impl Channel for Kernel {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        // The command's number is behind netlink's header of 16 bytes.
-        self.commands.borrow_mut().extend(datagram.get(16));
-        self.replies
-            .extend(weir_ipvs::answer(datagram, &mut *self.table.borrow_mut()));
+        let table = &mut *self.table.borrow_mut();
+        match self.gathering.take(datagram) {
+            Gathered::Part => {}
+            Gathered::Whole(batch) => self.replies.extend(table.answer_batch(&batch)),
+            Gathered::Else => self.replies.extend(weir_ipvs::answer(datagram, table)),
+        }
         Ok(())
     }
 
@@ -49,7 +52,6 @@ impl Channel for Kernel {
 pub(crate) struct Machine {
     director: Client<Kernel>,
     table: Rc<RefCell<Memory>>,
-    commands: Rc<RefCell<Vec<u8>>>,
     names: Names,
     /// What `ip_vs_conn` has.
     pub(crate) connections: String,
@@ -65,7 +67,6 @@ impl Default for Machine {
         let kernel = Kernel::default();
         Machine {
             table: kernel.table.clone(),
-            commands: kernel.commands.clone(),
             director: Client::new(kernel),
             names: Names::new(SERVICES, "127.0.0.1 localhost\n"),
             connections: head.to_owned(),
@@ -121,11 +122,6 @@ impl Machine {
         let words = words_of(command);
         let (program, words) = words.split_first().expect("a program");
         run(program, words, self)
-    }
-
-    /// The numbers of the commands that the director was given.
-    pub(crate) fn changes(&self) -> std::cell::RefMut<'_, Vec<u8>> {
-        self.commands.borrow_mut()
     }
 
     /// Gives a server connections: active ones and persistence templates.

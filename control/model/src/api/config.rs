@@ -227,7 +227,7 @@ pub struct Changed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrainBody {
-    /// Seconds after which the flows that are left are reset; absent: never.
+    /// Seconds after which the flows that are left are ended; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 2_678_400))]
     pub deadline_seconds: Option<u32>,
@@ -246,7 +246,7 @@ pub struct DrainView {
     pub inactive: u64,
     /// Flows of both kinds when it began.
     pub flows_at_start: u64,
-    /// Flows of both kinds that were left at the deadline: each is reset with its next packet.
+    /// Flows of both kinds that were left at the deadline and ended by the director.
     pub flows_reset: u64,
     /// Seconds until the deadline; absent: there is none, or it has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -261,7 +261,9 @@ pub enum DrainState {
     Draining,
     /// None was left before the deadline.
     Drained,
-    /// The deadline passed with flows left, which are reset.
+    /// The deadline passed with flows left, which are being ended: a matter of seconds.
+    Ending,
+    /// The deadline passed with flows left, and all of them were ended.
     Forced,
 }
 

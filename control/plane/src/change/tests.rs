@@ -2,10 +2,12 @@ use std::path::Path;
 
 use weir_core::load::Connections;
 use weir_core::service::ServerId;
+use weir_ipvs::{Changes as _, DaemonState};
 use weir_model::api::ServerState;
 use weir_model::{ChangeFault, Operation, Rules, Server, Service, ServiceKey};
 
 use super::ChangeRefused;
+use crate::ipvs::table::IpvsTable;
 use crate::state::State;
 use crate::testing::{config_file, service, state, state_of, worker};
 
@@ -191,6 +193,53 @@ fn what_was_changed_is_there_after_the_end() {
     drop(third);
     assert_eq!(servers(&at(&place, &file)), ["10.0.0.1:80"]);
     assert_eq!(std::fs::read_dir(&place).expect("it is there").count(), 0);
+}
+
+#[test]
+fn synchronisation_daemons_and_what_follows_them_are_there_after_the_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = |state, interface: &str| weir_ipvs::Daemon {
+        state,
+        interface: interface.to_owned(),
+        sync_id: 7,
+        max_length: 1400,
+        group: Some("ff02::81".parse().expect("an address")),
+        port: 8848,
+        ttl: 1,
+    };
+    let master = daemon(DaemonState::Master, "wan");
+    let backup = daemon(DaemonState::Backup, "lan");
+    let file = service("rr", &[(1, 1)]);
+    let mut first = at(dir.path(), &file);
+    let mut table = IpvsTable(&mut first);
+    table.start_daemon(backup.clone()).expect("it is noted");
+    table.start_daemon(master.clone()).expect("it is noted");
+    first.change(&[add(2)], Rules::Ipvs).expect("valid");
+    drop(first);
+    let mut second = at(dir.path(), &file);
+    assert_eq!(servers(&second).len(), 2);
+    let mut table = IpvsTable(&mut second);
+    assert_eq!(table.daemons(), [master.clone(), backup]);
+    table.stop_daemon(DaemonState::Backup).expect("it is noted");
+    // A reload has what is kept written anew.
+    let control = format!("[control]\nstate_directory = {:?}\n", dir.path());
+    let other = config_file(&(control + &service("rr", &[(1, 1), (3, 1)])));
+    second.apply(other).expect("it is valid");
+    drop(second);
+    let mut third = at(dir.path(), &service("rr", &[(1, 1), (3, 1)]));
+    assert_eq!(servers(&third).len(), 3);
+    assert_eq!(IpvsTable(&mut third).daemons(), [master]);
+    let mut table = IpvsTable(&mut third);
+    table.stop_daemon(DaemonState::Master).expect("it is noted");
+    let remove = Operation::RemoveServer(web(), server(2).key());
+    third.change(&[remove], Rules::Ipvs).expect("valid");
+    drop(third);
+    // Nothing holds that the file does not say.
+    at(dir.path(), &service("rr", &[(1, 1), (3, 1)]));
+    assert_eq!(
+        std::fs::read_dir(dir.path()).expect("it is there").count(),
+        0
+    );
 }
 
 #[test]

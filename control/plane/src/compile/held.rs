@@ -30,7 +30,7 @@ pub(super) struct Held {
     /// With `wrr`: the weights after each step of a change that the cursor has yet to take.
     weights: Vec<Weights>,
     /// It has or had NAT servers. Never false again: flows keep to the owner they were made by.
-    by_client: bool,
+    pub(super) by_client: bool,
     /// What stands for clients at its FullNAT servers.
     local: Option<Arc<LocalPool>>,
     /// As the configuration has them.

@@ -76,6 +76,7 @@ pub fn marks(config: &weir_model::Config) -> MarkRules {
         source_ports: ranges(&rule.source_ports),
         destination_ports: ranges(&rule.destination_ports),
         interface: rule.interface.as_deref().map(port_of),
+        any_destination: rule.any_destination,
     };
     MarkRules::new(&config.marks.iter().map(rule).collect::<Vec<_>>())
 }
@@ -206,6 +207,7 @@ fn ipvs(config: &weir_model::Ipvs) -> Ipvs {
         sloppy_sctp: config.sloppy_sctp,
         nat_icmp_send: config.nat_icmp_send,
         schedule_icmp: config.schedule_icmp,
+        cache_bypass: config.cache_bypass,
         secure_tcp: Defence::from_level(config.secure_tcp),
         drop_entry: Defence::from_level(config.drop_entry),
         drop_packet: Defence::from_level(config.drop_packet),

@@ -68,6 +68,8 @@ pub(super) struct MarkPatch {
     destination_ports: Option<Vec<PortRange>>,
     /// The name of the port they come in by.
     interface: Option<String>,
+    /// It is true of packets for other hosts, too.
+    any_destination: Option<bool>,
 }
 
 /// Some of the settings; the keys are those of the answer to GET.

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::Router;
 use axum::extract::Request;
@@ -44,6 +44,7 @@ pub struct SecretError {
 #[derive(Clone)]
 pub struct Secured {
     pub(crate) acceptor: TlsAcceptor,
+    chain: Arc<[CertificateDer<'static>]>,
     token: Arc<[u8]>,
     address: SocketAddr,
 }
@@ -80,6 +81,7 @@ impl Secured {
                 let problem = "there is no certificate in it".to_owned();
                 fault("tls_certificate", certificate, problem, cure)
             })?;
+        let shown: Arc<[_]> = chain.as_slice().into();
         let text = read_secret("tls_key", &remote.tls_key)?;
         let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
             let cure = "give a PEM file, -----BEGIN PRIVATE KEY-----";
@@ -99,16 +101,49 @@ impl Secured {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
+            chain: shown,
             token: token(&remote.token_file)?,
             address: remote.listen,
         })
     }
+}
+
+/// What is served with now. A reload puts what the files say then in its place, for the connections and
+/// requests that come later.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce(Arc<RwLock<Secured>>);
+
+impl InForce {
+    pub(crate) fn new(secured: Secured) -> Self {
+        Self(Arc::new(RwLock::new(secured)))
+    }
+
+    /// What new connections are served with.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.read().acceptor.clone()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Secured> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts `secured` in its place. What is another, in words.
+    pub(crate) fn replace(&self, secured: Secured) -> impl Iterator<Item = &'static str> {
+        let (is_other, has_other_token) = {
+            let held = self.read();
+            (held.chain != secured.chain, held.token != secured.token)
+        };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = secured;
+        let certificate = is_other.then_some("control: the API has another TLS certificate");
+        let token = has_other_token.then_some("control: the API has another token");
+        certificate.into_iter().chain(token)
+    }
 
     /// Lets only those to `router` who have the token.
     pub(crate) fn guard(&self, router: Router) -> Router {
-        let token = Arc::clone(&self.token);
+        let in_force = self.clone();
         router.layer(from_fn(move |request: Request, next: Next| {
-            let token = Arc::clone(&token);
+            let token = Arc::clone(&in_force.read().token);
             async move {
                 match has_token(request.headers(), &token) {
                     true => next.run(request).await,
@@ -216,8 +251,8 @@ impl RemoteListener {
         self.listener.local_addr()
     }
 
-    pub(crate) fn into_parts(self) -> io::Result<(tokio::net::TcpListener, Secured)> {
+    pub(crate) fn into_parts(self) -> io::Result<(tokio::net::TcpListener, InForce)> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        Ok((listener, self.secured))
+        Ok((listener, InForce::new(self.secured)))
     }
 }

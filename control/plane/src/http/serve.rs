@@ -17,7 +17,7 @@ use tracing::warn;
 
 use weir_model::api::Problem;
 
-use super::remote::Secured;
+use super::remote::InForce;
 
 /// What a listener allows.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub(crate) async fn local(listener: tokio::net::UnixListener, router: Router, bo
 /// Serves TLS on TCP.
 pub(crate) async fn remote(
     listener: tokio::net::TcpListener,
-    secured: Secured,
+    secured: InForce,
     router: Router,
     bounds: Bounds,
 ) {
@@ -86,7 +86,7 @@ pub(crate) async fn remote(
         let Ok(permit) = Arc::clone(&gate).try_acquire_owned() else {
             continue;
         };
-        let (acceptor, router) = (secured.acceptor.clone(), router.clone());
+        let (acceptor, router) = (secured.acceptor(), router.clone());
         tokio::spawn(async move {
             if let Ok(Ok(stream)) = timeout(bounds.head, acceptor.accept(stream)).await {
                 connection(stream, router, bounds).await;

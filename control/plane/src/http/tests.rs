@@ -13,6 +13,7 @@ mod remote;
 use super::{ControlSocket, ListenError, MetricsListener};
 use crate::host::{Host, doorbell};
 use crate::run::{Listeners, Signals, run};
+use crate::state::State;
 use crate::testing::{service, state, worker};
 
 /// Serves a small director at `socket` while `client` asks it. Its worker never answers.
@@ -33,10 +34,15 @@ fn serving<A>(
 
 /// As [`serving`], at all these places.
 fn serving_all<A>(client: impl Future<Output = A>, listeners: Listeners) -> A {
+    let state = state(&service("rr", &[(1, 1)]), vec![worker(0)]);
+    serving_state(client, listeners, state)
+}
+
+/// As [`serving_all`], of this director.
+fn serving_state<A>(client: impl Future<Output = A>, listeners: Listeners, state: State) -> A {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let state = state(&service("rr", &[(1, 1)]), vec![worker(0)]);
     runtime.expect("a runtime").block_on(async {
         let signals = Signals::take().expect("signals");
         let bell = doorbell().expect("an eventfd");

@@ -10,7 +10,9 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{error, warn};
+use weir_ipvs::batch::{Gathered, Gathering};
 
+use super::batch;
 use super::socket::{Listening, may_connect};
 use super::table::IpvsTable;
 use super::texts;
@@ -76,6 +78,7 @@ pub(crate) async fn netlink(listening: Listening, door: Door) {
 /// Answers the requests of one connection in order, each before the next is read.
 async fn answer_all(connection: UnixStream, door: &Door) -> io::Result<()> {
     let mut buffer = vec![0; REQUEST_MAX];
+    let mut gathering = Gathering::default();
     loop {
         let receiving = connection.async_io(Interest::READABLE, || {
             let (_, length) = recv(&connection, &mut buffer[..], RecvFlags::TRUNC)?;
@@ -85,9 +88,17 @@ async fn answer_all(connection: UnixStream, door: &Door) -> io::Result<()> {
         if length == 0 || length > REQUEST_MAX {
             return Ok(());
         }
-        let request = buffer[..length].to_vec();
-        let answered = door.ask(move |state| weir_ipvs::answer(&request, &mut IpvsTable(state)));
-        let Ok(replies) = answered.await else {
+        let request = &buffer[..length];
+        let answered = match gathering.take(request) {
+            Gathered::Part => continue,
+            Gathered::Whole(whole) => door.ask(move |state| batch::answer(state, &whole)).await,
+            Gathered::Else => {
+                let request = request.to_vec();
+                door.ask(move |state| weir_ipvs::answer(&request, &mut IpvsTable(state)))
+                    .await
+            }
+        };
+        let Ok(replies) = answered else {
             // The director is stopping. The client finds the connection closed and asks again.
             return Ok(());
         };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 
 use tracing::{debug, info};
-use weir_ipvs::{Counts, Daemon, DaemonState, Errno, ServerRow, Stats, Table, Timeouts};
+use weir_ipvs::{Changes, Counts, Daemon, DaemonState, Errno, ServerRow, Stats, Table, Timeouts};
 use weir_model::api::Rates;
 use weir_model::{ChangeFault, Operation, Rules, SchedulerName, ServiceKey};
 
@@ -26,19 +26,20 @@ const MTU_DEFAULT: u32 = 1500;
 pub struct IpvsTable<'s>(pub &'s mut State);
 
 impl IpvsTable<'_> {
-    fn change(&mut self, operation: Operation) -> Result<(), Errno> {
-        match self.0.change(&[operation], Rules::Ipvs) {
-            Ok(applied) => {
-                for change in applied.changes.into_vec() {
-                    debug!("ipvs: {change}");
-                }
-                Ok(())
-            }
-            Err(refused) => {
-                info!("ipvs: refused: {refused}");
-                Err(errno(&refused))
-            }
+    /// Does all of `operations`, or none.
+    pub(super) fn change(&mut self, operations: &[Operation]) -> Result<(), ChangeRefused> {
+        let applied = self.0.change(operations, Rules::Ipvs)?;
+        for change in applied.changes.into_vec() {
+            debug!("ipvs: {change}");
         }
+        Ok(())
+    }
+
+    fn one(&mut self, operation: Operation) -> Result<(), Errno> {
+        self.change(&[operation]).map_err(|refused| {
+            info!("ipvs: refused: {refused}");
+            errno(&refused)
+        })
     }
 
     fn held(&self, key: &weir_ipvs::ServiceKey) -> Option<&weir_model::Service> {
@@ -71,20 +72,7 @@ impl IpvsTable<'_> {
     }
 }
 
-impl Table for IpvsTable<'_> {
-    fn size(&self) -> u32 {
-        TABLE_SIZE
-    }
-
-    fn timeouts(&self) -> Timeouts {
-        let timeouts = &self.0.config().timeouts;
-        Timeouts {
-            tcp: timeouts.tcp,
-            tcp_fin: timeouts.tcp_fin,
-            udp: timeouts.udp,
-        }
-    }
-
+impl Changes for IpvsTable<'_> {
     fn has_scheduler(&self, name: &str) -> bool {
         SchedulerName::from_name(name).is_some()
     }
@@ -116,6 +104,119 @@ impl Table for IpvsTable<'_> {
         self.held(key).map(words::told)
     }
 
+    fn has_server(&self, service: &weir_ipvs::ServiceKey, server: &weir_ipvs::ServerKey) -> bool {
+        let server = words::server_key(server);
+        self.held(service)
+            .is_some_and(|held| held.server(server).is_some())
+    }
+
+    fn has_mixed_families(&self) -> bool {
+        let mut services = self.0.config().services.iter();
+        services.any(|service| {
+            let family = service.key.family();
+            let mut servers = service.servers.iter();
+            servers.any(|server| weir_model::Family::of(server.address) != family)
+        })
+    }
+
+    fn daemons(&self) -> Vec<Daemon> {
+        self.0.sync_daemons.clone()
+    }
+
+    fn set_timeouts(&mut self, wanted: Timeouts) -> Result<(), Errno> {
+        let timeouts = words::timeouts(wanted, &self.0.config().timeouts);
+        self.one(Operation::SetTimeouts(timeouts))
+    }
+
+    fn add_service(&mut self, service: weir_ipvs::Service) -> Result<(), Errno> {
+        let service = words::service(&service, None)?;
+        self.one(Operation::AddService(service))
+    }
+
+    fn edit_service(&mut self, service: weir_ipvs::Service) -> Result<(), Errno> {
+        let service = words::service(&service, self.held(&service.key))?;
+        self.one(Operation::EditService(service))
+    }
+
+    fn remove_service(&mut self, key: &weir_ipvs::ServiceKey) -> Result<(), Errno> {
+        let key = self.held_key(key)?;
+        self.one(Operation::RemoveService(key))
+    }
+
+    fn add_server(
+        &mut self,
+        service: &weir_ipvs::ServiceKey,
+        server: weir_ipvs::Server,
+    ) -> Result<(), Errno> {
+        let key = self.held_key(service)?;
+        let server = words::server(&server, None)?;
+        self.one(Operation::AddServer(key, server))
+    }
+
+    fn edit_server(
+        &mut self,
+        service: &weir_ipvs::ServiceKey,
+        server: weir_ipvs::Server,
+    ) -> Result<(), Errno> {
+        let held = self.held(service).ok_or(Errno::Esrch)?;
+        let key = held.key;
+        let server = words::server(&server, held.server(words::server_key(&server.key)))?;
+        self.one(Operation::EditServer(key, server))
+    }
+
+    fn remove_server(
+        &mut self,
+        service: &weir_ipvs::ServiceKey,
+        server: &weir_ipvs::ServerKey,
+    ) -> Result<(), Errno> {
+        let key = self.held_key(service)?;
+        let server = words::server_key(server);
+        self.one(Operation::RemoveServer(key, server))
+    }
+
+    fn flush(&mut self) -> Result<(), Errno> {
+        self.one(Operation::RemoveServices)
+    }
+
+    fn zero(&mut self, service: Option<&weir_ipvs::ServiceKey>) {
+        let key = service.map(words::key);
+        if key != Some(None) {
+            self.0.zero(key.flatten());
+        }
+    }
+
+    fn start_daemon(&mut self, daemon: Daemon) -> Result<(), Errno> {
+        info!(
+            "ipvs: a {} daemon is to synchronise by {}: noted; this director does not synchronise yet",
+            daemon.state, daemon.interface
+        );
+        self.0.sync_daemons.push(daemon);
+        self.0.sync_daemons.sort_by_key(|daemon| daemon.state);
+        self.0.keep_beside();
+        Ok(())
+    }
+
+    fn stop_daemon(&mut self, state: DaemonState) -> Result<(), Errno> {
+        self.0.sync_daemons.retain(|daemon| daemon.state != state);
+        self.0.keep_beside();
+        Ok(())
+    }
+}
+
+impl Table for IpvsTable<'_> {
+    fn size(&self) -> u32 {
+        TABLE_SIZE
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        let timeouts = &self.0.config().timeouts;
+        Timeouts {
+            tcp: timeouts.tcp,
+            tcp_fin: timeouts.tcp_fin,
+            udp: timeouts.udp,
+        }
+    }
+
     fn service_stats(&self, key: &weir_ipvs::ServiceKey) -> Stats {
         let Some(key) = words::key(key) else {
             return Stats::default();
@@ -132,12 +233,6 @@ impl Table for IpvsTable<'_> {
             (words::told(service), self.stats_of(&service.key, totals))
         });
         rows.collect()
-    }
-
-    fn has_server(&self, service: &weir_ipvs::ServiceKey, server: &weir_ipvs::ServerKey) -> bool {
-        let server = words::server_key(server);
-        self.held(service)
-            .is_some_and(|held| held.server(server).is_some())
     }
 
     fn servers(&self, service: &weir_ipvs::ServiceKey) -> Vec<ServerRow> {
@@ -161,108 +256,9 @@ impl Table for IpvsTable<'_> {
         });
         rows.collect()
     }
-
-    fn has_mixed_families(&self) -> bool {
-        let mut services = self.0.config().services.iter();
-        services.any(|service| {
-            let family = service.key.family();
-            let mut servers = service.servers.iter();
-            servers.any(|server| weir_model::Family::of(server.address) != family)
-        })
-    }
-
-    fn daemons(&self) -> Vec<Daemon> {
-        self.0.sync_daemons.clone()
-    }
-
-    fn set_timeouts(&mut self, wanted: Timeouts) -> Result<(), Errno> {
-        let mut timeouts = self.0.config().timeouts.clone();
-        for (held, wanted) in [
-            (&mut timeouts.tcp, wanted.tcp),
-            (&mut timeouts.tcp_fin, wanted.tcp_fin),
-            (&mut timeouts.udp, wanted.udp),
-        ] {
-            if wanted != 0 {
-                *held = wanted;
-            }
-        }
-        self.change(Operation::SetTimeouts(timeouts))
-    }
-
-    fn add_service(&mut self, service: weir_ipvs::Service) -> Result<(), Errno> {
-        let service = words::service(&service, None)?;
-        self.change(Operation::AddService(service))
-    }
-
-    fn edit_service(&mut self, service: weir_ipvs::Service) -> Result<(), Errno> {
-        let service = words::service(&service, self.held(&service.key))?;
-        self.change(Operation::EditService(service))
-    }
-
-    fn remove_service(&mut self, key: &weir_ipvs::ServiceKey) -> Result<(), Errno> {
-        let key = self.held_key(key)?;
-        self.change(Operation::RemoveService(key))
-    }
-
-    fn add_server(
-        &mut self,
-        service: &weir_ipvs::ServiceKey,
-        server: weir_ipvs::Server,
-    ) -> Result<(), Errno> {
-        let key = self.held_key(service)?;
-        let server = words::server(&server, None)?;
-        self.change(Operation::AddServer(key, server))
-    }
-
-    fn edit_server(
-        &mut self,
-        service: &weir_ipvs::ServiceKey,
-        server: weir_ipvs::Server,
-    ) -> Result<(), Errno> {
-        let held = self.held(service).ok_or(Errno::Esrch)?;
-        let key = held.key;
-        let server = words::server(&server, held.server(words::server_key(&server.key)))?;
-        self.change(Operation::EditServer(key, server))
-    }
-
-    fn remove_server(
-        &mut self,
-        service: &weir_ipvs::ServiceKey,
-        server: &weir_ipvs::ServerKey,
-    ) -> Result<(), Errno> {
-        let key = self.held_key(service)?;
-        let server = words::server_key(server);
-        self.change(Operation::RemoveServer(key, server))
-    }
-
-    fn flush(&mut self) -> Result<(), Errno> {
-        self.change(Operation::RemoveServices)
-    }
-
-    fn zero(&mut self, service: Option<&weir_ipvs::ServiceKey>) {
-        let key = service.map(words::key);
-        if key != Some(None) {
-            self.0.zero(key.flatten());
-        }
-    }
-
-    fn start_daemon(&mut self, daemon: Daemon) -> Result<(), Errno> {
-        info!(
-            "ipvs: a {} daemon is to synchronise by {}: noted; this director does not synchronise yet",
-            daemon.state, daemon.interface
-        );
-        self.0.sync_daemons.push(daemon);
-        self.0.sync_daemons.sort_by_key(|daemon| daemon.state);
-        Ok(())
-    }
-
-    fn stop_daemon(&mut self, state: DaemonState) -> Result<(), Errno> {
-        self.0.sync_daemons.retain(|daemon| daemon.state != state);
-        Ok(())
-    }
 }
 
-fn errno(refused: &ChangeRefused) -> Errno {
+pub(super) fn errno(refused: &ChangeRefused) -> Errno {
     match refused {
         ChangeRefused::Fault(fault) => match fault {
             ChangeFault::ServiceExists(_) | ChangeFault::ServerExists(..) => Errno::Eexist,

@@ -1,5 +1,5 @@
 //! The texts of `/proc/net/ip_vs` and its neighbours: a client writes a name and a newline and reads
-//! the text until its end. A long one is made a piece at a time, so neither control nor memory has
+//! the text until its end. A very long one is made a piece at a time, so neither control nor memory has
 //! much of it at once.
 
 use std::io;
@@ -13,7 +13,7 @@ use weir_core::persist::TemplateView;
 use weir_core::service::Services;
 use weir_core::time::TICKS_PER_SECOND;
 use weir_ipvs::proc::{self, Connection};
-use weir_ipvs::{ServiceKey, Table as _};
+use weir_ipvs::{Changes as _, ServiceKey, Table as _};
 use weir_model::PersistenceEngine;
 use weir_worker::Handle;
 use weir_worker::handle::{FlowDump, FlowFilter, FlowRecord};
@@ -25,6 +25,9 @@ use crate::door::{Door, Stopping};
 
 /// Services in a piece of `ip_vs`.
 const PIECE: usize = 256;
+/// So many servers are told of at one moment: some milliseconds of control's. What is longer is told in pieces,
+/// between which services may change.
+const AT_ONCE: usize = 16 * 1024;
 /// Buckets of templates that are looked into at once.
 const BUCKETS: usize = 1024;
 /// Bytes that are written at once.
@@ -110,24 +113,32 @@ impl Text {
 async fn services(text: &mut Text, door: &Door) -> io::Result<()> {
     let stopping = |_: Stopping| io::Error::from(io::ErrorKind::ConnectionAborted);
     let head = door.ask(|state| {
-        let keys = state.config().services.iter();
-        let keys: Vec<ServiceKey> = keys.map(|s| super::words::told_key(&s.key)).collect();
-        (proc::ip_vs_head(IpvsTable(state).size()), keys)
+        let services = state.config().services.iter();
+        let servers: usize = services.clone().map(|service| service.servers.len()).sum();
+        let keys: Vec<_> = services.map(|s| super::words::told_key(&s.key)).collect();
+        let table = IpvsTable(state);
+        let head = proc::ip_vs_head(table.size());
+        match servers <= AT_ONCE {
+            true => (head + &piece(&table, &keys), Vec::new()),
+            false => (head, keys),
+        }
     });
     let (head, keys) = head.await.map_err(stopping)?;
     text.push(&head).await?;
     for keys in keys.chunks(PIECE) {
         let keys = keys.to_vec();
-        let piece = door.ask(move |state| {
-            let table = IpvsTable(state);
-            let services = keys.iter().filter_map(|key| table.service(key));
-            let piece =
-                services.map(|service| proc::service(&service, &table.servers(&service.key)));
-            piece.collect::<String>()
-        });
+        let piece = door.ask(move |state| piece(&IpvsTable(state), &keys));
         text.push(&piece.await.map_err(stopping)?).await?;
     }
     Ok(())
+}
+
+/// Those of these services that are there, with their servers.
+fn piece(table: &IpvsTable<'_>, keys: &[ServiceKey]) -> String {
+    let services = keys.iter().filter_map(|key| table.service(key));
+    services
+        .map(|service| proc::service(&service, &table.servers(&service.key)))
+        .collect()
 }
 
 async fn connections(

@@ -164,6 +164,22 @@ pub fn told(service: &Service) -> weir_ipvs::Service {
     }
 }
 
+/// The timeouts in the configuration's words: those of `wanted` that are not 0, over those `held`.
+#[must_use]
+pub fn timeouts(wanted: weir_ipvs::Timeouts, held: &weir_model::Timeouts) -> weir_model::Timeouts {
+    let mut timeouts = held.clone();
+    for (held, wanted) in [
+        (&mut timeouts.tcp, wanted.tcp),
+        (&mut timeouts.tcp_fin, wanted.tcp_fin),
+        (&mut timeouts.udp, wanted.udp),
+    ] {
+        if wanted != 0 {
+            *held = wanted;
+        }
+    }
+    timeouts
+}
+
 /// A server's key in the configuration's words.
 #[must_use]
 pub fn server_key(key: &weir_ipvs::ServerKey) -> ServerKey {

@@ -1,9 +1,11 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir_core::flow::Tuple;
 use weir_core::io::PortId;
 use weir_core::load::Connections;
-use weir_core::persist::{Engine, Persistence, TemplateKey, addr_of_mark, mask_of_len, mask_of_v4};
+use weir_core::persist::{
+    End, Engine, Persistence, TemplateKey, addr_of_mark, mask_of_len, mask_of_v4,
+};
 use weir_core::service::{Protocol, ServerId, ServiceKey};
 use weir_model::api::{FlowFilter, Flows, ServerState};
 use weir_wire::{Addr, Family};
@@ -102,10 +104,10 @@ fn a_removed_server_is_listed_until_its_last_flow_ends() {
     assert_eq!((view.servers[1].active, view.stats.connections), (1, 4));
 
     load.sub(Connections::ACTIVE);
-    state.keep_house(Instant::now());
-    state.keep_house(Instant::now());
     let view = state.services().services.remove(0);
     assert_eq!((view.servers.len(), view.stats.connections), (1, 4));
+    let now = Instant::now();
+    (0..200).for_each(|second| state.keep_house(now + Duration::from_secs(second)));
     let snapshot = worker.adopt_newest().expect("the slot was given up");
     assert_eq!(snapshot.services.server(ServerId(1)), None);
 }
@@ -199,7 +201,7 @@ fn rules_for_marks_are_published_and_a_reload_changes_them() {
         let at = |port, dst_port| {
             snapshot
                 .marks
-                .mark_of(&to_port(dst_port), Some(PortId(port)))
+                .mark_of(&to_port(dst_port), true, Some(PortId(port)))
         };
         let key = ServiceKey::of_mark(7, Family::V4);
         assert!(snapshot.services.find(key).is_some());
@@ -292,11 +294,12 @@ fn templates_are_listed_and_hold_the_place_of_their_server() {
         worker.adopt_newest();
     }
     assert!(state.compiler.slots().get(ServerId(0)).is_some());
-    templates.release(now, made.id, false);
+    templates.release(now, made.id, End::InTime);
     let later = now.after(60_000);
-    (0..templates.buckets()).for_each(|at| templates.sweep(later, at, |_| false));
-    for _ in 0..3 {
-        state.keep_house(Instant::now());
+    (0..templates.buckets()).for_each(|at| templates.sweep(later, at, |_, _| false));
+    let now = Instant::now();
+    for second in 0..200 {
+        state.keep_house(now + Duration::from_secs(second));
         worker.adopt_newest();
     }
     assert!(state.compiler.slots().get(ServerId(0)).is_none());

@@ -6,6 +6,7 @@ use weir_wire::Family;
 
 use super::Director;
 use crate::io::{Frame, Outlet};
+use crate::persist::{Culling, End};
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
@@ -22,9 +23,9 @@ impl<F: Frame> Director<F> {
     ) -> Arc<Snapshot> {
         let before = core::mem::replace(&mut self.snapshot, snapshot);
         self.has_many_servers = self.snapshot.services.server_count() > MANY_SERVERS;
-        self.has_resets = self.snapshot.services.has_resets();
+        self.look_for_drained(&before);
         self.defences.look_again();
-        self.look_for_homeless();
+        self.look_for_homeless(&before.services);
         self.look_for_ftp();
         if before.network_epoch != self.snapshot.network_epoch {
             let network = &self.snapshot.network;
@@ -51,16 +52,17 @@ impl<F: Frame> Director<F> {
         let templates = &snapshot.templates;
         let swept = self.flows.sweep(now, groups, |ended| {
             counters.flows_expired.add(1);
-            crate::track::uncount(counters, snapshot, now, &ended.0);
+            let flow = &ended.0;
+            crate::track::uncount(counters, snapshot, flow.expires(), flow, End::InTime);
         });
-        let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
-        let is_gone = |id| {
-            let server = services.server(id);
-            settings.ipvs.expire_nodest_conn && !server.is_some_and(|s| s.is_available)
+        let culling = Culling {
+            services: &self.snapshot.services,
+            thins: self.defences.are_thinning(),
+            random: &self.random,
         };
         let part = (self.id.0, self.steering.workers());
         self.template_sweep
-            .go_on(now, part, groups, templates, is_gone);
+            .go_on(now, part, groups, templates, culling);
         self.overflow.keep_house(now);
         self.counters.flows.set(self.flows.len() as u64);
         self.counters
@@ -70,5 +72,11 @@ impl<F: Frame> Director<F> {
         self.give_up_fragments(now, outlet);
         self.give_up_parked(now, outlet);
         swept
+    }
+    /// True while flows are looked for that are to end before their time: housekeeping is due in
+    /// every turn then.
+    #[must_use]
+    pub fn is_culling(&self) -> bool {
+        self.homeless_at.is_some() || self.template_sweep.is_looking() || self.defences.are_at_it()
     }
 }

@@ -79,9 +79,13 @@ impl<F: Frame> Director<F> {
         memory.is_some_and(|m| m.path_mtu != 0 && !now.has_reached(m.path_mtu_until))
     }
 
-    /// Remembers what a router told of the path to a tunnel's end.
+    /// Remembers what a router told of the path to a tunnel's end: a path does not get wider by what
+    /// is told of it (RFC 8201 §4), and is tried again when its time is over.
     pub(crate) fn learn_path_mtu(&mut self, now: Tick, id: ServerId, mtu: u16) {
-        if let Some(memory) = self.server_hops.get_mut(id.0 as usize) {
+        let is_known = self.has_path_mtu(now, id);
+        if let Some(memory) = self.server_hops.get_mut(id.0 as usize)
+            && !(is_known && memory.path_mtu < mtu)
+        {
             memory.path_mtu = mtu;
             memory.path_mtu_until = now.after(crate::time::seconds(PATH_MTU_SECONDS));
             self.targets[id.0 as usize].forget();

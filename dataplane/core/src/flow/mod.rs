@@ -159,6 +159,13 @@ impl Flow {
         self.state.is_active()
     }
 
+    /// When it ends, or ended, if no packet comes.
+    #[inline]
+    #[must_use]
+    pub const fn expires(&self) -> Tick {
+        self.expires
+    }
+
     /// Ticks until it ends.
     #[must_use]
     pub const fn ticks_left(&self, now: Tick) -> u32 {

@@ -50,6 +50,13 @@ impl FlowId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TupleHash(u64);
 
+impl TupleHash {
+    /// Half of its bits.
+    pub(crate) const fn folded(self) -> u32 {
+        (self.0 ^ self.0 >> 32) as u32
+    }
+}
+
 /// A flow that ended by time.
 #[derive(Clone, Copy, Debug)]
 pub struct Expired(pub Flow);
@@ -284,6 +291,24 @@ impl FlowTable {
             was_active: was.is_active(),
             is_active: is.is_active(),
             assures: was != is && is.is_established(),
+        }
+    }
+
+    /// Closes the TCP flow at `id`, in whatever state it is; its life goes on as that of a closed one.
+    pub(crate) fn close(&mut self, id: FlowId, timeouts: &Timeouts, now: Tick) -> Advanced {
+        let closed = State::Tcp(TcpState::Close);
+        let was = in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
+            let head = entries.get_mut(id.place).head_mut();
+            let was = head.state();
+            head.set_state(closed);
+            entries.keep_until(id.place, now.after(timeouts.of(closed)));
+            was
+        });
+        self.count_half_open(was, closed);
+        Advanced {
+            was_active: was.is_active(),
+            is_active: closed.is_active(),
+            assures: false,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use weir_wire::{Addr, Family, Mac, icmp, rewrite, tcp};
 
-use super::send::write_link;
 use super::{Packet, Way};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
@@ -48,7 +47,11 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             Family::V4 => (11, 1),
             Family::V6 => (3, 1),
         };
-        let kind = icmp::ErrorKind::Told { icmp_type, code };
+        let kind = icmp::ErrorKind::Told {
+            icmp_type,
+            code,
+            word: 0,
+        };
         let len = self.told(first, kind, self.headers.dst);
         if let Some(server) = server.filter(|_| len > 0) {
             self.director.count_out(server, len as u64);
@@ -67,9 +70,13 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// Ends a packet that no flow may take: a TCP segment without flow gets a reset, everything
     /// else a port unreachable (RFC 9293 §3.10.7.1, RFC 1122 §4.1.3.1). The kernel too sends port
-    /// unreachable, not a reset, when a service has no real server.
+    /// unreachable, not a reset, when a service has no real server. In the name of another host, whose
+    /// packet a mark has taken from its way, nothing is said, as by the kernel.
     pub(crate) fn refuse<P: Packet<F>>(&mut self, frame: P, reason: DropReason) {
         let h = self.headers;
+        if !self.is_to_director() {
+            return self.end(&frame, reason);
+        }
         if h.is_tcp() && reason != DropReason::NoServer {
             // No stack answers a segment that is damaged.
             if tcp::checksum_ok(frame.bytes(), &h) {
@@ -99,16 +106,21 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let Err(reason) = self.give(&frame, PuntClass::Ordinary) else {
             return;
         };
-        let snapshot = &self.director.snapshot;
-        let is_own = snapshot.network.is_local(self.headers.dst)
-            || snapshot.services.is_virtual(self.headers.dst)
-            || snapshot.services.is_local(self.headers.dst);
         let has_port = self.headers.is_tcp() || self.headers.is_udp();
-        if reason == DropReason::NoTwin && is_own && has_port {
+        if reason == DropReason::NoTwin && self.is_to_director() && has_port {
             self.refuse(frame, reason);
         } else {
             self.end(&frame, reason);
         }
+    }
+
+    /// True for a packet to one of the director's own addresses or of its services'.
+    fn is_to_director(&self) -> bool {
+        let snapshot = &self.director.snapshot;
+        let dst = self.headers.dst;
+        snapshot.network.is_local(dst)
+            || snapshot.services.is_virtual(dst)
+            || snapshot.services.is_local(dst)
     }
 
     pub(super) fn may_speak(&mut self) -> bool {
@@ -136,31 +148,23 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     }
 
     /// Sends resets to both ends of a flow, each with the numbers of this packet from the client.
-    pub(crate) fn reset_request<P: Packet<F>>(&mut self, frame: P, to: ToServer) {
-        if let Some(frame) = self.reset_sender(frame) {
-            self.request(frame, to);
-        }
+    pub(crate) fn reset_request<P: Packet<F>>(&mut self, mut frame: P, to: ToServer) {
+        self.reset_sender(&mut frame);
+        self.request(frame, to);
     }
 
     /// As [`reset_request`](Self::reset_request), of a packet from the server.
-    pub(crate) fn reset_reply<P: Packet<F>>(&mut self, frame: P, from: FromServer) {
-        if let Some(frame) = self.reset_sender(frame) {
-            self.reply(frame, from);
-        }
+    pub(crate) fn reset_reply<P: Packet<F>>(&mut self, mut frame: P, from: FromServer) {
+        self.reset_sender(&mut frame);
+        self.reply(frame, from);
     }
 
-    /// Answers the packet with a reset and makes it one itself. None: it ended, because there were
-    /// too many; the next packet of its flow gets another chance.
-    fn reset_sender<P: Packet<F>>(&mut self, mut frame: P) -> Option<P> {
-        if self.may_speak() {
-            self.send_reset(&frame);
-            if let Some(headers) = tcp::become_reset(frame.bytes_mut(), &self.headers) {
-                self.headers = headers;
-                return Some(frame);
-            }
+    /// Answers the packet with a reset and makes it one itself.
+    fn reset_sender<P: Packet<F>>(&mut self, frame: &mut P) {
+        self.send_reset(frame);
+        if let Some(headers) = tcp::become_reset(frame.bytes_mut(), &self.headers) {
+            self.headers = headers;
         }
-        self.end(&frame, DropReason::ServerDrained);
-        None
     }
 
     fn reset<P: Packet<F>>(&mut self, frame: &P) {
@@ -190,28 +194,16 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         len: usize,
         write: impl FnOnce(&mut [u8]) -> usize,
     ) -> usize {
-        let (hop, next) = match self.director.hop_to_client(to) {
+        let way = match self.director.hop_to_client(to) {
             hop @ (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) => (hop, next),
             Hop::Local | Hop::Unreachable => match self.way_back(about) {
                 Some(next) => (Hop::Ready(next), next),
                 None => return 0,
             },
         };
-        let link = rewrite::ethernet_len(next.vlan);
-        let Some(mut fresh) = self.outlet.fresh() else {
-            return 0;
-        };
-        if !fresh.push_back(link + len) {
-            return 0;
-        }
-        let written = fresh.bytes_mut().get_mut(link..).map_or(0, write);
-        if written == 0 {
-            return 0;
-        }
-        fresh.truncate(link + written);
-        write_link(fresh.bytes_mut(), &next, self.headers.family());
-        self.leave(fresh, hop, next);
-        written
+        let (now, family) = (self.now, self.headers.family());
+        self.director
+            .send_own(now, way, family, len, self.outlet, write)
     }
 
     /// Back to the station that sent the frame, when no route says better.

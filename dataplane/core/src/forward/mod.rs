@@ -126,10 +126,12 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     }
 
     /// True for a packet that does not fit `mtu` and may not be cut. Of one of IPv6 that came in
-    /// fragments these count, since it leaves in such again.
+    /// fragments these count, since it leaves in such again. An ICMP error of IPv4, about which nobody
+    /// may be told, is cut rather than lost.
     fn is_too_big<P: Packet<F>>(&self, packet: &P, mtu: u16) -> bool {
         let h = &self.headers;
         match packet.came_in() {
+            0 if h.is_v4() && h.is_icmp() => false,
             0 => h.packet_len() > usize::from(mtu) && !may_fragment(h),
             longest if !h.is_v4() => longest > mtu,
             _ => h.packet_len() > usize::from(mtu) && h.bits.dont_fragment(),

@@ -3,7 +3,7 @@
 use weir_wire::tunnel::{self, Tunnel};
 use weir_wire::{Addr, Embedded, Family, Headers, icmp, parse_embedded, rewrite};
 
-use super::{Packet, Way, least_mtu, trim};
+use super::{Packet, Way, least_mtu, may_fragment, trim};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::Hop;
@@ -20,7 +20,15 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// About a packet that went to the client: the real server has to know.
     pub(crate) fn error_to_server<P: Packet<F>>(&mut self, mut frame: P, to: ToServer) {
         if !icmp::checksum_ok(frame.bytes(), &self.headers) {
-            return self.end(&frame, DropReason::IcmpUnrelated);
+            // The kernel does not look at ICMPv6's on this way: it counts the packet and passes on
+            // what it need not change. By NAT it would get a right one.
+            if !self.headers.is_v4() {
+                self.count(to.server);
+            }
+            if self.headers.is_v4() || to.method.sees_replies() {
+                return self.end(&frame, DropReason::IcmpUnrelated);
+            }
+            return self.request(frame, to);
         }
         if to.method.sees_replies() && self.headers.ttl > 1 {
             let quoted = self.quoted(&frame);
@@ -71,8 +79,19 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let client = from.client.map_or(h.dst, |(addr, _)| addr);
         let hop = self.director.hop_to_client(client);
         let (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) = hop else {
+            if let Hop::Local = hop {
+                // The kernel counts it before Linux finds that nothing of it is its own.
+                self.director.count_out(server, h.packet_len() as u64);
+            }
             return self.end(&frame, DropReason::Unreachable);
         };
+        let longest = match frame.came_in() {
+            0 => h.packet_len(),
+            longest => usize::from(longest),
+        };
+        if longest > usize::from(next.mtu) && !may_fragment(&h) {
+            return self.end(&frame, DropReason::TooBig);
+        }
         trim(&mut frame, &h);
         frame.join_front(quoted_ports_end(&quoted));
         let bytes = frame.bytes_mut();
@@ -117,10 +136,13 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 icmp::ErrorKind::TooBig { mtu }
             }
             // As it was told, where both families have the same words.
-            None if h.family() == inner.family() => icmp::ErrorKind::Told {
-                icmp_type: h.icmp_type,
-                code: h.icmp_code,
-            },
+            None if h.family() == inner.family() && !is_parameter_problem(&h) => {
+                icmp::ErrorKind::Told {
+                    icmp_type: h.icmp_type,
+                    code: h.icmp_code,
+                    word: icmp::word(frame.bytes(), &h),
+                }
+            }
             None if is_time_exceeded(&h) => icmp::ErrorKind::TimeExceeded,
             None => icmp::ErrorKind::HostUnreachable,
         };
@@ -139,9 +161,14 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             Family::V4 => PATH_MTU_MIN_V4,
             Family::V6 => PATH_MTU_MIN_V6,
         };
-        let mtu = told.clamp(least, u32::from(u16::MAX));
-        self.director.learn_path_mtu(self.now, server, mtu as u16);
-        mtu - tunnel.overhead(outer.family()) as u32
+        let mtu = told.clamp(least, u32::from(u16::MAX)) as u16;
+        self.director.learn_path_mtu(self.now, server, mtu);
+        // It may have been known to be narrower.
+        let mtu = match self.director.hop_to_server(self.now, server, outer.dst) {
+            Hop::Ready(next) | Hop::Unresolved { hop: next, .. } => next.mtu,
+            Hop::Local | Hop::Unreachable => mtu,
+        };
+        u32::from(mtu).saturating_sub(tunnel.overhead(outer.family()) as u32)
     }
 
     fn tell_client<P: Packet<F>>(
@@ -152,7 +179,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         server: ServerId,
     ) {
         let (virt, client): (Addr, Addr) = (inner.dst, inner.src);
-        let quote = usize::from(inner.l3)..usize::from(inner.end);
+        // With what a router may have put behind the packet (RFC 4884).
+        let quote = usize::from(inner.l3)..usize::from(self.headers.end);
         let Some(original) = frame.bytes().get(quote) else {
             return self.end(&frame, DropReason::IcmpUnrelated);
         };
@@ -213,6 +241,12 @@ fn may_be_cut(bytes: &[u8], quoted: &Embedded) -> bool {
     const DONT_FRAGMENT: u8 = 0x40;
     let flags = bytes.get(usize::from(quoted.l3) + 6).copied();
     quoted.family() == Family::V4 && flags.is_some_and(|flags| flags & DONT_FRAGMENT == 0)
+}
+
+/// An error of IPv6 that points into the outer header, of which the client knows nothing (RFC 2473 §8).
+fn is_parameter_problem(headers: &Headers) -> bool {
+    const PARAMETER_PROBLEM: u8 = 4;
+    !headers.is_v4() && headers.icmp_type == PARAMETER_PROBLEM
 }
 
 fn is_time_exceeded(headers: &Headers) -> bool {

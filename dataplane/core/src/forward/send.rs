@@ -5,9 +5,11 @@ use weir_wire::{Family, Mac, ether_type, fragment, rewrite};
 use super::packet::Packet;
 use super::{Way, pieces};
 use crate::counters::DropReason;
-use crate::io::{Frame, Outlet};
+use crate::director::Director;
+use crate::io::{Frame, Outlet, PortId};
 use crate::next_hop::{Hop, NextHop};
 use crate::note::PuntClass;
+use crate::time::Tick;
 
 /// The least MTU of IPv6 (RFC 8200 §5).
 const V6_MTU_MIN: u16 = 1280;
@@ -32,6 +34,10 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     ) {
         let is_other_family = family != self.headers.family();
         if let Some(mtu) = cut_to(&packet, l3, family, is_other_family, next.mtu) {
+            if family == Family::V4 && packet.came_in() == 0 {
+                // An ICMP error may be cut though it says otherwise.
+                rewrite::clear_dont_fragment(packet.bytes_mut(), l3);
+            }
             return self.cut(&packet, l3, family, mtu, To::Hop(hop, next));
         }
         if packet.came_in() > 0 {
@@ -73,22 +79,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     }
 
     pub(super) fn leave(&mut self, frame: F, hop: Hop, next: NextHop) {
-        let Hop::Unresolved {
-            interface,
-            neighbour,
-            ..
-        } = hop
-        else {
-            return self.outlet.transmit(next.port, frame);
-        };
-        let park = &mut self.director.park;
-        let added = park.add(self.now, interface, neighbour, next.port, frame);
-        if added.should_ask {
-            self.outlet.solicit(interface, neighbour);
-        }
-        if let Some((_, frame)) = added.displaced {
-            self.end(&frame, DropReason::NeighbourQueueFull);
-        }
+        let (now, port) = (self.now, self.port);
+        self.director
+            .leave(now, port, frame, hop, next, self.outlet);
     }
 
     /// Cuts a packet into fragments of up to `mtu` bytes, where it was cut when it came if that will do.
@@ -182,6 +175,63 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     }
 }
 
+impl<F: Frame> Director<F> {
+    /// Lets a frame leave, or wait for its neighbour. It was received at `port`, or is the director's own.
+    fn leave<O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        frame: F,
+        hop: Hop,
+        next: NextHop,
+        outlet: &mut O,
+    ) {
+        let Hop::Unresolved {
+            interface,
+            neighbour,
+            ..
+        } = hop
+        else {
+            return outlet.transmit(next.port, frame);
+        };
+        let added = self.park.add(now, interface, neighbour, next.port, frame);
+        if added.should_ask {
+            outlet.solicit(interface, neighbour);
+        }
+        if let Some((_, frame)) = added.displaced {
+            self.end(DropReason::NeighbourQueueFull, port, &frame, outlet);
+        }
+    }
+
+    /// Sends a packet of its own, of up to `len` bytes, by this way; returns its length, 0 when it could
+    /// not be made. `write` returns its length, 0 for none.
+    pub(crate) fn send_own<O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        (hop, next): (Hop, NextHop),
+        family: Family,
+        len: usize,
+        outlet: &mut O,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> usize {
+        let link = rewrite::ethernet_len(next.vlan);
+        let Some(mut fresh) = outlet.fresh() else {
+            return 0;
+        };
+        if !fresh.push_back(link + len) {
+            return 0;
+        }
+        let written = fresh.bytes_mut().get_mut(link..).map_or(0, write);
+        if written == 0 {
+            return 0;
+        }
+        fresh.truncate(link + written);
+        write_link(fresh.bytes_mut(), &next, family);
+        self.leave(now, next.port, fresh, hop, next, outlet);
+        written
+    }
+}
+
 /// The longest fragment that a packet is to be cut into, when it is to be cut. What came in
 /// fragments leaves in fragments again: of IPv4 always, of IPv6 when it is longer than any of them
 /// was, and then in some that every link of IPv6 carries; so does Linux. In a tunnel of the other family it
@@ -204,7 +254,7 @@ fn cut_to<F, P: Packet<F>>(
     }
 }
 
-pub(super) fn write_link(bytes: &mut [u8], next: &NextHop, family: Family) {
+fn write_link(bytes: &mut [u8], next: &NextHop, family: Family) {
     let kind = match family {
         Family::V4 => ether_type::IPV4,
         Family::V6 => ether_type::IPV6,

@@ -32,14 +32,13 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         };
         let outer_len = to.tunnel.overhead(to.addr.family());
         let inner_mtu = next.mtu.saturating_sub(outer_len as u16);
-        let least = least_mtu(h.family());
-        // Where it is a router's word that makes the path so narrow, the outer packet is cut
-        // (RFC 2473 §7.1).
-        if inner_mtu < least && !self.director.has_path_mtu(self.now, to.server) {
-            // The kernel says nothing then.
+        if inner_mtu < least_mtu(Family::V4) {
+            // As in the kernel, nothing is said.
             return self.end(&frame, DropReason::Unreachable);
         }
-        let inner_mtu = inner_mtu.max(least);
+        // What is told is never less than every path must carry: the outer packet is cut instead
+        // (RFC 2473 §7.1, RFC 4213 §3.2.2).
+        let inner_mtu = inner_mtu.max(least_mtu(h.family()));
         let path_mtu_discovery = self.director.snapshot.settings.pmtu_disc;
         let must_tell = !h.is_v4() || path_mtu_discovery;
         let is_too_long = h.packet_len() + outer_len > usize::from(u16::MAX);

@@ -15,6 +15,7 @@ const ANY: MarkRule = MarkRule {
     source_ports: Vec::new(),
     destination_ports: Vec::new(),
     interface: None,
+    any_destination: false,
 };
 
 fn packet() -> Tuple {
@@ -28,7 +29,7 @@ fn packet() -> Tuple {
 }
 
 fn mark_of(rules: &[MarkRule], packet: &Tuple) -> u32 {
-    MarkRules::new(rules).mark_of(packet, Some(PortId(0)))
+    MarkRules::new(rules).mark_of(packet, true, Some(PortId(0)))
 }
 
 #[test]
@@ -154,9 +155,9 @@ fn the_interface_counts_where_it_is_known() {
         interface: Some(PortId(1)),
         ..ANY
     }]);
-    assert_eq!(rules.mark_of(&packet(), Some(PortId(1))), 1);
-    assert_eq!(rules.mark_of(&packet(), Some(PortId(0))), 0);
-    assert_eq!(rules.mark_of(&packet(), None), 1);
+    assert_eq!(rules.mark_of(&packet(), true, Some(PortId(1))), 1);
+    assert_eq!(rules.mark_of(&packet(), true, Some(PortId(0))), 0);
+    assert_eq!(rules.mark_of(&packet(), true, None), 1);
 }
 
 #[test]
@@ -245,6 +246,7 @@ prop_compose! {
         source_ports in some_ports(),
         destination_ports in some_ports(),
         interface in prop::option::weighted(0.2, (0..2u16).prop_map(PortId)),
+        any_destination in any::<bool>(),
     ) -> MarkRule {
         // As the configuration has it: families agree.
         let named = source.or(destination).map(|(addr, _)| addr.family());
@@ -259,6 +261,7 @@ prop_compose! {
             source_ports,
             destination_ports,
             interface,
+            any_destination,
         }
     }
 }
@@ -271,6 +274,7 @@ proptest! {
         ports in (0..8u16, 0..8u16),
         protocol in some_protocol(),
         port in (0..2u16).prop_map(PortId),
+        is_ours in any::<bool>(),
     ) {
         let packet = Tuple {
             src: ends.0,
@@ -279,7 +283,11 @@ proptest! {
             dst_port: ports.1,
             protocol,
         };
-        let prepared = MarkRules::new(&rules).mark_of(&packet, Some(port));
-        prop_assert_eq!(prepared, plainly(&rules, &packet, port));
+        let prepared = MarkRules::new(&rules);
+        let of_any = rules.iter().filter(|rule| is_ours || rule.any_destination);
+        let of_any: Vec<_> = of_any.cloned().collect();
+        let mark = prepared.mark_of(&packet, is_ours, Some(port));
+        prop_assert_eq!(mark, plainly(&of_any, &packet, port));
+        prop_assert!(mark == 0 || is_ours || prepared.reach_others());
     }
 }

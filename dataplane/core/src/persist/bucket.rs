@@ -92,6 +92,10 @@ impl Slot {
         self.children.load(Ordering::Relaxed) as u32 != 0
     }
 
+    pub(super) fn is_assured(&self) -> bool {
+        self.children.load(Ordering::Relaxed) & ASSURED != 0
+    }
+
     /// The end of its life and how long that is, as the kernel's timer would have set it by now. None
     /// when it is over.
     pub(super) fn life_at(&self, now: Tick) -> Option<(Tick, u32)> {

@@ -2,7 +2,7 @@
 
 use weir_wire::Addr;
 
-use super::{Engine, Persistence, TemplateId, TemplateKey, addr_of_mark, sip};
+use super::{End, Engine, Persistence, TemplateId, TemplateKey, addr_of_mark, sip};
 use crate::counters::DropReason;
 use crate::director::Director;
 use crate::flow::{FlowId, Tuple};
@@ -209,7 +209,7 @@ impl<F: Frame> Director<F> {
     /// Takes back what [`choose`](Self::choose) has counted for a flow that does not begin.
     pub(crate) fn unchoose(&self, now: Tick, chosen: &Chosen) {
         if let Some(template) = chosen.template {
-            self.snapshot.templates.release(now, template, false);
+            self.snapshot.templates.release(now, template, End::InTime);
         }
     }
 
@@ -267,6 +267,10 @@ impl<F: Frame> Director<F> {
             template,
         };
         if service.one_packet {
+            // The server itself has spoken, which vouches for the client as an answer does.
+            if let Some(template) = template {
+                self.snapshot.templates.assure(template);
+            }
             self.unchoose(now, &chosen);
             if let Some(counters) = self.counters.servers.get(id.0 as usize) {
                 counters.connections.add(1);

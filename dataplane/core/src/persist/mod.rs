@@ -15,7 +15,8 @@ use core::fmt;
 
 use weir_wire::{Addr, Family};
 
-use crate::service::ServerId;
+use crate::schedule::Random;
+use crate::service::{ServerId, Services};
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::{TICKS_PER_SECOND, Tick};
 
@@ -130,6 +131,17 @@ pub struct Attached {
     pub server: ServerId,
 }
 
+/// How a flow ends that lives under a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As if its time were over.
+    InTime,
+    /// By a defence: the last one takes a template with it that no answer has vouched for.
+    Forced,
+    /// With its server: the last one takes the template with it.
+    Homeless,
+}
+
 /// Why there is no template: the flow goes to the scheduler's server, and the client's next one
 /// perhaps to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,12 +238,36 @@ pub(crate) struct Sweep {
     /// Buckets to be looked at by now.
     due: usize,
     since: Tick,
+    /// Buckets to be looked at for templates that lost their server; more than there are: all.
+    homeless: usize,
 }
 
 /// Buckets that one worker looks at in one turn at least, if so many are due.
 const SWEPT_A_TURN: usize = 64;
 
+/// One template in so many that no answer has vouched for ends each second by `drop_entry`.
+const THINNED_PART: u64 = 32;
+
+/// By what templates end before their time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Culling<'a> {
+    pub(crate) services: &'a Services,
+    /// What no answer has vouched for is thinned out.
+    pub(crate) thins: bool,
+    pub(crate) random: &'a Random,
+}
+
 impl Sweep {
+    /// Has this worker's templates ended at once that have no flow and whose server was removed.
+    pub(crate) fn look_for_homeless(&mut self) {
+        self.homeless = usize::MAX;
+    }
+
+    /// True until they are.
+    pub(crate) fn is_looking(&self) -> bool {
+        self.homeless > 0
+    }
+
     /// Looks at this worker's buckets, each once a second; at most so many now.
     pub(crate) fn go_on(
         &mut self,
@@ -239,7 +275,7 @@ impl Sweep {
         (worker, workers): (u16, u16),
         most: usize,
         templates: &Templates,
-        gone: impl Fn(ServerId) -> bool,
+        culling: Culling<'_>,
     ) {
         const ROUND: usize = TICKS_PER_SECOND as usize;
         let (worker, workers) = (usize::from(worker), usize::from(workers.max(1)));
@@ -250,15 +286,23 @@ impl Sweep {
             self.since = now;
         }
         if templates.is_empty() {
-            self.due = 0;
+            (self.due, self.homeless) = (0, 0);
             return;
         }
-        self.due = (self.due + more).min(own);
+        self.homeless = self.homeless.min(own);
+        self.due = (self.due + more).max(self.homeless).min(own);
         let looked = self.due.min(most.max(SWEPT_A_TURN));
         self.due -= looked;
         for _ in 0..looked {
             self.at = if self.at + 1 < own { self.at + 1 } else { 0 };
-            templates.sweep(now, self.at * workers + worker, &gone);
+            let are_homeless_gone = self.homeless > 0;
+            self.homeless = self.homeless.saturating_sub(1);
+            let is_thinned = culling.thins && culling.random.below(THINNED_PART) == 0;
+            let is_there = |id| culling.services.server(id).is_some_and(|s| s.is_available);
+            let is_gone = |id, is_assured: bool| {
+                (are_homeless_gone && !is_there(id)) || (is_thinned && !is_assured)
+            };
+            templates.sweep(now, self.at * workers + worker, is_gone);
         }
     }
 }

@@ -4,18 +4,15 @@
 pub const CALL_ID_MAX: usize = super::NAME_MAX;
 
 /// The Call-ID of the message in a datagram: the value of its first header of that name, long or
-/// compact (RFC 3261 §7.3.3, §20.8). Reads each byte of the message's head once, and nothing behind
-/// the empty line that ends it. None when there is none, or it is no `word [ "@" word ]` of 1 to
-/// [`CALL_ID_MAX`] bytes (§25.1).
+/// compact (RFC 3261 §7.3.3, §20.8), wherever in the datagram, as in the kernel. Reads each byte once.
+/// None when there is none, or it is no `word [ "@" word ]` of 1 to [`CALL_ID_MAX`] bytes (§25.1) that
+/// ends with its line.
 #[must_use]
 pub fn call_id(message: &[u8]) -> Option<&[u8]> {
     let mut rest = message;
     // The start line is no header.
     while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
         rest = &rest[end + 1..];
-        if matches!(rest.first(), None | Some(b'\r' | b'\n')) {
-            return None;
-        }
         if let Some(value) = value_of(rest) {
             return word_at_word(value);
         }
@@ -59,7 +56,8 @@ fn word_at_word(value: &[u8]) -> Option<&[u8]> {
             host => word + 1 + host,
         };
     }
-    let is_good = word > 0 && len <= CALL_ID_MAX;
+    let is_last = matches!(value.get(len), Some(b'\r' | b'\n'));
+    let is_good = word > 0 && len <= CALL_ID_MAX && is_last;
     value.get(..len).filter(|_| is_good)
 }
 
@@ -87,11 +85,11 @@ mod tests {
             "Call-ID: aaa@x\r\n",
             "From: b\r\nCALL-id:aaa@x\r\nTo: c\r\n",
             "i: aaa@x\r\n",
-            "I \t:\t aaa@x \r\n",
+            "I \t:\t aaa@x\r\n",
             "Via: v\r\nCall-ID:\r\n aaa@x\r\n",
             "Call-ID: aaa@x\nTo: bare line ends\n",
-            "Call-ID: aaa@x;tag=1\r\n",
             "Call-ID: aaa@x\r\nCall-ID: second@x\r\n",
+            "\r\nCall-ID: aaa@x\r\n",
         ] {
             assert_eq!(
                 call_id(&message(headers)),
@@ -115,7 +113,10 @@ mod tests {
             "Call-ID: @x\r\n",
             "Call-ID: aaa@\r\n",
             "X-Call-ID: aaa@x\r\n",
-            "\r\nCall-ID: in-the-body\r\n",
+            "Call-ID: aaa@x \r\n",
+            "Call-ID: aaa@x;tag=1\r\n",
+            "Call-ID: aaa@x@y\r\n",
+            "Call-ID: aaa, bbb\r\n",
         ] {
             assert_eq!(call_id(&message(headers)), None, "{headers:?}");
         }
@@ -140,7 +141,8 @@ mod tests {
         let whole = message("Via: v\r\ni: aaa@x\r\n");
         for end in 0..whole.len() {
             let found = call_id(&whole[..end]);
-            assert!(found.is_none_or(|id| b"aaa@x".starts_with(id)), "{end}");
+            let is_whole = end > whole.len() - "\n\r\nbody\r\n".len();
+            assert_eq!(found, is_whole.then_some(&b"aaa@x"[..]), "{end}");
         }
     }
 }

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use super::bucket::{
     ASSURED, Bucket, FREE, Held, INVALID, SLOTS, Slot, both, life_of, set_both, what_of,
 };
-use super::{Attached, Refusal, TemplateId, TemplateKey, TemplateView, Templates};
+use super::{Attached, End, Refusal, TemplateId, TemplateKey, TemplateView, Templates};
 use crate::service::ServerId;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::Tick;
@@ -287,9 +287,9 @@ impl Templates {
         }
     }
 
-    /// A child has ended; by force where somebody wanted it gone: then the last one takes a template
-    /// with it that no answer has vouched for.
-    pub fn release(&self, now: Tick, id: TemplateId, is_forced: bool) {
+    /// A child has ended, at `ended`, which may be a moment ago; how, says whether the last one takes
+    /// the template with it.
+    pub fn release(&self, ended: Tick, id: TemplateId, how: End) {
         let Some((bucket, at)) = self.slot(id) else {
             return;
         };
@@ -298,7 +298,7 @@ impl Templates {
             slot.children.fetch_sub(1, Ordering::Relaxed);
             return;
         };
-        if let Some((expires, lifetime)) = slot.life_at(now) {
+        if let Some((expires, lifetime)) = slot.life_at(ended) {
             let life = life_of(expires, lifetime);
             slot.life.store(life, Ordering::Relaxed);
         }
@@ -307,7 +307,13 @@ impl Templates {
             .fetch_sub(1, Ordering::Relaxed)
             .wrapping_sub(1);
         debug_assert!(left as u32 != u32::MAX, "a child that was not counted");
-        if is_forced && left == 0 {
+        let (is_last, is_assured) = (left as u32 == 0, left & ASSURED != 0);
+        let goes = match how {
+            End::InTime => false,
+            End::Forced => is_last && !is_assured,
+            End::Homeless => is_last,
+        };
+        if goes {
             self.free(&bucket.prints[at], slot);
         }
         drop(held);
@@ -345,14 +351,16 @@ impl Templates {
         self.buckets.len()
     }
 
-    /// Frees what is over in the bucket `at`, and what has no child and a server that is `gone`.
-    pub fn sweep(&self, now: Tick, at: usize, gone: impl Fn(ServerId) -> bool) {
+    /// Frees what is over in the bucket `at`, and what has no child and is `gone`: that is asked of
+    /// the server and whether a child has ever been answered.
+    pub fn sweep(&self, now: Tick, at: usize, gone: impl Fn(ServerId, bool) -> bool) {
         let Some(bucket) = self.buckets.get(at) else {
             return;
         };
         let Bucket { prints, slots, .. } = bucket;
         let is_over = |slot: &Slot| {
-            slot.life_at(now).is_none() || (!slot.has_children() && gone(slot.server()))
+            slot.life_at(now).is_none()
+                || (!slot.has_children() && gone(slot.server(), slot.is_assured()))
         };
         let used = |print: &AtomicU64| print.load(Ordering::Relaxed) != FREE;
         let mut all = prints.iter().zip(slots);

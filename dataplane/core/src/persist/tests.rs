@@ -51,8 +51,13 @@ fn only_view(all: &Templates, now: Tick) -> TemplateView {
     views[0].0
 }
 
+fn how(is_forced: bool) -> End {
+    if is_forced { End::Forced } else { End::InTime }
+}
+
 fn sweep(all: &Templates, now: Tick, gone: impl Fn(ServerId) -> bool) {
-    (0..all.buckets()).for_each(|at| all.sweep(now, at, &gone));
+    let gone = |server, _| gone(server);
+    (0..all.buckets()).for_each(|at| all.sweep(now, at, gone));
 }
 
 #[test]
@@ -96,10 +101,10 @@ fn a_client_finds_its_template_and_no_other_key_does() {
 fn without_children_its_life_ends_after_its_time() {
     let all = Templates::new(100, 4, SEED);
     let made = create(&all, NOW, &key(7), 3);
-    all.release(NOW, made.id, false);
+    all.release(NOW, made.id, End::InTime);
     let later = NOW.after(seconds(100));
     let again = attach(&all, later, &key(7)).expect("it lives");
-    all.release(later, again.id, false);
+    all.release(later, again.id, End::InTime);
     let last = later.after(T - 1);
     assert_eq!(only_view(&all, last).ticks_left, 1);
     assert_eq!(all.peek(later.after(T), &key(7)), None);
@@ -125,7 +130,7 @@ fn with_children_it_lives_on_a_minute_at_a_time_and_for_good() {
         seconds(60)
     );
     for id in [made.id, again.id] {
-        all.release(fired.after(seconds(140)), id, false);
+        all.release(fired.after(seconds(140)), id, End::InTime);
     }
     assert_eq!(
         only_view(&all, fired.after(seconds(149))).ticks_left,
@@ -139,7 +144,7 @@ fn a_child_that_ends_after_the_time_was_up_prolonged_it() {
     let all = Templates::new(100, 4, SEED);
     let made = create(&all, NOW, &key(7), 3);
     let late = NOW.after(T + seconds(10));
-    all.release(late, made.id, false);
+    all.release(late, made.id, End::InTime);
     assert_eq!(only_view(&all, late).ticks_left, seconds(50));
 }
 
@@ -160,7 +165,7 @@ fn one_whose_server_may_not_be_used_leads_nowhere_and_stays_listed() {
     let other = create(&all, NOW, &key(7), 2);
     assert_eq!(attach(&all, NOW, &key(7)), Some(other));
     assert_eq!([2, 3].map(|server| all.of_server(ServerId(server))), [1, 1]);
-    all.release(NOW, made.id, false);
+    all.release(NOW, made.id, End::InTime);
     sweep(&all, NOW.after(T), |_| false);
     assert_eq!([2, 3].map(|server| all.of_server(ServerId(server))), [1, 0]);
 }
@@ -179,10 +184,39 @@ fn the_last_child_that_ends_by_force_takes_an_unanswered_template_with_it() {
         if is_assured {
             all.assure(made.id);
         }
-        all.release(NOW, made.id, is_forced);
+        all.release(NOW, made.id, how(is_forced));
         assert_eq!(all.len(), 1, "there is another child");
-        all.release(NOW, made.id, is_forced);
+        all.release(NOW, made.id, how(is_forced));
         assert_eq!(all.len(), left, "{is_assured} {is_forced}");
+    }
+}
+
+#[test]
+fn the_last_child_that_loses_its_server_takes_its_template_with_it() {
+    for is_assured in [false, true] {
+        let all = Templates::new(100, 4, SEED);
+        let made = create(&all, NOW, &key(7), 3);
+        attach(&all, NOW, &key(7));
+        if is_assured {
+            all.assure(made.id);
+        }
+        all.release(NOW, made.id, End::Homeless);
+        assert_eq!(all.len(), 1, "there is another child");
+        all.release(NOW, made.id, End::Homeless);
+        assert_eq!(all.len(), 0, "{is_assured}");
+    }
+}
+
+/// As if it had been told at once: a template whose time came while the child lived goes on for a
+/// minute, one whose time came after that does not.
+#[test]
+fn a_child_that_is_found_to_have_ended_some_time_ago_counts_until_then() {
+    for (ended, ends) in [(T - 1, T), (T + 1, T + seconds(60))] {
+        let all = Templates::new(100, 4, SEED);
+        let made = create(&all, NOW, &key(7), 3);
+        all.release(NOW.after(ended), made.id, End::InTime);
+        let is_there = |at| all.peek(NOW.after(at), &key(7)).is_some();
+        assert!(is_there(ends - 1) && !is_there(ends), "{ended}");
     }
 }
 
@@ -190,9 +224,9 @@ fn the_last_child_that_ends_by_force_takes_an_unanswered_template_with_it() {
 fn the_sweep_frees_what_is_over_and_what_leads_to_a_server_that_is_gone() {
     let all = Templates::new(100, 4, SEED);
     let over = create(&all, NOW, &key(1), 1);
-    all.release(NOW, over.id, false);
+    all.release(NOW, over.id, End::InTime);
     let gone = create(&all, NOW.after(1), &key(2), 2);
-    all.release(NOW, gone.id, false);
+    all.release(NOW, gone.id, End::InTime);
     create(&all, NOW, &key(3), 2);
     let later = NOW.after(T);
     sweep(&all, later, |_| false);
@@ -218,8 +252,8 @@ fn there_are_as_many_as_promised_and_no_more() {
             let id = attach(&all, NOW, &key(view.client.v4_bits()))
                 .expect("it is there")
                 .id;
-            all.release(NOW, id, true);
-            all.release(NOW, id, true);
+            all.release(NOW, id, End::Forced);
+            all.release(NOW, id, End::Forced);
         }
         assert!(all.is_empty());
         assert!((0..4).all(|server| all.of_server(ServerId(server)) == 0));
@@ -233,7 +267,7 @@ fn of_none_there_is_none() {
     assert_eq!(all.peek(NOW, &key(1)), None);
     let made = all.create(NOW, &key(1), T, (ServerId(0), 0), whichever);
     assert_eq!(made, Err(Refusal::Full));
-    all.release(NOW, TemplateId(0), true);
+    all.release(NOW, TemplateId(0), End::Forced);
     all.assure(TemplateId(0));
 }
 
@@ -423,7 +457,7 @@ proptest! {
                 Step::End(client, is_forced) => {
                     let of = |(c, m): &&mut (u32, Model)| *c == client && !m.children.is_empty();
                     if let Some((_, model)) = models.iter_mut().find(of) {
-                        all.release(at(now), model.children.remove(0), is_forced);
+                        all.release(at(now), model.children.remove(0), how(is_forced));
                         let ends = is_forced && model.children.is_empty() && !model.is_assured;
                         if ends {
                             model.expires = now;

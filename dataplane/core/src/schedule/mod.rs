@@ -12,7 +12,7 @@ mod least;
 mod locality;
 mod random;
 mod rr;
-mod siphash;
+pub(crate) mod siphash;
 mod wrr;
 
 use alloc::sync::Arc;

@@ -2,10 +2,10 @@
 //! kernel's `hsiphash` is on 64-bit machines.
 
 /// A key of 128 bits.
-pub(super) type Key = [u64; 2];
+pub(crate) type Key = [u64; 2];
 
 /// The hash of `word`, as little-endian bytes.
-pub(super) fn siphash13(word: u32, [k0, k1]: Key) -> u32 {
+pub(crate) fn siphash13(word: u32, [k0, k1]: Key) -> u32 {
     let mut v = [
         0x736f_6d65_7073_6575 ^ k0,
         0x646f_7261_6e64_6f6d ^ k1,

@@ -1,5 +1,7 @@
 //! All services and servers, and how they are found.
 
+mod former;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -10,6 +12,9 @@ use crate::flow::Tuple;
 use crate::local::LocalPool;
 
 use super::{FTP_DATA_PORT, FTP_PORT, Protocol, Server, ServerId, Service, ServiceId, ServiceKey};
+use former::Formers;
+
+pub use former::Former;
 
 /// All services and servers.
 ///
@@ -26,13 +31,15 @@ pub struct Services {
     server_count: usize,
     /// Those among them that were removed.
     removed_count: usize,
+    /// How often one was.
+    removals: u64,
     virtual_addrs: Counted<Addr>,
     /// Sources of replies that pass the director: a packet from one of these that meets no flow
     /// here may belong to a flow of another worker.
     nat_sources: Shards<NatSource>,
     /// The addresses among `nat_sources`: fragments from there carry no port to look by.
     nat_addrs: Counted<Addr>,
-    /// The ports of TCP services.
+    /// The ports of TCP services, removed ones whose flows may live among them.
     tcp_ports: Counted<Port>,
     /// The addresses of all local pools.
     local_addrs: Counted<Addr>,
@@ -47,6 +54,8 @@ pub struct Services {
     any_port_addrs: Counted<Addr>,
     /// How many servers have such.
     any_port_servers: u32,
+    /// Services that were removed and may have flows.
+    formers: Formers,
 }
 
 /// How many services there are of kinds that most directors do not have, and that new flows ask for.
@@ -126,6 +135,8 @@ impl Keyed for Found {
 struct NatSource {
     source: Source,
     servers: u32,
+    /// Those of them that were not removed.
+    available: u32,
     /// Their slots, XORed: of a single server its slot.
     slots: u32,
 }
@@ -140,18 +151,20 @@ impl Keyed for NatSource {
 }
 
 impl NatSource {
-    fn with(self, id: ServerId) -> Self {
+    fn with(self, id: ServerId, is_available: bool) -> Self {
         Self {
             servers: self.servers + 1,
+            available: self.available + u32::from(is_available),
             slots: self.slots ^ id.0,
             ..self
         }
     }
 
-    fn without(self, id: ServerId) -> Option<Self> {
+    fn without(self, id: ServerId, was_available: bool) -> Option<Self> {
         let servers = self.servers - 1;
         (servers > 0).then_some(Self {
             servers,
+            available: self.available - u32::from(was_available),
             slots: self.slots ^ id.0,
             ..self
         })
@@ -229,11 +242,11 @@ impl Services {
         }
     }
 
-    /// True when there are services of marks.
+    /// True when there are services of marks, or were.
     #[inline]
     #[must_use]
     pub fn has_marks(&self) -> bool {
-        self.kinds.marks != 0
+        self.kinds.marks != 0 || self.formers.has_marks()
     }
 
     /// True when there are services with a persistence engine.
@@ -297,11 +310,29 @@ impl Services {
             || (self.any_port_servers != 0 && self.any_port_addrs.contains(addr))
     }
 
+    /// True when a NAT or FullNAT server that was not removed has this address and port.
+    #[must_use]
+    pub fn has_nat_server(&self, protocol: Protocol, addr: Addr, port: u16) -> bool {
+        let source = Source {
+            protocol,
+            addr,
+            port,
+        };
+        let found = self.nat_sources.find(source);
+        found.is_some_and(|found| found.available > 0)
+    }
+
     /// True when there are servers whose flows are ended by resets.
     #[inline]
     #[must_use]
     pub fn has_resets(&self) -> bool {
         !self.resets.is_empty()
+    }
+
+    /// The servers whose flows are ended by resets, sorted.
+    #[must_use]
+    pub fn all_resets(&self) -> &[ServerId] {
+        &self.resets
     }
 
     /// True when the flows of this server are ended by resets: the time that it had to drain is over.
@@ -374,6 +405,12 @@ impl Services {
     #[must_use]
     pub fn has_removed(&self) -> bool {
         self.removed_count > 0
+    }
+
+    /// How many times a server was removed, of all there ever were.
+    #[must_use]
+    pub fn removals(&self) -> u64 {
+        self.removals
     }
 
     /// How many services there are.
@@ -484,9 +521,10 @@ impl Services {
         let before = core::mem::replace(self.servers.place(id.0 as usize), server);
         self.server_count += usize::from(server.is_some());
         self.server_count -= usize::from(before.is_some());
-        let is_removed = |server: &Server| !server.is_available;
-        self.removed_count += usize::from(server.as_ref().is_some_and(is_removed));
-        self.removed_count -= usize::from(before.as_ref().is_some_and(is_removed));
+        let is_removed = |server: Option<Server>| server.is_some_and(|s| !s.is_available);
+        self.removed_count += usize::from(is_removed(server));
+        self.removed_count -= usize::from(is_removed(before));
+        self.removals += u64::from(is_removed(server) && !is_removed(before));
         let any_port = |server: Option<Server>| {
             let server = server.filter(|s| s.has_any_port && s.method.sees_replies());
             server.map(|server| server.addr)
@@ -503,19 +541,20 @@ impl Services {
         if old == new {
             return;
         }
-        if let Some(source) = new {
+        if let Some((source, is_available)) = new {
             let none = NatSource {
                 source,
                 servers: 0,
+                available: 0,
                 slots: 0,
             };
             let held = self.nat_sources.find(source).copied().unwrap_or(none);
-            self.nat_sources.put(held.with(id));
+            self.nat_sources.put(held.with(id, is_available));
             self.nat_addrs.count(source.addr);
         }
-        if let Some(source) = old {
+        if let Some((source, was_available)) = old {
             let held = self.nat_sources.remove(source);
-            if let Some(left) = held.and_then(|held| held.without(id)) {
+            if let Some(left) = held.and_then(|held| held.without(id, was_available)) {
                 self.nat_sources.put(left);
             }
             self.nat_addrs.uncount(source.addr);
@@ -528,13 +567,15 @@ fn each_local(pool: &Option<Arc<LocalPool>>, mut on: impl FnMut(Addr)) {
     addrs.for_each(|addr| on(*addr));
 }
 
-/// Where the replies of a server come from, if they pass the director.
-fn nat_source(server: Server) -> Option<Source> {
-    server.method.sees_replies().then_some(Source {
+/// Where the replies of a server come from, if they pass the director; and whether it is available.
+fn nat_source(server: Server) -> Option<(Source, bool)> {
+    let source = Source {
         protocol: server.protocol,
         addr: server.addr,
         port: server.port,
-    })
+    };
+    let sees_replies = server.method.sees_replies();
+    sees_replies.then_some((source, server.is_available))
 }
 
 #[cfg(test)]

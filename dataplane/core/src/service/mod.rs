@@ -17,7 +17,7 @@ use crate::schedule::Scheduler;
 use crate::schedule::consistent::Consistent;
 use crate::sync::AtomicU64;
 
-pub use all::Services;
+pub use all::{Former, Services};
 pub use weir_wire::tunnel::Tunnel;
 
 /// A transport protocol that services exist for.
@@ -129,6 +129,11 @@ impl ServiceKey {
 /// It stays the same while the server, or a flow that remembers it, lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub u32);
+
+impl ServerId {
+    /// No server: the flow's packets go where they were sent to ([`crate::bypass`]).
+    pub const NONE: Self = Self(u32::MAX);
+}
 
 /// The place of a service in [`Services::service`]. It stays the same while the service is
 /// configured; one that comes later may get the place of one that left.

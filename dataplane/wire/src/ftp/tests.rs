@@ -20,6 +20,10 @@ fn commands_are_understood_in_any_case_and_several_in_one_segment() {
         ("EPSV\r\n", Some(Command::Epsv)),
         ("Epsv 2\r\n", Some(Command::Epsv)),
         ("PORT 198,51,100,7,195,80\r\n", Some(port)),
+        ("port  198,51,100,7,195,80 \r\n", Some(port)),
+        // What ends the last number is enough.
+        ("PORT 198,51,100,7,195,80\r", Some(port)),
+        ("PORT 198,51,100,7,195,80", None),
         ("EPRT |1|198.51.100.7|50000|\r\n", Some(port)),
         ("eprt !1!198.51.100.7!50000!\r\n", Some(port)),
         (
@@ -49,6 +53,8 @@ fn what_is_no_command_of_these_asks_for_nothing() {
         "EPSV 3\r\n",
         "EPSV 12\r\n",
         "PORT\r\n",
+        "PORTS 198,51,100,7,195,80\r\n",
+        "PORT198,51,100,7,195,80\r\n",
         "PORT 198,51,100,7,195\r\n",
         "PORT 198,51,100,7,195,80,1\r\n",
         "PORT 198,51,100,256,195,80\r\n",
@@ -83,12 +89,14 @@ fn passive_replies_are_understood_with_and_without_parentheses() {
         "227 Entering Passive Mode (10,0,0,1,156,64)\r\n",
         "227 10,0,0,1,156,64\r\n",
         "227 =10,0,0,1,156,64\n",
+        "227 Entering Passive Mode (10,0,0,1,156,64)",
+        "227 Entering Passive Mode (((10,0,0,1,156,64)\r\n",
         "230 Hello\r\n227 Here (10,0,0,1,156,64) it is\r\n",
     ] {
         assert_eq!(text_of(reply), numbers, "{reply:?}");
     }
     for reply in [
-        "227 Entering Passive Mode (10,0,0,1,156,64).",
+        "227 Entering Passive Mode (10,0,0,1,156,64",
         "227-Entering (10,0,0,1,156,64).\r\n",
         "227 Entering (10,0,0,1,156)\r\n",
         "227 Entering (10,0,0,1,156,)\r\n",
@@ -107,14 +115,16 @@ fn passive_replies_are_understood_with_and_without_parentheses() {
 fn extended_passive_replies_are_understood_with_any_delimiter() {
     for delimiter in ['|', '!', '~', 'x'] {
         let d = delimiter;
-        let reply = format!("229 Entering Extended Passive Mode ({d}{d}{d}40001{d})\r\n");
-        assert_eq!(epsv_reply(reply.as_bytes()), Some(40_001), "{reply:?}");
+        // It matters no more what comes behind the port.
+        for end in [")\r\n", ")", "\r\n", ""] {
+            let reply = format!("229 Entering Extended Passive Mode ({d}{d}{d}40001{d}{end}");
+            assert_eq!(epsv_reply(reply.as_bytes()), Some(40_001), "{reply:?}");
+        }
     }
     for reply in [
-        "229 Extended (|||40001|)",
+        "229 Extended (|||40001",
         "229 Extended (||40001|)\r\n",
         "229 Extended (|1||40001|)\r\n",
-        "229 Extended (|||40001|\r\n",
         "229 Extended (|||40001)\r\n",
         "229 Extended (|||0|)\r\n",
         "229 Extended (|||99999|)\r\n",

@@ -409,3 +409,23 @@ proptest! {
         }
     }
 }
+
+/// There are hosts that turn the length round in their memory, and quote it so.
+#[test]
+fn a_quote_whose_length_makes_no_sense_still_has_ports() {
+    let ip = PacketBuilder::eth(Mac::ZERO, Mac::ZERO).ip(
+        crate::builder::addr("192.0.2.1"),
+        crate::builder::addr("192.0.2.2"),
+    );
+    let mut quote = ip.tcp(5, 6).build_ip();
+    for len in [0, 19, 20, 23, 24, 0xffff_u16] {
+        quote[2..4].copy_from_slice(&len.to_be_bytes());
+        let read = crate::parse_embedded(&quote, 0, quote.len()).expect("a quote");
+        assert_eq!((read.src_port, read.dst_port), (5, 6), "{len}");
+        let end = if len == 24 { 24 } else { quote.len() };
+        assert_eq!(usize::from(read.end), end, "{len}");
+    }
+    for (len, is_cut) in [(19, false), (20, true), (23, true), (24, false)] {
+        assert_eq!(crate::is_cut_before_ports(&quote, 0, len), is_cut, "{len}");
+    }
+}

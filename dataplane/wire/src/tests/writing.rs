@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::addr::Family;
+use crate::builder::addr;
 use crate::checksum::Delta;
 use crate::headers::{Embedded, ether_type, tcp_flag};
 use crate::icmp::{self, ErrorKind};
@@ -16,6 +17,8 @@ pub(super) fn write_everything(frame: &mut [u8], h: &Headers, quoted: Option<&Em
     rewrite::set_source(frame, h, src, 1);
     rewrite::set_ends(frame, h, (src, 2), (dst, 3));
     rewrite::decrement_ttl(frame, h);
+    rewrite::increment_ttl(frame, h);
+    rewrite::clear_dont_fragment(frame, usize::from(h.l3));
     rewrite::set_macs(frame, Mac::ZERO, Mac::BROADCAST);
     if let Some(quoted) = quoted {
         rewrite::set_embedded_destination(frame, quoted, dst, 1);
@@ -386,4 +389,46 @@ fn the_longest_errors_are_announced() {
     assert_eq!(icmp::error_len(Family::V4, 20), 48);
     assert_eq!(icmp::error_len(Family::V4, 9000), 576);
     assert_eq!(icmp::error_len(Family::V6, 9000), 1280);
+}
+
+#[test]
+fn a_hop_more_and_a_hop_less_leave_the_packet_as_it_was() {
+    let (a, b) = (addr("192.0.2.1"), addr("192.0.2.2"));
+    let (a6, b6) = (addr("2001:db8::1"), addr("2001:db8::2"));
+    for (src, dst) in [(a, b), (a6, b6)] {
+        for ttl in [0, 1, 63, 64, 254] {
+            let ip = PacketBuilder::eth(Mac::ZERO, Mac::ZERO).ip(src, dst);
+            let came = ip.ttl(ttl).tcp(1, 2).build();
+            let h = headers(&came);
+            let mut frame = came.clone();
+            rewrite::increment_ttl(&mut frame, &h);
+            assert_eq!(headers(&frame).ttl, ttl + 1);
+            rewrite::decrement_ttl(&mut frame, &h);
+            assert_eq!(frame, came);
+        }
+    }
+}
+
+#[test]
+fn dont_fragment_is_taken_back_with_its_checksum() {
+    let ip = PacketBuilder::eth(Mac::ZERO, Mac::ZERO).ip(addr("192.0.2.1"), addr("192.0.2.2"));
+    let mut frame = ip.clone().df().id(7).tcp(1, 2).build();
+    rewrite::clear_dont_fragment(&mut frame, 14);
+    assert_eq!(frame, ip.id(7).tcp(1, 2).build());
+}
+
+/// Routers lower the TTL of what they quote, and not all of them see to its checksum.
+#[test]
+fn a_quoted_ipv4_header_gets_a_right_checksum_whatever_it_had() {
+    let (client, vip, server) = (addr("192.0.2.1"), addr("192.0.2.2"), addr("10.0.0.1"));
+    let eth = || PacketBuilder::eth(Mac::ZERO, Mac::ZERO);
+    let quote = |dst| eth().ip(client, dst).ttl(9).tcp(1, 2).build_ip();
+    let mut wrong = quote(server);
+    wrong[10] ^= 0x55;
+    let mut frame = eth().ip(server, client).icmp_error(3, 1, 0, &wrong).build();
+    let h = headers(&frame);
+    let at = icmp::quoted_at(&h);
+    let quoted = parse_embedded(&frame, at, usize::from(h.end)).expect("a quote");
+    rewrite::set_embedded_destination(&mut frame, &quoted, vip, 2);
+    assert_eq!(frame[at..], quote(vip));
 }

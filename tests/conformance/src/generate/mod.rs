@@ -66,7 +66,7 @@ struct Making {
 impl Making {
     fn begin(&mut self) {
         if self.random.chance(self.theme.timeouts) {
-            let seconds = [0; 3].map(|_| self.random.between(0, 40));
+            let seconds = self.timeouts();
             self.operations.push(Operation::Timeouts(seconds));
         }
         for (name, values) in self.theme.sysctls {
@@ -110,6 +110,16 @@ impl Making {
             99 => self.operations.push(Operation::Counters),
             _ => self.new_flow(),
         }
+    }
+
+    /// Of TCP, of TCP after a FIN, of UDP. Templates are to outlive connections, so that they end: with
+    /// connections they begin again when their time is up, as late as the kernel's timers are.
+    fn timeouts(&mut self) -> [u32; 3] {
+        let (least, most) = match self.theme.persistence {
+            0 => (0, 50),
+            _ => (5, 30),
+        };
+        [0; 3].map(|_| self.random.between(least, most))
     }
 
     fn number(&mut self) -> u32 {
@@ -180,7 +190,7 @@ impl Making {
         let flags = flags.map(|flag| (*flag).to_owned()).collect();
         let is_any_port = matches!(key, Key::Address(_, at) if at.port() == 0);
         let persistence = (is_any_port || self.random.chance(self.theme.persistence))
-            .then(|| self.random.between(300, 400));
+            .then(|| self.random.between(130, 200));
         let mask = (persistence.is_some() && self.random.chance(40)).then(|| {
             let all: &[u8] = if key.is_v6() {
                 &[64, 125, 126]
@@ -297,7 +307,7 @@ impl Making {
                 self.operations.push(Operation::Flush);
             }
             96..=98 if self.theme.timeouts > 0 => {
-                let seconds = [0; 3].map(|_| self.random.between(0, 60));
+                let seconds = self.timeouts();
                 self.operations.push(Operation::Timeouts(seconds));
             }
             _ => {
@@ -447,9 +457,6 @@ impl Making {
 
     fn advance(&mut self) {
         let ticks = match self.random.between(1, 100) {
-            // The kernel's timers are late, and a template's may begin again: templates stay as long
-            // as a scenario. What becomes of them is made by hand.
-            _ if self.theme.persistence > 0 => self.random.between(1, 2500),
             1..=40 => self.random.between(1, 300),
             41..=75 => self.random.between(300, 3000),
             76..=92 => self.random.between(3000, 14_000),

@@ -72,11 +72,22 @@ const GUE: &[Method] = &[
     Method::Tun(Tunnel::Gue(6081, GueChecksum::Remote)),
 ];
 const MIXED: &[Method] = &[Method::Nat, Method::Dr, Method::Tun(Tunnel::Ipip)];
+const ALL_METHODS: &[Method] = &[
+    Method::Nat,
+    Method::Nat,
+    Method::Dr,
+    Method::Tun(Tunnel::Ipip),
+    Method::Tun(Tunnel::Gre(true)),
+    Method::Tun(Tunnel::Gue(6080, GueChecksum::None)),
+];
 const TUNNELS: &[Method] = &[
     Method::Tun(Tunnel::Ipip),
     Method::Tun(Tunnel::Gre(false)),
     Method::Tun(Tunnel::Gue(6080, GueChecksum::None)),
 ];
+/// With a port that is FTP's. By NAT the kernel has connections there tracked, and what its tracking
+/// takes for no part of a connection, as an ACK before a SYN-ACK, is dropped by that, not by IPVS.
+const PORTS_OF_FTP: &[u16] = &[80, 443, 53, 21];
 const RR: &[(&str, &[&str])] = &[("rr", &[])];
 const RR_WRR: &[(&str, &[&str])] = &[("rr", &[]), ("wrr", &[])];
 const COUNTING: &[(&str, &[&str])] = &[
@@ -160,12 +171,14 @@ pub(crate) const THEMES: &[Theme] = &[
     Theme {
         name: "DR",
         methods: DR,
+        ports: PORTS_OF_FTP,
         families: BOTH,
         ..BASE
     },
     Theme {
         name: "TUN by IP in IP",
         methods: IPIP,
+        ports: PORTS_OF_FTP,
         families: BOTH,
         ..BASE
     },
@@ -243,6 +256,7 @@ pub(crate) const THEMES: &[Theme] = &[
             ("sloppy_tcp", &[0, 1]),
             ("nat_icmp_send", &[0, 1]),
             ("secure_tcp", &[0, 3]),
+            ("expire_nodest_conn", &[0, 1]),
         ],
         ..BASE
     },
@@ -256,17 +270,22 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "persistence",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,
         persistence: 100,
         weights: 30,
         changes: 50,
-        sysctls: &[("expire_quiescent_template", &[0, 1])],
+        sysctls: &[
+            ("expire_quiescent_template", &[0, 1]),
+            ("expire_nodest_conn", &[0, 0, 1]),
+        ],
         ..BASE
     },
     Theme {
         name: "persistence over all ports",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,
@@ -278,6 +297,7 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "marks",
+        timeouts: 100,
         schedulers: RR_WRR,
         methods: MIXED,
         families: BOTH,
@@ -296,9 +316,11 @@ pub(crate) const THEMES: &[Theme] = &[
     },
     Theme {
         name: "ICMP errors",
-        methods: MIXED,
+        methods: ALL_METHODS,
         families: BOTH,
         icmp: true,
+        mixed: 15,
+        one_packet: 15,
         sysctls: &[("schedule_icmp", &[0, 0, 0, 1])],
         ..BASE
     },

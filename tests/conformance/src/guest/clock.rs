@@ -46,6 +46,14 @@ impl Clock {
         self.sleep_nanoseconds(TICK / 5);
     }
 
+    /// Sleeps until a tick from which on a network's estimator always looks at the same moments.
+    pub(crate) fn begin_rates(&mut self) {
+        self.align();
+        while !sys::ticks().is_multiple_of(8) {
+            self.sleep(1);
+        }
+    }
+
     fn sleep_nanoseconds(&mut self, count: i64) {
         self.now += count;
         sys::sleep_until(self.now);

@@ -134,7 +134,12 @@ impl Ipvs {
                 message.nested(of_command::DEST, |inside| server_identity(inside, *at));
             }
             Operation::Flush => self.begin(&mut message, command::FLUSH, 0),
-            Operation::Zero => self.begin(&mut message, command::ZERO, 0),
+            Operation::Zero(key) => {
+                self.begin(&mut message, command::ZERO, 0);
+                if let Some(key) = key {
+                    message.nested(of_command::SERVICE, |inside| identity(inside, key));
+                }
+            }
             Operation::Timeouts(seconds) => {
                 self.begin(&mut message, command::SET_CONFIG, 0);
                 for (kind, seconds) in (of_command::TIMEOUT_TCP..).zip(seconds) {
@@ -165,12 +170,14 @@ impl Ipvs {
             let Some(key) = key_of(&service) else {
                 continue;
             };
-            let totals = attribute(&service, of_service::STATS64).map(totals);
+            let stats = attribute(&service, of_service::STATS64).map(statistics);
+            let [totals, rates] = stats.unwrap_or_default();
             all.push(Counted {
                 service: key.to_string(),
                 server: None,
                 connections: [0; 3],
-                totals: totals.unwrap_or_default(),
+                totals,
+                rates,
             });
             let mut message = Message::default();
             self.begin(&mut message, command::GET_DEST, DUMP);
@@ -311,26 +318,27 @@ fn counted_server(key: &Key, dest: &[u8]) -> Option<Counted> {
     let address = ip_of(attribute(dest, of_dest::ADDRESS)?, is_v6)?;
     let port = port_of(attribute(dest, of_dest::PORT)?);
     let count = |kind| attribute(dest, kind).map_or(0, |bytes| u64::from(u32_at(bytes, 0)));
+    let [totals, rates] = statistics(attribute(dest, of_dest::STATS64)?);
     Some(Counted {
         service: key.to_string(),
         server: Some(SocketAddr::new(address, port)),
         connections: [0, 1, 2].map(|n| count(of_dest::ACTIVE + n)),
-        totals: totals(attribute(dest, of_dest::STATS64)?),
+        totals,
+        rates,
     })
 }
 
-/// Connections, packets in and out, bytes in and out are the first five of the statistics.
-fn totals(stats: &[u8]) -> [u64; 5] {
-    let mut totals = [0; 5];
+/// Connections, packets in and out, bytes in and out are the first five of the statistics; the same
+/// a second are the next five.
+fn statistics(stats: &[u8]) -> [[u64; 5]; 2] {
+    let mut all = [[0; 5]; 2];
     for (kind, value) in attributes(stats) {
-        if let Some(total) = usize::from(kind)
-            .checked_sub(1)
-            .and_then(|at| totals.get_mut(at))
-        {
-            *total = u64_at(value, 0);
+        let at = usize::from(kind).checked_sub(1);
+        if let Some(number) = at.and_then(|at| all.as_flattened_mut().get_mut(at)) {
+            *number = u64_at(value, 0);
         }
     }
-    totals
+    all
 }
 
 /// The connection entries, sorted.
@@ -342,7 +350,7 @@ pub(crate) fn entries() -> io::Result<Vec<Entry>> {
 }
 
 /// A line of /proc/net/ip_vs_conn: protocol, client, virtual address and server, each with its port
-/// and all in hexadecimal digits, state, seconds.
+/// and all in hexadecimal digits, state, seconds, and of some templates what an engine found.
 fn entry(line: &str) -> Option<Entry> {
     let mut words = line.split_whitespace();
     let protocol = words.next()?.to_owned();
@@ -364,5 +372,6 @@ fn entry(line: &str) -> Option<Entry> {
         server,
         state: words.next()?.to_owned(),
         seconds: words.next()?.parse().ok()?,
+        engine: Some(words.collect::<Vec<_>>().join(" ")).filter(|engine| !engine.is_empty()),
     })
 }

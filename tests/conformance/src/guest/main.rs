@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use weir_conformance::answer::answer;
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{MarkRule, Operation, Scenario};
-use weir_conformance::place::Leg;
+use weir_conformance::place::{self, Leg};
 use weir_conformance::seen::{Passed, Seen};
 use weir_conformance::{mark, text};
 
@@ -105,9 +105,17 @@ fn load_modules() -> io::Result<()> {
     for module in MODULES {
         let missing = || io::Error::other(format!("the kernel has no module {module}"));
         let (path, needs) = known.get(*module).ok_or_else(missing)?;
-        for path in needs.split_whitespace().rev().chain([*path]) {
-            sys::load_module(&dir.join(path))?;
+        for path in needs.split_whitespace().rev() {
+            sys::load_module(&dir.join(path), "")?;
         }
+        let parameters = match *module {
+            "ip_vs_ftp" => format!(
+                "ports={}",
+                place::FTP_PORTS.map(|port| port.to_string()).join(",")
+            ),
+            _ => String::new(),
+        };
+        sys::load_module(&dir.join(path), &parameters)?;
     }
     Ok(())
 }
@@ -125,6 +133,7 @@ struct Stage<'c> {
 }
 
 fn play(clock: &mut Clock, scenario: &Scenario) -> io::Result<Vec<Seen>> {
+    clock.begin_rates();
     let host = Network::new()?;
     let director = Network::new()?;
     let mut stage = Stage {
@@ -139,8 +148,8 @@ fn play(clock: &mut Clock, scenario: &Scenario) -> io::Result<Vec<Seen>> {
     let operations = scenario.operations.iter();
     let seen = operations.map(|operation| {
         let seen = stage.play(operation);
-        if operation.takes_a_tick() {
-            stage.clock.sleep(1);
+        if operation.ticks() > 0 {
+            stage.clock.sleep(operation.ticks());
         }
         seen.map_err(|error| io::Error::other(format!("{operation}: {error}")))
     });

@@ -15,6 +15,10 @@ const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
 const NEW_NEIGHBOUR: u16 = 28;
+const NEW_RULE: u16 = 32;
+
+/// The table of what is for the director whatever its destination.
+const TABLE: u8 = 100;
 
 /// Biggest frame at a far end, which is to limit nothing.
 const FAR_MTU: u32 = 9000;
@@ -97,6 +101,11 @@ impl Network {
             let [via_v4, via_v6] = leg.routers();
             let via = if prefix.is_ipv4() { via_v4 } else { via_v6 };
             new_route(&mut rest, prefix, len, via);
+        }
+        let lo = sys::interface("lo")?;
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            new_rule(&mut rest, family as u8);
+            new_local_default(&mut rest, family as u8, lo);
         }
         route.all(&rest)?;
         let [client, server] = Leg::ALL.map(|leg| Socket::of_interface(far_name(leg)));
@@ -262,4 +271,26 @@ fn new_route(message: &mut Message, prefix: IpAddr, len: u8, via: IpAddr) {
         message.attribute(libc::RTA_DST, &octets(prefix));
     }
     message.attribute(libc::RTA_GATEWAY, &octets(via));
+}
+
+/// What has a mark of the kind is looked up in the table of its own.
+fn new_rule(message: &mut Message, family: u8) {
+    const TO_TABLE: u8 = 1;
+    const MARK: u16 = 10;
+    const MASK: u16 = 16;
+    let header = [family, 0, 0, 0, TABLE, 0, 0, TO_TABLE, 0, 0, 0, 0];
+    message.begin(NEW_RULE, CREATE, &header);
+    for kind in [MARK, MASK] {
+        message.attribute(kind, &place::ANY_DESTINATION.to_ne_bytes());
+    }
+}
+
+/// All that is looked up there is for this host.
+fn new_local_default(message: &mut Message, family: u8, lo: u32) {
+    const LOCAL: u8 = 2;
+    const STATIC: u8 = 4;
+    const HOST: u8 = 254;
+    let header = [family, 0, 0, 0, TABLE, STATIC, HOST, LOCAL, 0, 0, 0, 0];
+    message.begin(NEW_ROUTE, CREATE, &header);
+    message.attribute(libc::RTA_OIF, &lo.to_ne_bytes());
 }

@@ -38,13 +38,13 @@ pub(crate) fn mount(source: &str, target: &str, kind: &str, data: &str) -> io::R
     })
 }
 
-/// Loads a module; one that is there already is as good.
-pub(crate) fn load_module(path: &Path) -> io::Result<()> {
+/// Loads a module with its parameters; one that is there already is as good.
+pub(crate) fn load_module(path: &Path, parameters: &str) -> io::Result<()> {
     let file = std::fs::File::open(path)?;
-    let none = c_string("");
+    let parameters = c_string(parameters);
+    let (file, parameters) = (file.as_raw_fd(), parameters.as_ptr());
     // SAFETY: a file that is open and a string that lives through the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), none.as_ptr(), 0) };
+    let result = unsafe { libc::syscall(libc::SYS_finit_module, file, parameters, 0) };
     match done(result as c_int) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         other => other,

@@ -2,9 +2,21 @@
 
 mod connections;
 mod fragments;
+mod ftp;
+mod gone;
+mod icmp;
+mod ipsec;
+mod marks;
+mod persistence;
 mod protocols;
+mod rates;
 mod scheduling;
 mod script;
+mod sip;
+mod switches;
+mod thresholds;
+mod tunnel_kinds;
+mod tunnels;
 
 use weir_conformance::operation::Scenario;
 
@@ -12,8 +24,20 @@ use weir_conformance::operation::Scenario;
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     scheduling::all(&mut all);
+    thresholds::all(&mut all);
     connections::all(&mut all);
+    persistence::all(&mut all);
+    marks::all(&mut all);
+    gone::all(&mut all);
     protocols::all(&mut all);
     fragments::all(&mut all);
+    icmp::all(&mut all);
+    tunnels::all(&mut all);
+    tunnel_kinds::all(&mut all);
+    ftp::all(&mut all);
+    sip::all(&mut all);
+    ipsec::all(&mut all);
+    switches::all(&mut all);
+    rates::all(&mut all);
     all
 }

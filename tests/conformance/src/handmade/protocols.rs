@@ -5,7 +5,7 @@ use weir_conformance::operation::Scenario;
 use weir_conformance::place::Leg;
 use weir_wire::tcp_flag::{ACK, SYN};
 
-use super::script::{Ends, Script, vip_at};
+use super::script::{Ends, Script, case, vip_at};
 
 const METHODS: [&str; 3] = ["nat", "dr", "ipip"];
 
@@ -14,16 +14,11 @@ pub(super) fn all(into: &mut Vec<Scenario>) {
         for method in METHODS {
             header_fields(method, is_v6, into);
             sizes(method, is_v6, into);
-            icmp_errors(method, is_v6, into);
         }
         udp_without_checksum(is_v6, into);
     }
     port_mapping(into);
     several_services(into);
-}
-
-fn case(method: &str, is_v6: bool) -> String {
-    format!("{method}, {}", if is_v6 { "IPv6" } else { "IPv4" })
 }
 
 fn both(s: &mut Script, method: &str, is_v6: bool) {
@@ -89,78 +84,6 @@ fn sizes(method: &str, is_v6: bool, into: &mut Vec<Scenario>) {
         for len in [1399, 1400, 1401, 1500] {
             s.reply(first, ACK, len - header);
         }
-        s.end(into);
-    }
-}
-
-/// Every type of ICMP error, about requests and replies, whole and cut.
-fn icmp_errors(method: &str, is_v6: bool, into: &mut Vec<Scenario>) {
-    let kinds: &[(u8, u8, u32)] = match is_v6 {
-        false => &[
-            (3, 0, 0),
-            (3, 1, 0),
-            (3, 3, 0),
-            (3, 4, 1300),
-            (3, 4, 400),
-            (3, 13, 0),
-            (4, 0, 0),
-            (11, 0, 0),
-            (11, 1, 0),
-            (5, 1, 0),
-            (12, 0, 0),
-        ],
-        true => &[
-            (1, 0, 0),
-            (1, 1, 0),
-            (1, 4, 0),
-            (2, 0, 1300),
-            (2, 0, 1000),
-            (3, 0, 0),
-            (4, 0, 0),
-        ],
-    };
-    for from in Leg::ALL {
-        let mut s = Script::new(
-            "ICMP errors",
-            &format!("{}, from the {from} side", case(method, is_v6)),
-        );
-        both(&mut s, method, is_v6);
-        let tcp = Ends::tcp(1, 1024, is_v6);
-        let syn = s.send(tcp, SYN, 0);
-        let replied = s.reply(syn, SYN | ACK, 0);
-        let udp = s.send(Ends::udp(2, 1024, is_v6), 0, 200);
-        let answered = s.answer(
-            udp,
-            Leg::Server,
-            Answer::Udp {
-                data: 200,
-                has_checksum: true,
-            },
-        );
-        let about = match from {
-            Leg::Server => [syn, udp],
-            Leg::Client => [replied, answered],
-        };
-        for to in about {
-            for &(icmp_type, code, word) in kinds {
-                for (quoted, is_from_router) in [(1232, false), (28, true), (48, false)] {
-                    s.answer(
-                        to,
-                        from,
-                        Answer::Icmp {
-                            icmp_type,
-                            code,
-                            word,
-                            quoted,
-                            is_from_router,
-                        },
-                    );
-                }
-            }
-        }
-        // What was learnt of the path is heeded.
-        let whole = tcp.over(tcp.ip().df(), ACK).payload(&data(1400));
-        s.frame(Leg::Client, &whole);
         s.end(into);
     }
 }

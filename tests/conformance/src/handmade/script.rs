@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use weir_conformance::answer::{Answer, data};
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{Operation, Protocol, Scenario};
-use weir_conformance::place::{Leg, server};
+use weir_conformance::place::{Leg, server, server_mac};
 use weir_wire::Addr;
 use weir_wire::builder::PacketBuilder;
 
@@ -59,6 +59,14 @@ impl Ends {
         ip.id(0x1234)
     }
 
+    /// The IP layer of a packet of server `n` to the client.
+    pub(super) fn ip_of_server(&self, n: u8) -> PacketBuilder {
+        let from = server(n, self.client.is_ipv6());
+        let eth = PacketBuilder::eth(server_mac(n), Leg::Server.director());
+        let ip = eth.ip(Addr::from(from), Addr::from(self.client.ip()));
+        ip.id(0x4321)
+    }
+
     /// A packet on top of `ip` with TCP's flags where it has any.
     pub(super) fn over(&self, ip: PacketBuilder, flags: u8) -> PacketBuilder {
         let (from, to) = (self.client.port(), self.service.port());
@@ -68,6 +76,11 @@ impl Ends {
             Protocol::Sctp => ip.sctp(from, to),
         }
     }
+}
+
+/// The name of a case: method and family.
+pub(super) fn case(method: &str, is_v6: bool) -> String {
+    format!("{method}, {}", if is_v6 { "IPv6" } else { "IPv4" })
 }
 
 /// The address of client `n`.
@@ -166,6 +179,16 @@ impl Script {
 
     pub(super) fn end(mut self, into: &mut Vec<Scenario>) {
         self.say("entries\ncounters");
+        self.done(into);
+    }
+
+    /// Where the counters are no matter.
+    pub(super) fn end_uncounted(mut self, into: &mut Vec<Scenario>) {
+        self.say("entries");
+        self.done(into);
+    }
+
+    fn done(self, into: &mut Vec<Scenario>) {
         into.push(Scenario {
             name: self.name,
             operations: self.operations,

@@ -3,25 +3,25 @@
 
 mod wanted;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{self, Key, Operation, Scenario};
-use weir_conformance::place::Leg;
+use weir_conformance::place::{ESTIMATE_FIRST, ESTIMATE_TICKS, Leg};
 use weir_conformance::seen::{Counted, Entry, Passed, Seen};
-use weir_control::devices::{Buffers, Devices, PortReport};
 use weir_control::host::{LinuxNetwork, PortFacts, assemble, doorbell};
 use weir_control::ipvs::table::IpvsTable;
 use weir_control::ipvs::words;
-use weir_control::state::{About, Parts, State, Ways};
+use weir_control::state::{State, Ways};
+use weir_control::testing::parts;
 use weir_core::director::Limits;
 use weir_core::flow::Flow;
 use weir_core::io::{PortId, WorkerId};
 use weir_core::persist::TemplateView;
-use weir_core::service::{Protocol, Services};
+use weir_core::service::{Protocol, ServerId, Services};
 use weir_core::time::Tick;
 use weir_ipvs::Table as _;
 use weir_model::{Config, ConfigFile, Family, Rules, ServerKey, ServiceKey};
@@ -39,8 +39,8 @@ const FRAME: usize = 9216;
 const TICK_MS: u64 = 10;
 /// Ticks of a second.
 const SECOND: u32 = 100;
-/// Seconds between two looks of the estimator.
-const ESTIMATE: u32 = 2;
+/// What the kernel's estimator takes for the time between two of its looks, in seconds.
+const ESTIMATE: f64 = 2.0;
 
 /// A director of some workers.
 struct World {
@@ -55,6 +55,8 @@ struct World {
     now: u32,
     /// All frames that came, and what a Linux without IPVS sent because of each, by leg.
     came: Vec<(Bytes, [Vec<Bytes>; 2])>,
+    /// When the estimator looks next.
+    estimate: u32,
 }
 
 /// Plays a scenario to a director of so many workers, with the frames and the time that the kernel
@@ -90,18 +92,7 @@ impl World {
             workers.push(Worker::new(&config, device.io(id), peers));
             links.push(link);
         }
-        let parts = Parts {
-            workers: workers.iter().map(Worker::handle).collect(),
-            devices: Box::new(NoDevices),
-            twins: Vec::new(),
-            about: About {
-                version: String::new(),
-                dpdk_version: String::new(),
-                steering: String::new(),
-            },
-            set_log_level: Box::new(|_| ()),
-            file,
-        };
+        let parts = parts(file, workers.iter().map(Worker::handle).collect());
         let ways = ways(&wanted, &parts.file.config);
         let state = State::start(parts, ways)?;
         let mut world = Self {
@@ -114,6 +105,7 @@ impl World {
             started: Instant::now(),
             now,
             came: Vec::new(),
+            estimate: now + ESTIMATE_FIRST,
         };
         world.turn_until_quiet();
         Ok(world)
@@ -122,9 +114,7 @@ impl World {
     /// What moves something takes a tick, as in the guest.
     fn play(&mut self, operation: &Operation, kernel: &Seen) -> Result<Seen> {
         let seen = self.do_one(operation, kernel)?;
-        if operation.takes_a_tick() {
-            self.advance(1);
-        }
+        self.advance(operation.ticks());
         Ok(seen)
     }
 
@@ -173,8 +163,8 @@ impl World {
                 self.state.apply(file)?;
             }
         }
-        if *operation == Operation::Zero {
-            self.state.zero(None);
+        if let Operation::Zero(key) = operation {
+            self.state.zero(key.as_ref().map(service_key));
         }
         self.wanted = wanted;
         self.turn_until_quiet();
@@ -228,27 +218,27 @@ impl World {
     }
 
     fn turn_until_quiet(&mut self) {
-        // The last to be asked may have handed something to the first.
-        while self
-            .workers
-            .iter_mut()
-            .fold(false, |busy, worker| worker.turn() | busy)
-        {}
+        // The last to be asked may have handed something to the first. In a tick a worker turns
+        // thousands of times.
+        while self.workers.iter_mut().fold(false, |busy, worker| {
+            worker.turn() | worker.is_culling() | busy
+        }) {}
     }
 
     fn advance(&mut self, ticks: u32) {
         let end = self.now + ticks;
         while self.now < end {
             let step = (SECOND - self.now % SECOND).min(end - self.now);
-            self.now += step;
+            self.now += step.min(self.estimate - self.now);
             let elapsed = Duration::from_millis(u64::from(self.now) * TICK_MS);
             self.hand.set(elapsed);
             self.turn_until_quiet();
             if self.now.is_multiple_of(SECOND) {
                 self.state.keep_house(self.started + elapsed);
             }
-            if self.now.is_multiple_of(SECOND * ESTIMATE) {
-                self.state.estimate(f64::from(ESTIMATE));
+            if self.now == self.estimate {
+                self.state.estimate(ESTIMATE);
+                self.estimate += ESTIMATE_TICKS;
             }
             self.turn_until_quiet();
         }
@@ -264,8 +254,8 @@ impl World {
         let services = &self.workers[0].snapshot().services;
         let templates = self.state.templates();
         for at in 0..templates.buckets() {
-            templates.visit(Tick(self.now), at, |template, _| {
-                entries.extend(template_entry(template, services));
+            templates.visit(Tick(self.now), at, |template, name| {
+                entries.extend(template_entry(template, name, services));
             });
         }
         entries.sort();
@@ -289,6 +279,7 @@ impl World {
                 server: None,
                 connections: [0; 3],
                 totals: totals(&stats),
+                rates: rates(&stats),
             });
             for (server, counts, stats) in table.servers(&service.key) {
                 let ServerKey { address, port } = words::server_key(&server.key);
@@ -298,6 +289,7 @@ impl World {
                     server: Some(SocketAddr::new(address, port)),
                     connections: counts.map(u64::from),
                     totals: totals(&stats),
+                    rates: rates(&stats),
                 });
             }
         }
@@ -416,20 +408,34 @@ fn worker_config(
 
 /// A flow as the kernel lists it.
 fn entry(flow: &Flow, services: &Services, now: Tick) -> Option<Entry> {
-    let server = services.server(flow.server())?;
     let request = flow.request();
+    let server = match services.server(flow.server()) {
+        Some(server) => SocketAddr::new(server.addr.ip(), flow.dest_port(server)),
+        None if flow.server() == ServerId::NONE => no_address(request.src.ip()),
+        None => return None,
+    };
     Some(Entry {
         protocol: protocol_name(Some(request.protocol)).to_owned(),
         client: SocketAddr::new(request.src.ip(), request.src_port),
         service: SocketAddr::new(request.dst.ip(), request.dst_port),
-        server: SocketAddr::new(server.addr.ip(), flow.dest_port(server)),
+        server,
         state: flow.state().name().to_owned(),
         seconds: flow.ticks_left(now) / SECOND,
+        engine: None,
     })
 }
 
+/// What the kernel lists where there is no server.
+fn no_address(like: IpAddr) -> SocketAddr {
+    let address = match like {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(address, 0)
+}
+
 /// A template as the kernel lists it.
-fn template_entry(template: &TemplateView, services: &Services) -> Option<Entry> {
+fn template_entry(template: &TemplateView, name: &[u8], services: &Services) -> Option<Entry> {
     let server = services.server(template.server)?;
     let protocol = Protocol::from_number(template.protocol);
     Some(Entry {
@@ -439,6 +445,7 @@ fn template_entry(template: &TemplateView, services: &Services) -> Option<Entry>
         server: SocketAddr::new(server.addr.ip(), template.dest_port),
         state: template.state().to_owned(),
         seconds: template.ticks_left / SECOND,
+        engine: (!name.is_empty()).then(|| format!("sip {}", String::from_utf8_lossy(name))),
     })
 }
 
@@ -461,15 +468,12 @@ fn totals(stats: &weir_ipvs::Stats) -> [u64; 5] {
     ]
 }
 
-/// Control asks nothing of devices here.
-struct NoDevices;
-
-impl Devices for NoDevices {
-    fn ports(&self) -> Vec<PortReport> {
-        Vec::new()
-    }
-
-    fn buffers(&self) -> Buffers {
-        Buffers::default()
-    }
+fn rates(stats: &weir_ipvs::Stats) -> [u64; 5] {
+    [
+        stats.connections_rate,
+        stats.packets_in_rate,
+        stats.packets_out_rate,
+        stats.bytes_in_rate,
+        stats.bytes_out_rate,
+    ]
 }

@@ -80,6 +80,9 @@ impl Wanted {
                 }
             }
             Operation::Flush => self.services.clear(),
+            Operation::Zero(Some(key)) => {
+                self.service(key)?;
+            }
             Operation::Timeouts(seconds) => {
                 for (known, new) in self.timeouts.iter_mut().zip(seconds) {
                     *known = if *new == 0 { *known } else { *new };
@@ -127,7 +130,8 @@ impl Wanted {
         writeln!(to, "[workers]\ncores = [{}]", cores.join(", "))?;
         writeln!(
             to,
-            "[limits]\nservers = 256\nflows_per_worker = 4096\nflows_v6_per_worker = 4096"
+            "[limits]\nservers = 256\nflows_per_worker = 4096\nflows_v6_per_worker = 4096\n\
+             persistence_templates = 1024"
         )?;
         writeln!(
             to,
@@ -183,10 +187,14 @@ impl Wanted {
         let (settings, ipvs): (Vec<_>, Vec<_>) = self
             .sysctls
             .iter()
+            .filter(|(name, _)| !KERNELS_OWN.contains(&name.as_str()))
             .partition(|(name, _)| name == "pmtu_disc");
         for (section, values) in [("settings", settings), ("ipvs", ipvs)] {
-            if !values.is_empty() {
+            if section == "ipvs" || !values.is_empty() {
                 writeln!(to, "[{section}]")?;
+            }
+            if section == "ipvs" {
+                writeln!(to, "ftp_ports = {:?}", place::FTP_PORTS)?;
             }
             for (name, value) in values {
                 match NUMBERS.contains(&name.as_str()) {
@@ -198,6 +206,9 @@ impl Wanted {
         Ok(())
     }
 }
+
+/// Settings that Weir does not have: what they are about does not exist there.
+const KERNELS_OWN: &[&str] = &["conntrack", "backup_only"];
 
 /// Settings whose values are numbers; the others are yes or no.
 const NUMBERS: &[&str] = &[
@@ -222,6 +233,9 @@ fn network(address: std::net::IpAddr, len: u8) -> std::net::IpAddr {
 
 fn write_mark(to: &mut String, rule: &MarkRule) -> std::fmt::Result {
     writeln!(to, "[[mark]]\nmark = {}", rule.mark)?;
+    if rule.mark & place::ANY_DESTINATION != 0 {
+        writeln!(to, "any_destination = true")?;
+    }
     if let Some(protocol) = rule.protocol {
         writeln!(to, "protocol = \"{protocol}\"")?;
     }
@@ -296,8 +310,8 @@ fn write_server(to: &mut String, service: &Service, server: &Server) -> std::fmt
         server.at.ip(),
         server.weight
     )?;
-    // As ipvsadm writes them, a server that is not NAT has the service's port.
-    if let Key::Address(..) = service.key {
+    // As ipvsadm writes them, a server that is not NAT has the service's port; of a mark none.
+    if matches!(service.key, Key::Address(..)) || server.at.port() > 0 {
         writeln!(to, "port = {}", server.at.port())?;
     }
     let method = match server.method {

@@ -344,3 +344,83 @@ fn replies_of_a_server_of_any_port_may_come_from_any() {
     services.set_server(ServerId(2), Some(by_dr));
     assert!(!is_source(&services, server.addr));
 }
+
+#[test]
+fn a_removed_service_is_found_for_what_it_took_until_it_is_forgotten() {
+    let addr_of = addr("192.0.2.100");
+    let of = |port, mark| match mark {
+        0 => ServiceKey {
+            protocol: Protocol::Tcp,
+            addr: addr_of,
+            port,
+            mark,
+        },
+        mark => ServiceKey::of_mark(mark, Family::V4),
+    };
+    let request = |dst_port| crate::flow::Tuple {
+        src: addr("198.51.100.7"),
+        dst: addr_of,
+        src_port: 1024,
+        dst_port,
+        protocol: Protocol::Tcp,
+    };
+    let mut all = Services::default();
+    assert!(!all.has_formers() && !all.was_virtual(addr_of));
+    assert_eq!(all.find_former(&request(80), 0), None);
+    let keys = [of(80, 0), of(21, 0), of(0, 0), of(0, 7)];
+    for key in keys {
+        let by_client = key.port == 80;
+        all.put_former(Former { key, by_client });
+        // Once is enough.
+        all.put_former(Former { key, by_client });
+    }
+    assert!(all.has_formers() && all.was_virtual(addr_of) && all.has_marks());
+    assert!(all.has_tcp_at(21), "FTP's connections are still watched");
+    let found = |all: &Services, port, mark| all.find_former(&request(port), mark).map(|f| f.key);
+    for (port, mark, key) in [
+        (80, 0, keys[0]),
+        (80, 7, keys[3]),
+        (80, 8, keys[0]),
+        (5000, 0, keys[1]),
+        (443, 0, keys[2]),
+    ] {
+        assert_eq!(found(&all, port, mark), Some(key), "{port} {mark}");
+    }
+    assert!(all.former(keys[0]).is_some_and(|former| former.by_client));
+    for key in keys {
+        all.remove_former(key);
+    }
+    all.remove_former(keys[0]);
+    assert!(!all.has_formers() && !all.was_virtual(addr_of) && !all.has_marks());
+    assert!(!all.has_tcp_at(21));
+    assert_eq!(found(&all, 80, 7), None);
+}
+
+#[test]
+fn removals_are_counted_and_removed_servers_are_no_nat_servers() {
+    let mut all = Services::default();
+    let there = Server {
+        is_available: true,
+        ..server(0)
+    };
+    let gone = Server {
+        is_available: false,
+        ..there
+    };
+    let knows = |all: &Services| {
+        let at = (there.protocol, there.addr, there.port);
+        let is_source = all.is_nat_source(at.0, at.1, at.2);
+        (is_source, all.has_nat_server(at.0, at.1, at.2))
+    };
+    let id = ServerId(3);
+    all.set_server(id, Some(there));
+    assert_eq!((all.removals(), knows(&all)), (0, (true, true)));
+    all.set_server(id, Some(gone));
+    assert_eq!((all.removals(), knows(&all)), (1, (true, false)));
+    all.set_server(id, Some(Server { weight: 9, ..gone }));
+    assert_eq!(all.removals(), 1);
+    all.set_server(id, Some(there));
+    assert_eq!((all.removals(), knows(&all)), (1, (true, true)));
+    all.set_server(id, None);
+    assert_eq!((all.removals(), knows(&all)), (1, (false, false)));
+}
