@@ -21,6 +21,7 @@ mod one_packet;
 mod overflow;
 mod own_server;
 mod persist;
+mod pieces;
 mod recorded;
 mod recording;
 mod reuse;

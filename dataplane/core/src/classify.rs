@@ -74,19 +74,7 @@ fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> 
         return Verdict::Punt(punt_class(headers));
     }
     if is_to_be_gathered(headers, bytes) {
-        let may_be_reply =
-            services.is_local(headers.dst) || !snapshot.network.is_local(headers.dst);
-        let is_marked = services.has_marks()
-            && (snapshot.network.is_local(headers.dst) || snapshot.marks.reach_others());
-        let ours = services.is_virtual(headers.dst)
-            || services.was_virtual(headers.dst)
-            || is_marked
-            || (services.is_nat_addr(headers.src) && may_be_reply);
-        return if ours && may_have_flow(headers) {
-            Verdict::Fragment
-        } else {
-            Verdict::Punt(PuntClass::Ordinary)
-        };
+        return of_fragment(headers, snapshot);
     }
     if Protocol::from_number(headers.protocol).is_some() || is_ipsec(headers) {
         Verdict::LookUp
@@ -97,10 +85,33 @@ fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> 
     }
 }
 
-/// A fragment's protocol is that of its packet, but for IPv6 with options behind the fragment header.
+fn of_fragment(headers: &Headers, snapshot: &Snapshot) -> Verdict {
+    let services = &snapshot.services;
+    if headers.is_icmp() {
+        // Whose error it is only the whole tells.
+        return Verdict::Fragment;
+    }
+    let is_to_us = services.is_local(headers.dst) || snapshot.network.is_local(headers.dst);
+    let may_be_reply = services.is_local(headers.dst) || !snapshot.network.is_local(headers.dst);
+    let is_marked = services.has_marks()
+        && (snapshot.network.is_local(headers.dst) || snapshot.marks.reach_others());
+    let ours = services.is_virtual(headers.dst)
+        || services.was_virtual(headers.dst)
+        || is_marked
+        || (services.is_nat_addr(headers.src) && may_be_reply);
+    if !ours || !may_have_flow(headers) {
+        Verdict::Punt(PuntClass::Ordinary)
+    } else if is_ipsec(headers) && headers.is_v4() && !is_to_us {
+        // On its way through Linux looks at each by itself, since it needs no ports.
+        Verdict::LookUp
+    } else {
+        Verdict::Fragment
+    }
+}
+
+/// Of IPv6 only the first fragment tells its packet's protocol, if there are headers behind the fragment header.
 fn may_have_flow(headers: &Headers) -> bool {
-    Protocol::from_number(headers.protocol).is_some()
-        || (!headers.is_v4() && headers.protocol == protocol::DSTOPTS)
+    !headers.is_v4() || Protocol::from_number(headers.protocol).is_some() || is_ipsec(headers)
 }
 
 /// How urgently Linux needs this packet.

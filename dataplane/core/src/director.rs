@@ -325,8 +325,11 @@ impl<F: Frame> Director<F> {
                 return self.gather(now, port, is_handed_off, headers, frame, outlet);
             }
             note.verdict = match note.verdict {
-                Verdict::LookUp => self.track(now, headers, frame.bytes(), is_handed_off),
-                Verdict::Related => self.relate(now, headers, &frame, is_handed_off),
+                Verdict::LookUp => {
+                    let len = headers.packet_len() as u16;
+                    self.track(now, headers, frame.bytes(), len, is_handed_off)
+                }
+                Verdict::Related => self.relate(now, headers, frame.bytes(), is_handed_off),
                 decided => decided,
             };
         }

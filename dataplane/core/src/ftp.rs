@@ -194,6 +194,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 segment::refill_checksum(bytes, &h);
             }
             if is_open {
+                frame.join_front(usize::MAX);
                 self.read_commands(&frame, to, at);
             }
         }
@@ -265,6 +266,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         };
         let is_new = control.is_new(seq, used) && control.is_open;
         let control = *control;
+        if control.is_open {
+            frame.join_front(usize::MAX);
+        }
         let mut is_changed = control.shift.is_any();
         if is_changed {
             segment::set_seq(frame.bytes_mut(), &self.headers, control.shift.of_seq(seq));

@@ -9,16 +9,19 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use weir_wire::{Headers, Parsed, fragment};
+use weir_wire::{Addr, Headers, Parsed, fragment, icmp, protocol};
 
+use crate::classify::punt_class;
 use crate::counters::DropReason;
 use crate::director::Director;
 use crate::flow::Tuple;
-use crate::forward::{Way, Whole};
-use crate::io::{Frame, Outlet, PortId};
+use crate::forward::{Came, Packet, Way, Whole};
+use crate::io::{Frame, Outlet, PortId, WorkerId};
+use crate::ipsec::is_ipsec;
 use crate::note::{PuntClass, Verdict};
-use crate::reassemble::{Complete, Frames, Key, Part};
+use crate::reassemble::{Complete, Ends, Frames, Key, Part};
 use crate::service::{Protocol, ServerId};
+use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 /// Room for the headers of a packet that is put together, and what a tunnel puts before them.
@@ -37,6 +40,18 @@ pub(crate) fn buffer() -> Box<[u8]> {
 /// True for a fragment, and for a packet of IPv6 that has a fragment header though it is whole.
 pub(crate) fn is_to_be_gathered(headers: &Headers, bytes: &[u8]) -> bool {
     headers.bits.fragment() || fragment::atomic(bytes, headers).is_some()
+}
+
+/// True for a fragment of IPv6 that its sender should not have sent: of a length that no other can follow, or a
+/// first one that does not have all headers (RFC 8200 §4.5, RFC 7112 §5).
+fn is_faulty(headers: &Headers, part: &Part) -> bool {
+    let header_len = match headers.protocol {
+        protocol::TCP => 20,
+        protocol::UDP | protocol::ICMPV6 => 8,
+        _ => 0,
+    };
+    let is_headless = part.offset == 0 && headers.end.saturating_sub(headers.l4) < header_len;
+    part.more && (is_headless || !part.end.is_multiple_of(8))
 }
 
 impl<F: Frame> Director<F> {
@@ -68,6 +83,18 @@ impl<F: Frame> Director<F> {
         let (Some(info), Some(part)) = (info, part) else {
             return self.end(DropReason::Fragment, port, &frame, outlet);
         };
+        // Linux tells the sender what is wrong with it (RFC 8200 §4.5), or, of IPv4 on its way through, why
+        // it goes no further: there each fragment counts by itself.
+        let is_linuxs = match headers.is_v4() {
+            false => is_faulty(headers, &part),
+            true => !self.is_own(headers.dst) && self.is_stuck(headers, part.packet_len),
+        };
+        if is_linuxs {
+            if let Err(reason) = self.try_punt(now, port, PuntClass::Ordinary, &frame, outlet) {
+                self.end(reason, port, &frame, outlet);
+            }
+            return;
+        }
         let (src, dst) = (headers.src, headers.dst);
         // What is whole already need not meet others first.
         let gatherer = match headers.bits.fragment() {
@@ -94,8 +121,16 @@ impl<F: Frame> Director<F> {
                 outlet.dropped(reason, port, &frame);
             });
         if let Some(complete) = complete {
-            self.join(now, port, is_owner, complete, outlet);
+            self.join(now, port, gatherer, is_owner, complete, outlet);
         }
+    }
+
+    /// True for an address of the director's, of its services or of its own.
+    fn is_own(&self, addr: Addr) -> bool {
+        let Snapshot {
+            services, network, ..
+        } = &*self.snapshot;
+        services.is_virtual(addr) || services.is_local(addr) || network.is_local(addr)
     }
 
     /// Gives up the packets whose fragments have not come in time. Who sent them is told when the
@@ -146,6 +181,7 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         port: PortId,
+        gatherer: WorkerId,
         is_owner: bool,
         complete: Complete,
         outlet: &mut O,
@@ -154,9 +190,11 @@ impl<F: Frame> Director<F> {
             debug_assert!(false, "a packet within a packet");
             return;
         };
-        let mut frames = Frames::new();
+        let (mut frames, mut ends) = (Frames::new(), Ends::new());
         let payload = buffer.get_mut(ROOM..).unwrap_or_default();
-        let summary = self.reassembly.take(complete, payload, &mut frames);
+        let summary = self
+            .reassembly
+            .take(complete, payload, &mut frames, &mut ends);
         let headers = frames.first().and_then(|first| {
             let Ok(Parsed::Ip(first_headers)) = weir_wire::parse(first.bytes(), false) else {
                 return None;
@@ -172,16 +210,14 @@ impl<F: Frame> Director<F> {
         });
         match headers {
             Some((headers, start)) => {
-                let verdict = match Protocol::from_number(headers.protocol) {
-                    Some(_) => {
-                        let bytes = buffer.get(start..ROOM + summary.len);
-                        self.track(now, &headers, bytes.unwrap_or_default(), is_owner)
-                    }
-                    None => Verdict::Punt(crate::classify::punt_class(&headers)),
-                };
+                let range = start..ROOM + summary.len;
+                let bytes = buffer.get(range.clone()).unwrap_or_default();
+                let verdict = self.decide(now, &headers, bytes, summary.longest, is_owner);
                 let verdict = match verdict {
-                    // There it would look for the gatherer once more.
-                    Verdict::HandOff(_) if is_owner => Verdict::Punt(PuntClass::Ordinary),
+                    // It has looked already, when the packet came together there.
+                    Verdict::HandOff(owner) if is_owner && owner == gatherer => {
+                        Verdict::Punt(PuntClass::Ordinary)
+                    }
                     verdict => verdict,
                 };
                 if let Verdict::HandOff(owner) = verdict {
@@ -190,9 +226,18 @@ impl<F: Frame> Director<F> {
                     }
                 } else {
                     self.counters.reassembled.add(1);
-                    let range = start..ROOM + summary.len;
-                    let whole = Whole::new(&mut buffer, range, &frames, summary.longest);
-                    if let Some(whole) = whole {
+                    let came = Came {
+                        frames: &frames,
+                        payload_at: ROOM,
+                        ends: &ends,
+                        longest: summary.longest,
+                    };
+                    let whole = Whole::new(&mut buffer, range, came);
+                    if let Some(mut whole) = whole {
+                        if headers.is_v4() && self.is_own(headers.dst) {
+                            // Of what is for its own addresses Linux keeps only IPv6's apart.
+                            Packet::<F>::join_front(&mut whole, usize::MAX);
+                        }
                         self.finish_whole(now, port, headers, verdict, whole, outlet);
                     }
                 }
@@ -204,6 +249,25 @@ impl<F: Frame> Director<F> {
             }
         }
         self.whole = Some(buffer);
+    }
+
+    /// What becomes of a packet put together, whose longest fragment had so many bytes.
+    fn decide(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        bytes: &[u8],
+        longest: u16,
+        is_owner: bool,
+    ) -> Verdict {
+        let may_have_flow = Protocol::from_number(headers.protocol).is_some();
+        if may_have_flow || is_ipsec(headers) {
+            self.track(now, headers, bytes, longest, is_owner)
+        } else if headers.is_icmp() && icmp::is_related_error(headers.family(), headers.icmp_type) {
+            self.relate(now, headers, bytes, is_owner)
+        } else {
+            Verdict::Punt(punt_class(headers))
+        }
     }
 
     fn finish_whole<O: Outlet<Frame = F>>(
@@ -241,6 +305,9 @@ impl<F: Frame> Director<F> {
                 way.director.counters.stateless.add(1);
                 way.reply(whole, from);
             }
+            Verdict::ErrorToServer(to) => way.error_to_server(whole, to),
+            Verdict::ErrorToClient(from, server) => way.error_to_client(whole, from, server),
+            Verdict::ErrorInTunnel(server) => way.error_in_tunnel(whole, server),
             Verdict::TellServer => way.tell_server(whole),
             Verdict::Refuse(reason) => way.refuse(whole, reason),
             Verdict::Punt(PuntClass::Ordinary) => way.punt_or_refuse(whole),

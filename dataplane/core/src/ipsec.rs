@@ -11,6 +11,7 @@ use crate::note::Verdict;
 use crate::reuse::Known;
 use crate::service::Protocol;
 use crate::time::Tick;
+use crate::track::from_server;
 
 /// The port of the key exchange.
 const IKE: u16 = 500;
@@ -22,7 +23,13 @@ pub(crate) const fn is_ipsec(headers: &Headers) -> bool {
 
 impl<F: Frame> Director<F> {
     /// What becomes of such a packet: it goes where the key exchange went, or it is Linux's.
-    pub(crate) fn follow(&mut self, now: Tick, headers: &Headers, is_handed_off: bool) -> Verdict {
+    pub(crate) fn follow(
+        &mut self,
+        now: Tick,
+        headers: &Headers,
+        longest: u16,
+        is_handed_off: bool,
+    ) -> Verdict {
         let exchange = Tuple {
             src: headers.src,
             dst: headers.dst,
@@ -46,6 +53,8 @@ impl<F: Frame> Director<F> {
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
+        } else if self.is_stuck(headers, longest) {
+            return Verdict::Reply(from_server(&self.flows.get(id)));
         }
         self.take(now, headers, id, direction)
     }

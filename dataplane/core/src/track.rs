@@ -19,16 +19,18 @@ use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 impl<F: Frame> Director<F> {
-    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP, which is in `bytes`: it moves its flow on, or begins one.
+    /// What becomes of a packet of TCP, UDP, SCTP, AH or ESP, which is in `bytes`: it moves its flow on, or
+    /// begins one. It came in `longest` bytes at most.
     pub(crate) fn track(
         &mut self,
         now: Tick,
         headers: &Headers,
         bytes: &[u8],
+        longest: u16,
         is_handed_off: bool,
     ) -> Verdict {
         if is_ipsec(headers) {
-            return self.follow(now, headers, is_handed_off);
+            return self.follow(now, headers, longest, is_handed_off);
         }
         let Some(tuple) = tuple_of(headers) else {
             return Verdict::Punt(PuntClass::Ordinary);
@@ -53,7 +55,7 @@ impl<F: Frame> Director<F> {
                 }
                 Known::Ends(reason) => return Verdict::Drop(reason),
             }
-        } else if self.is_stuck(headers) {
+        } else if self.is_stuck(headers, longest) {
             // As the kernel, whose IPVS does not see it.
             return Verdict::Reply(from_server(&self.flows.get(id)));
         }
@@ -62,7 +64,7 @@ impl<F: Frame> Director<F> {
 
     /// True for a packet to a client that goes no further than here: its time is over, or it is too
     /// big. Its sender is told; its flow does not move on.
-    fn is_stuck(&mut self, headers: &Headers) -> bool {
+    pub(crate) fn is_stuck(&mut self, headers: &Headers, longest: u16) -> bool {
         if headers.ttl <= 1 {
             return true;
         }
@@ -72,7 +74,7 @@ impl<F: Frame> Director<F> {
         let may_be_cut = headers.is_v4() && !headers.bits.dont_fragment();
         match self.hop_to_client(headers.dst) {
             Hop::Ready(next) | Hop::Unresolved { hop: next, .. } => {
-                !may_be_cut && headers.packet_len() > usize::from(next.mtu)
+                !may_be_cut && longest > next.mtu
             }
             Hop::Local | Hop::Unreachable => false,
         }
@@ -162,10 +164,9 @@ impl<F: Frame> Director<F> {
         &mut self,
         now: Tick,
         headers: &Headers,
-        frame: &F,
+        bytes: &[u8],
         is_handed_off: bool,
     ) -> Verdict {
-        let bytes = frame.bytes();
         if self.is_martian(headers, bytes) {
             return Verdict::Drop(DropReason::Martian);
         }
@@ -258,7 +259,7 @@ impl<F: Frame> Director<F> {
                 let flow = self.flows.get(id);
                 let is_past = !flow.method().sees_replies();
                 let ends_here = self.snapshot.network.is_local(headers.dst);
-                if is_past && (ends_here || !self.is_stuck(headers)) {
+                if is_past && (ends_here || !self.is_stuck(headers, headers.packet_len() as u16)) {
                     self.count_out(flow.server(), headers.packet_len() as u64);
                 }
                 is_past
@@ -427,7 +428,7 @@ pub(crate) fn tuple_of(headers: &Headers) -> Option<Tuple> {
     })
 }
 
-fn from_server(flow: &Flow) -> FromServer {
+pub(crate) fn from_server(flow: &Flow) -> FromServer {
     let request = flow.request();
     FromServer {
         virt: request.dst,

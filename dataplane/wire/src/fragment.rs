@@ -105,14 +105,21 @@ pub struct FragmentPlan {
     next: u16,
 }
 
-/// Plans how to cut a packet so that every fragment fits `mtu`.
-///
-/// A packet of IPv4 that fits gives one piece. One of IPv6 is taken to be the director's own, since
-/// nobody but its source fragments it (RFC 8200 §5), and whole; it gets a fragment header even if it
-/// is one piece. No piece when less than 8 bytes would fit behind the headers. Whether the packet
-/// may be fragmented is for the caller to ask.
+/// What the fragments of a packet have room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Where in the packet begins what is cut.
+    pub payload_at: u16,
+    /// Bytes of it, 0 when less than 8 would fit behind the headers of a fragment.
+    pub len: u16,
+    /// Most bytes of it in a fragment. All but the last hold a multiple of 8.
+    pub max: u16,
+}
+
+/// What the fragments of a packet have room for when each has to fit `mtu`. One of IPv6 is taken to be
+/// whole; its fragments get a fragment header.
 #[must_use]
-pub fn plan(frame: &[u8], headers: &Headers, mtu: u16) -> FragmentPlan {
+pub fn room(frame: &[u8], headers: &Headers, mtu: u16) -> Room {
     let (header_len, payload_at) = match headers.family() {
         Family::V4 => {
             let len = headers.l4.saturating_sub(headers.l3);
@@ -123,16 +130,32 @@ pub fn plan(frame: &[u8], headers: &Headers, mtu: u16) -> FragmentPlan {
             (len + V6_FRAGMENT_LEN as u16, len)
         }
     };
-    let last_max = mtu.saturating_sub(header_len);
-    let len = match last_max {
+    let max = mtu.saturating_sub(header_len);
+    let len = match max {
         0..8 => 0,
         _ => (headers.packet_len() as u16).saturating_sub(payload_at),
     };
+    Room {
+        payload_at,
+        len,
+        max,
+    }
+}
+
+/// Plans how to cut a packet so that every fragment fits `mtu`.
+///
+/// A packet of IPv4 that fits gives one piece. One of IPv6 is taken to be the director's own, since
+/// nobody but its source fragments it (RFC 8200 §5), and whole; it gets a fragment header even if it
+/// is one piece. No piece when less than 8 bytes would fit behind the headers. Whether the packet
+/// may be fragmented is for the caller to ask.
+#[must_use]
+pub fn plan(frame: &[u8], headers: &Headers, mtu: u16) -> FragmentPlan {
+    let Room { len, max, .. } = room(frame, headers, mtu);
     FragmentPlan {
         len,
-        piece_max: last_max & !7,
+        piece_max: max & !7,
         // What follows a fragment header is counted in 8 bytes but for the last piece.
-        last_max,
+        last_max: max,
         next: 0,
     }
 }

@@ -26,10 +26,10 @@ pub(crate) struct Outcome {
 pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Outcome {
     debug_assert_eq!(kernel.len(), scenario.operations.len());
     let mut outcome = Outcome::default();
-    let mut are_counts_out_known = true;
+    let mut aftermath = Aftermath::Nothing;
     for (at, (kernel, weir)) in kernel.iter().zip(weir).enumerate() {
         outcome.compared += 1;
-        let Some(what) = difference(kernel, weir, are_counts_out_known) else {
+        let Some(what) = difference(kernel, weir, aftermath) else {
             continue;
         };
         let Some(named) = differences::name_of(&scenario.operations[..at], kernel, weir) else {
@@ -37,12 +37,15 @@ pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Ou
             break;
         };
         *outcome.named.entry(named.name).or_default() += 1;
-        are_counts_out_known &= named.aftermath == Aftermath::Nothing;
+        aftermath = aftermath.max(named.aftermath);
+        if aftermath == Aftermath::Everything {
+            break;
+        }
     }
     outcome
 }
 
-fn difference(kernel: &Seen, weir: &Seen, are_counts_out_known: bool) -> Option<String> {
+fn difference(kernel: &Seen, weir: &Seen, aftermath: Aftermath) -> Option<String> {
     match (kernel, weir) {
         (Seen::Command(kernel), Seen::Command(weir)) => {
             let same = (*kernel == 0) == (*weir == 0);
@@ -50,26 +53,28 @@ fn difference(kernel: &Seen, weir: &Seen, are_counts_out_known: bool) -> Option<
         }
         (Seen::Frame(kernel), Seen::Frame(weir)) => frames(kernel, weir),
         (Seen::Entries(kernel), Seen::Entries(weir)) => lists(kernel, weir, entry),
-        (Seen::Counters(_, kernel), Seen::Counters(_, weir)) if are_counts_out_known => {
-            lists(kernel, weir, counted)
-        }
         (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
-            lists(&without_out(kernel), &without_out(weir), counted)
+            let known = |counters| known(counters, aftermath);
+            lists(&known(kernel), &known(weir), counted)
         }
         (kernel, weir) if kernel == weir => None,
         (kernel, weir) => Some(format!("    kernel: {kernel:?}\n    weir:   {weir:?}\n")),
     }
 }
 
-fn without_out(counters: &[Counted]) -> Vec<Counted> {
+/// What is the same on both sides after such a difference.
+fn known(counters: &[Counted], aftermath: Aftermath) -> Vec<Counted> {
     let each = counters.iter().map(|counted| {
-        let [connections, packets_in, _, bytes_in, _] = counted.totals;
+        let known =
+            |[connections, packets_in, packets_out, bytes_in, bytes_out]: [u64; 5]| match aftermath
+            {
+                Aftermath::Nothing => [connections, packets_in, packets_out, bytes_in, bytes_out],
+                Aftermath::CountsOut => [connections, packets_in, 0, bytes_in, 0],
+                Aftermath::Counts | Aftermath::Everything => [connections, 0, 0, 0, 0],
+            };
         Counted {
-            totals: [connections, packets_in, 0, bytes_in, 0],
-            rates: {
-                let [connections, packets_in, _, bytes_in, _] = counted.rates;
-                [connections, packets_in, 0, bytes_in, 0]
-            },
+            totals: known(counted.totals),
+            rates: known(counted.rates),
             ..counted.clone()
         }
     });

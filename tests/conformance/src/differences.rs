@@ -1,6 +1,7 @@
 //! Every difference between Weir and the kernel's IPVS that is wanted, with its reason. There is no
 //! other place for one: what is not named here fails the tests.
 
+mod fragments;
 mod ftp;
 mod gone;
 mod icmp;
@@ -24,12 +25,17 @@ pub(crate) struct Named {
 }
 
 /// What a difference leaves behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Aftermath {
     /// Nothing.
     Nothing,
     /// Packets and bytes from servers are counted on one side only.
     CountsOut,
+    /// Packets and bytes of both directions are.
+    Counts,
+    /// One side has counted a packet that the other has not, and its connection has moved on: what
+    /// comes after it in the scenario is not compared.
+    Everything,
 }
 
 /// An operation at which both sides differ.
@@ -148,6 +154,53 @@ pub(crate) const ALL: &[Named] = &[
             case.frames()
                 .is_some_and(|(kernel, weir)| ftp::is_reply_too_big(kernel, weir))
         },
+    },
+    Named {
+        name: "where IPv4 packets are cut again",
+        reason: "The kernel joins IPv4 fragments for its own addresses as far as their memory lets it, all of them with \
+                 most network cards, cuts them anew to the longest that came, and loses DF where it has not joined \
+                 them. Weir joins them all and keeps DF. In an IPv6 tunnel the kernel takes DF for the length to \
+                 cut to. The packet is the same.",
+        aftermath: Aftermath::Nothing,
+        explains: fragments::are_cut_again,
+    },
+    Named {
+        name: "ICMP errors in fragments",
+        reason: "As of whole ones: the checksum in what they quote is right, and those from IPv6 NAT servers pass.",
+        aftermath: Aftermath::CountsOut,
+        explains: fragments::is_error,
+    },
+    Named {
+        name: "replies in IPv4 fragments with DF",
+        reason: "The kernel puts them together, finds the whole longer than it may be or not, and tells the server in \
+                 either case that it is too big, which it counts as a client's packet. Weir passes on fragments \
+                 that fit.",
+        aftermath: Aftermath::Counts,
+        explains: fragments::are_replies_with_df,
+    },
+    Named {
+        name: "first IPv6 fragments without all headers, or of a length that none can follow",
+        reason: "Linux refuses to put them together and tells the sender (RFC 8200 §4.5); so it does behind Weir. IPVS, \
+                 which sees such a fragment before, takes it for a packet, reads states from its fragment header, \
+                 and sends it to a server that will never get the others.",
+        aftermath: Aftermath::Everything,
+        explains: fragments::is_refused,
+    },
+    Named {
+        name: "errors about missing fragments, with several workers",
+        reason: "The kernel counts such an error as a packet of the server, where that answers past the director. In Weir \
+                 the worker that waited for the fragments tells the client; the flow may be another's, which is \
+                 not asked for a count.",
+        aftermath: Aftermath::CountsOut,
+        explains: fragments::are_errors_uncounted,
+    },
+    Named {
+        name: "clients at port 0",
+        reason: "The kernel takes a client's port 0 for one that is not known yet (FTP), never finds the connection \
+                 again and schedules every packet anew, each with an entry of its own. In Weir port 0 is a port, \
+                 and its packets stay together.",
+        aftermath: Aftermath::Everything,
+        explains: fragments::is_from_port_0_again,
     },
 ];
 

@@ -5,9 +5,11 @@ mod compare;
 mod differences;
 mod generate;
 mod handmade;
+mod joined;
 mod kernel;
 mod mask;
 mod page;
+mod pieces;
 mod shrink;
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,6 @@ fn mask_v4(came: &[u8], kernel: &[u8], bytes: &mut [u8]) {
 
 fn mask_v6(came: &[u8], kernel: &[u8], bytes: &mut [u8]) {
     const FLOW_LABEL: std::ops::Range<usize> = ETHERNET + 1..ETHERNET + 4;
-    const NEXT: usize = ETHERNET + 6;
     const HEADER: usize = ETHERNET + 40;
     if bytes.len() < HEADER || kernel.len() < HEADER {
         return;
@@ -52,18 +51,29 @@ fn mask_v6(came: &[u8], kernel: &[u8], bytes: &mut [u8]) {
         bytes[FLOW_LABEL.start] &= 0xf0;
         bytes[FLOW_LABEL.start + 1..FLOW_LABEL.end].fill(0);
     }
-    if kernel[NEXT] == protocol::FRAGMENT
-        && let Some(fragment) = bytes.get_mut(HEADER..HEADER + 8)
-    {
-        fragment[4..].fill(0);
-        let is_first = fragment[2] == 0 && fragment[3] & 0xf8 == 0;
-        if is_first && fragment[0] == protocol::UDP {
-            mask_gue(came, bytes, HEADER + 8);
+    let at = match (fragment_header(kernel), fragment_header(bytes)) {
+        (Some(_), Some(at)) => {
+            bytes[at + 4..at + 8].fill(0);
+            // The first fragment of what is in a tunnel.
+            let is_first = bytes[at + 2] == 0 && bytes[at + 3] < 8;
+            (is_first && bytes[at] == protocol::UDP).then_some(at + 8)
         }
+        (None, Some(at)) => (bytes[at] == protocol::UDP).then_some(at + 8),
+        _ => (bytes[ETHERNET + 6] == protocol::UDP).then_some(HEADER),
+    };
+    if let Some(at) = at {
+        mask_gue(came, bytes, at);
     }
-    if kernel[NEXT] == protocol::UDP {
-        mask_gue(came, bytes, HEADER);
+}
+
+/// Where the fragment header is of a packet that has one.
+fn fragment_header(frame: &[u8]) -> Option<usize> {
+    let (mut next, mut at) = (*frame.get(ETHERNET + 6)?, ETHERNET + 40);
+    while let protocol::HOPOPTS | protocol::ROUTING | protocol::DSTOPTS = next {
+        next = *frame.get(at)?;
+        at += 8 * (usize::from(*frame.get(at + 1)?) + 1);
     }
+    (next == protocol::FRAGMENT && at + 8 <= frame.len()).then_some(at)
 }
 
 /// The outer UDP header at `at` of a packet that did not come with one of these ports: source port

@@ -5,12 +5,13 @@
 
 mod answer;
 mod packet;
+mod pieces;
 mod related;
 mod send;
 mod tunnel;
 mod unresolved;
 
-pub(crate) use packet::{Packet, Whole};
+pub(crate) use packet::{Came, Packet, Whole};
 pub(crate) use tunnel::least_mtu;
 
 use weir_wire::{Addr, Family, Headers, icmp, rewrite};
@@ -20,7 +21,7 @@ use crate::director::Director;
 use crate::io::{Frame, Outlet, PortId};
 use crate::next_hop::Hop;
 use crate::note::{FromServer, ToServer};
-use crate::service::Method;
+use crate::service::{Method, Protocol};
 use crate::time::Tick;
 
 /// One packet on its way out.
@@ -65,6 +66,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             };
             return self.error_of_request(packet, &to, DropReason::TooBig, kind);
         }
+        if matches!(to.method, Method::Nat | Method::FullNat) {
+            join_header(&mut packet, &h);
+        }
         rewrite_request(packet.bytes_mut(), &h, to);
         self.director.counters.forwarded.add(1);
         self.send(packet, usize::from(h.l3), h.family(), hop, next);
@@ -87,7 +91,11 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 return self.error(frame, DropReason::Unreachable, kind, own);
             }
         };
-        if self.is_too_big(&frame, next.mtu) {
+        let longest = match frame.came_in() {
+            0 => h.packet_len(),
+            longest => usize::from(longest),
+        };
+        if longest > usize::from(next.mtu) && !may_fragment(&h) {
             let kind = icmp::ErrorKind::TooBig {
                 mtu: u32::from(next.mtu),
             };
@@ -95,6 +103,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
         trim(&mut frame, &h);
         rewrite::decrement_ttl(frame.bytes_mut(), &h);
+        join_header(&mut frame, &h);
         let virt = (from.virt, from.virt_port);
         match from.client {
             None => rewrite::set_source(frame.bytes_mut(), &h, virt.0, virt.1),
@@ -128,6 +137,17 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             _ => h.packet_len() > usize::from(mtu) && h.bits.dont_fragment(),
         }
     }
+}
+
+/// A transport header that is rewritten leaves in one piece.
+fn join_header<F, P: Packet<F>>(packet: &mut P, h: &Headers) {
+    let len = match Protocol::from_number(h.protocol) {
+        Some(Protocol::Tcp) => 20,
+        Some(Protocol::Udp) => 8,
+        Some(Protocol::Sctp) => 12,
+        None => return,
+    };
+    packet.join_front(usize::from(h.l4) + len);
 }
 
 /// Puts the server in the place of the service, where the method does.

@@ -10,6 +10,12 @@ pub(crate) trait Packet<F>: Frame {
     /// came in fragments leaves in fragments that are no longer.
     fn came_in(&self) -> u16;
 
+    /// Where in its bytes each fragment ends that it came in, in order; none when it came whole.
+    fn seams(&self) -> impl Iterator<Item = usize>;
+
+    /// Its first `len` bytes become one piece, for what is rewritten lies in them: no seam is left there.
+    fn join_front(&mut self, len: usize);
+
     /// The frame that it was received in, or the first of them.
     fn received(&self) -> &F;
 
@@ -25,6 +31,14 @@ impl<F: Frame> Packet<F> for F {
     fn came_in(&self) -> u16 {
         0
     }
+
+    #[inline]
+    fn seams(&self) -> impl Iterator<Item = usize> {
+        core::iter::empty()
+    }
+
+    #[inline]
+    fn join_front(&mut self, _: usize) {}
 
     #[inline]
     fn received(&self) -> &F {
@@ -48,28 +62,38 @@ pub(crate) struct Whole<'a, F> {
     buffer: &'a mut [u8],
     start: usize,
     end: usize,
+    came: Came<'a, F>,
     first: &'a F,
-    fragments: &'a [F],
-    came_in: u16,
+    /// Up to where it is one piece.
+    joined: usize,
+}
+
+/// The fragments of a packet put together.
+#[derive(Clone, Copy)]
+pub(crate) struct Came<'a, F> {
+    pub(crate) frames: &'a [F],
+    /// Where their payload begins in the buffer, and where in that each ends.
+    pub(crate) payload_at: usize,
+    pub(crate) ends: &'a [u16],
+    /// Bytes of the longest, IP header onward.
+    pub(crate) longest: u16,
 }
 
 impl<'a, F: Frame> Whole<'a, F> {
-    /// The packet in `buffer[range]`, of these fragments, of which the longest is as long as
-    /// `came_in` says; none if there are none.
+    /// The packet in `buffer[range]`, of these fragments; none if there are none.
     pub(crate) fn new(
         buffer: &'a mut [u8],
         range: Range<usize>,
-        fragments: &'a [F],
-        came_in: u16,
+        came: Came<'a, F>,
     ) -> Option<Self> {
         let end = range.end.min(buffer.len());
         Some(Self {
             start: range.start.min(end),
             end,
             buffer,
-            first: fragments.first()?,
-            fragments,
-            came_in,
+            first: came.frames.first()?,
+            came,
+            joined: 0,
         })
     }
 }
@@ -107,7 +131,25 @@ impl<F: Frame> Frame for Whole<'_, F> {
 
 impl<F: Frame> Packet<F> for Whole<'_, F> {
     fn came_in(&self) -> u16 {
-        self.came_in
+        self.came.longest
+    }
+
+    fn seams(&self) -> impl Iterator<Item = usize> {
+        let Came {
+            payload_at, ends, ..
+        } = self.came;
+        let ends = ends.iter().map(move |end| payload_at + usize::from(*end));
+        let is_joined = ends.clone().next().is_some_and(|end| end < self.joined);
+        let joined = is_joined.then_some(self.joined);
+        let rest = ends.filter(move |end| joined.is_none_or(|joined| *end > joined));
+        let all = joined.into_iter().chain(rest);
+        all.map(|end| end.min(self.end).saturating_sub(self.start))
+    }
+
+    fn join_front(&mut self, len: usize) {
+        self.joined = self
+            .joined
+            .max(self.start.saturating_add(len).min(self.end));
     }
 
     fn received(&self) -> &F {
@@ -115,7 +157,7 @@ impl<F: Frame> Packet<F> for Whole<'_, F> {
     }
 
     fn all_received(&self) -> &[F] {
-        self.fragments
+        self.came.frames
     }
 
     fn into_frame(self) -> Option<F> {

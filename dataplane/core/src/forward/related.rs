@@ -3,7 +3,7 @@
 use weir_wire::tunnel::{self, Tunnel};
 use weir_wire::{Addr, Embedded, Family, Headers, icmp, parse_embedded, rewrite};
 
-use super::{Way, least_mtu, may_fragment, trim};
+use super::{Packet, Way, least_mtu, may_fragment, trim};
 use crate::counters::DropReason;
 use crate::io::{Frame, Outlet};
 use crate::next_hop::Hop;
@@ -18,7 +18,7 @@ const PATH_MTU_MIN_V6: u32 = 1280;
 
 impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
     /// About a packet that went to the client: the real server has to know.
-    pub(crate) fn error_to_server(&mut self, mut frame: F, to: ToServer) {
+    pub(crate) fn error_to_server<P: Packet<F>>(&mut self, mut frame: P, to: ToServer) {
         if !icmp::checksum_ok(frame.bytes(), &self.headers) {
             // The kernel does not look at ICMPv6's on this way: it counts the packet and passes on
             // what it need not change. By NAT it would get a right one.
@@ -40,6 +40,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
                 rewrite::set_source(bytes, h, local, 0);
             }
             if let Some(quoted) = quoted {
+                frame.join_front(quoted_ports_end(&quoted));
+                let bytes = frame.bytes_mut();
                 rewrite::set_embedded_source(bytes, &quoted, to.addr, to.port);
                 if let Some((local, port)) = to.local {
                     rewrite::set_embedded_destination(bytes, &quoted, local, port);
@@ -61,7 +63,12 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// About a packet that went to the real server, by it or a router on the way: the client has
     /// to know, in the name of the service.
-    pub(crate) fn error_to_client(&mut self, mut frame: F, from: FromServer, server: ServerId) {
+    pub(crate) fn error_to_client<P: Packet<F>>(
+        &mut self,
+        mut frame: P,
+        from: FromServer,
+        server: ServerId,
+    ) {
         let h = self.headers;
         if !icmp::checksum_ok(frame.bytes(), &h) {
             return self.end(&frame, DropReason::IcmpUnrelated);
@@ -78,10 +85,15 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             }
             return self.end(&frame, DropReason::Unreachable);
         };
-        if h.packet_len() > usize::from(next.mtu) && !may_fragment(&h) {
+        let longest = match frame.came_in() {
+            0 => h.packet_len(),
+            longest => usize::from(longest),
+        };
+        if longest > usize::from(next.mtu) && !may_fragment(&h) {
             return self.end(&frame, DropReason::TooBig);
         }
         trim(&mut frame, &h);
+        frame.join_front(quoted_ports_end(&quoted));
         let bytes = frame.bytes_mut();
         rewrite::decrement_ttl(bytes, &h);
         rewrite::set_source(bytes, &h, from.virt, 0);
@@ -99,7 +111,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
 
     /// About the outer packet of a tunnel: remembers a smaller path MTU and tells the client as if
     /// it were about the packet inside.
-    pub(crate) fn error_in_tunnel(&mut self, frame: F, server: ServerId) {
+    pub(crate) fn error_in_tunnel<P: Packet<F>>(&mut self, frame: P, server: ServerId) {
         let h = self.headers;
         let outer = self.quoted(&frame);
         let inside = outer.and_then(|outer| {
@@ -159,7 +171,13 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         u32::from(mtu).saturating_sub(tunnel.overhead(outer.family()) as u32)
     }
 
-    fn tell_client(&mut self, frame: F, inner: &Embedded, kind: icmp::ErrorKind, server: ServerId) {
+    fn tell_client<P: Packet<F>>(
+        &mut self,
+        frame: P,
+        inner: &Embedded,
+        kind: icmp::ErrorKind,
+        server: ServerId,
+    ) {
         let (virt, client): (Addr, Addr) = (inner.dst, inner.src);
         // With what a router may have put behind the packet (RFC 4884).
         let quote = usize::from(inner.l3)..usize::from(self.headers.end);
@@ -172,7 +190,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         let tos = original.get(1).copied().unwrap_or(0);
         let len = icmp::error_len(inner.family(), original.len());
         self.headers.src = client;
-        let sent = self.answer(&frame, client, len, |packet| {
+        let sent = self.answer(frame.received(), client, len, |packet| {
             icmp::write_error(packet, kind, virt, client, original, tos)
         });
         if sent > 0 {
@@ -185,7 +203,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         }
     }
 
-    fn quoted(&self, frame: &F) -> Option<Embedded> {
+    fn quoted<P: Packet<F>>(&self, frame: &P) -> Option<Embedded> {
         let at = icmp::quoted_at(&self.headers);
         parse_embedded(frame.bytes(), at, usize::from(self.headers.end))
     }
@@ -211,6 +229,11 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             counters.bytes_in.add(self.headers.packet_len() as u64);
         }
     }
+}
+
+/// Where the ports end of a quoted packet.
+fn quoted_ports_end(quoted: &Embedded) -> usize {
+    usize::from(quoted.l4) + 4
 }
 
 /// True for a quoted packet of IPv4 without DF.

@@ -2,8 +2,8 @@
 
 use weir_wire::{Family, Mac, ether_type, fragment, rewrite};
 
-use super::Way;
 use super::packet::Packet;
+use super::{Way, pieces};
 use crate::counters::DropReason;
 use crate::director::Director;
 use crate::io::{Frame, Outlet, PortId};
@@ -32,7 +32,8 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         hop: Hop,
         next: NextHop,
     ) {
-        if let Some(mtu) = cut_to(&packet, l3, family, next.mtu) {
+        let is_other_family = family != self.headers.family();
+        if let Some(mtu) = cut_to(&packet, l3, family, is_other_family, next.mtu) {
             if family == Family::V4 && packet.came_in() == 0 {
                 // An ICMP error may be cut though it says otherwise.
                 rewrite::clear_dont_fragment(packet.bytes_mut(), l3);
@@ -83,7 +84,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             .leave(now, port, frame, hop, next, self.outlet);
     }
 
-    /// Cuts a packet into fragments of up to `mtu` bytes.
+    /// Cuts a packet into fragments of up to `mtu` bytes, where it was cut when it came if that will do.
     fn cut<P: Packet<F>>(&mut self, packet: &P, l3: usize, family: Family, mtu: u16, to: To) {
         let bytes = packet.bytes();
         let Ok(headers) = weir_wire::parse_ip(bytes, l3, false) else {
@@ -97,7 +98,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             To::Hop(_, next) => rewrite::ethernet_len(next.vlan),
             To::Linux => link_len(packet),
         };
-        for piece in fragment::plan(bytes, &headers, mtu) {
+        for piece in pieces::of(packet, &headers, mtu) {
             let Some(mut fresh) = self.fresh(link + usize::from(mtu)) else {
                 return self.end(packet, DropReason::NoBuffer);
             };
@@ -233,12 +234,19 @@ impl<F: Frame> Director<F> {
 
 /// The longest fragment that a packet is to be cut into, when it is to be cut. What came in
 /// fragments leaves in fragments again: of IPv4 always, of IPv6 when it is longer than any of them
-/// was, and then in some that every link of IPv6 carries; so does Linux.
-fn cut_to<F, P: Packet<F>>(packet: &P, l3: usize, family: Family, mtu: u16) -> Option<u16> {
+/// was, and then in some that every link of IPv6 carries; so does Linux. In a tunnel of the other family it
+/// does not count how it came.
+fn cut_to<F, P: Packet<F>>(
+    packet: &P,
+    l3: usize,
+    family: Family,
+    is_other_family: bool,
+    mtu: u16,
+) -> Option<u16> {
     let len = packet.bytes().len().saturating_sub(l3);
     let came_in = packet.came_in();
     match family {
-        _ if came_in == 0 => (len > usize::from(mtu)).then_some(mtu),
+        _ if came_in == 0 || is_other_family => (len > usize::from(mtu)).then_some(mtu),
         Family::V4 => Some(came_in.min(mtu)),
         Family::V6 => {
             (len > usize::from(came_in.min(mtu))).then_some(came_in.max(V6_MTU_MIN).min(mtu))

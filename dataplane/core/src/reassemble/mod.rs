@@ -30,6 +30,9 @@ const PATIENCE_SECONDS: [u32; 2] = [30, 60];
 /// The frames of a packet.
 pub(crate) type Frames<F> = ArrayVec<F, FRAGMENTS_MAX>;
 
+/// Where the fragments of a packet end in its payload, in order.
+pub(crate) type Ends = ArrayVec<u16, FRAGMENTS_MAX>;
+
 /// What the fragments of a packet have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -140,7 +143,13 @@ impl<F: Frame> Reassembly<F> {
         let after = match fit {
             Fit::After(after) => after,
             Fit::Again => {
+                let set = &mut self.sets[usize::from(id)];
+                let (port, frame) = set.hear(&mut self.places, &part, (port, frame));
                 end(DropReason::FragmentAgain, port, frame);
+                return None;
+            }
+            Fit::Alone(reason) => {
+                end(reason, port, frame);
                 return None;
             }
             Fit::Refused(reason) => {
@@ -167,12 +176,14 @@ impl<F: Frame> Reassembly<F> {
         is_complete.then_some(Complete(id))
     }
 
-    /// Takes the frames of a packet out, in order, and writes its payload to the front of `payload`.
+    /// Takes the frames of a packet out, in order, and where each ends in its payload, which is written to
+    /// the front of `payload`.
     pub(crate) fn take(
         &mut self,
         complete: Complete,
         payload: &mut [u8],
         frames: &mut Frames<F>,
+        ends: &mut Ends,
     ) -> Summary {
         let Complete(id) = complete;
         let summary = self.set(id).summary();
@@ -189,6 +200,7 @@ impl<F: Frame> Reassembly<F> {
                 }
                 // No set has more.
                 let _ = frames.try_push(frame);
+                let _ = ends.try_push(place.end);
             }
             self.give_place(at);
             at = next;

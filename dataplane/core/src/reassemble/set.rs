@@ -67,6 +67,8 @@ pub(super) enum Fit {
     After(u16),
     /// It is there already.
     Again,
+    /// It goes for this reason, and the others wait on.
+    Alone(DropReason),
     /// The packet can no more be put together.
     Refused(DropReason),
 }
@@ -97,11 +99,39 @@ impl Set {
         }
     }
 
-    /// Where `part` belongs. Of IPv4 an end that is no multiple of 8 though more follows is taken
+    /// Takes `part`, which is there already, in the place of the last one when it tells that the packet ends
+    /// there. Gives back the frame that is not kept.
+    pub(super) fn hear<F>(
+        &mut self,
+        places: &mut [Place<F>],
+        part: &Part,
+        frame: (PortId, F),
+    ) -> (PortId, F) {
+        let last = places.get_mut(usize::from(self.last));
+        let same = last.filter(|last| (last.offset, last.end) == (part.offset, part.end));
+        match same {
+            Some(Place {
+                frame: Some(kept),
+                at,
+                ..
+            }) if !part.more => {
+                self.is_end_known = true;
+                *at = part.at;
+                core::mem::replace(kept, frame)
+            }
+            _ => frame,
+        }
+    }
+
+    /// Where `part` belongs. One that contradicts the end of the packet does away with all of IPv4, as in
+    /// Linux, and with itself of IPv6. Of IPv4 an end that is no multiple of 8 though more follows is taken
     /// back to one, as Linux does; of IPv6 it is a fault.
     pub(super) fn fit<F>(&self, part: &mut Part, is_v4: bool, places: &[Place<F>]) -> Fit {
         const MALFORMED: Fit = Fit::Refused(DropReason::Fragment);
-        const CONTRARY: Fit = Fit::Refused(DropReason::FragmentOverlap);
+        let contrary = match is_v4 {
+            true => Fit::Refused(DropReason::FragmentOverlap),
+            false => Fit::Alone(DropReason::FragmentOverlap),
+        };
         if part.more && !part.end.is_multiple_of(8) {
             if !is_v4 {
                 return MALFORMED;
@@ -114,7 +144,7 @@ impl Set {
         let is_beyond = part.end > self.end;
         let is_cut_short = !part.more && part.end < self.end;
         if is_cut_short || (is_beyond && self.is_end_known) {
-            return CONTRARY;
+            return contrary;
         }
         let fit = self.search(part, places);
         match fit {

@@ -11,6 +11,7 @@ use weir_wire::{Addr, checksum};
 
 use super::Theme;
 use super::random::Random;
+use crate::pieces::{payload_len, pieces};
 
 /// Clients, each with few ports, so that tuples come again.
 const CLIENTS: u32 = 9;
@@ -106,12 +107,29 @@ impl Flow {
             Protocol::Sctp => self.transport(ip, 0).payload(&sctp_chunk(0)).build(),
             _ => self.transport(ip, ACK).payload(&data(len)).build(),
         };
+        let len = payload_len(&frame);
         let size = random.one_of(&[16_usize, 64, 512, 1024, 1400]);
-        let mut pieces = pieces(
-            &frame,
-            size.max(usize::from(len) / 8 / 8 * 8),
-            random.next() as u32,
-        );
+        let size = size.max(len / 8 / 8 * 8);
+        // What has not all of its header in the first fragment is refused over IPv6.
+        let least = match self.protocol {
+            Protocol::Tcp if self.service.is_ipv6() => 24,
+            _ => 8,
+        };
+        let size = size.max(least);
+        let are_equal = random.chance(60);
+        let mut ends = Vec::new();
+        let mut at = 0;
+        loop {
+            at += match are_equal {
+                true => size,
+                false => random.between(least as u32 / 8, (size / 8) as u32) as usize * 8,
+            };
+            if at >= len {
+                break;
+            }
+            ends.push(at);
+        }
+        let mut pieces = pieces(&frame, &ends, random.next() as u32);
         match random.between(1, 10) {
             1..=2 => pieces.reverse(),
             3..=4 => {
@@ -239,36 +257,6 @@ fn cut_packet(mut frame: Vec<u8>, len: usize) -> Vec<u8> {
         frame[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&payload.to_be_bytes());
     }
     frame
-}
-
-/// The packet of a frame in fragments of `size` bytes, a multiple of 8.
-fn pieces(frame: &[u8], size: usize, id: u32) -> Vec<Vec<u8>> {
-    let header = if frame[12..14] == [8, 0] { 20 } else { 40 };
-    let (head, payload) = frame.split_at(ETHERNET + header);
-    let chunks = payload.chunks(size).enumerate();
-    chunks
-        .map(|(n, chunk)| {
-            let is_last = (n + 1) * size >= payload.len();
-            let offset = (n * size) as u16;
-            let mut piece = head.to_vec();
-            if header == 20 {
-                piece.extend(chunk);
-                let flags = u16::from(frame[ETHERNET + 6] & 0x40) << 8 | u16::from(!is_last) << 13;
-                let field = flags | (offset / 8);
-                piece[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&field.to_be_bytes());
-                let len = piece.len() - ETHERNET;
-                cut_packet(piece, len)
-            } else {
-                piece.extend([frame[ETHERNET + 6], 0]);
-                piece.extend((offset | u16::from(!is_last)).to_be_bytes());
-                piece.extend(id.to_be_bytes());
-                piece.extend(chunk);
-                piece[ETHERNET + 6] = weir_wire::protocol::FRAGMENT;
-                let len = piece.len() - ETHERNET;
-                cut_packet(piece, len)
-            }
-        })
-        .collect()
 }
 
 fn spoiled(mut frame: Vec<u8>, at: usize) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! Scenarios made by hand: every line of what IPVS does, at least once and on purpose.
 
 mod connections;
+mod fragments;
 mod ftp;
 mod gone;
 mod icmp;
@@ -29,6 +30,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     marks::all(&mut all);
     gone::all(&mut all);
     protocols::all(&mut all);
+    fragments::all(&mut all);
     icmp::all(&mut all);
     tunnels::all(&mut all);
     tunnel_kinds::all(&mut all);

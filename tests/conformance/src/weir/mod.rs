@@ -53,6 +53,8 @@ struct World {
     started: Instant,
     /// Ticks since the beginning.
     now: u32,
+    /// All frames that came, and what a Linux without IPVS sent because of each, by leg.
+    came: Vec<(Bytes, [Vec<Bytes>; 2])>,
     /// When the estimator looks next.
     estimate: u32,
 }
@@ -102,6 +104,7 @@ impl World {
             hand,
             started: Instant::now(),
             now,
+            came: Vec::new(),
             estimate: now + ESTIMATE_FIRST,
         };
         world.turn_until_quiet();
@@ -123,6 +126,8 @@ impl World {
             }
             (Operation::Advance(_), Seen::Advanced(ticks)) => {
                 self.advance(*ticks);
+                // As in the guest: nobody's answer.
+                self.collect();
                 Ok(Seen::Advanced(*ticks))
             }
             (Operation::Entries, _) => Ok(Seen::Entries(self.entries())),
@@ -171,28 +176,21 @@ impl World {
         let Some(frame) = &kernel.frame else {
             return Ok(Seen::Frame(Passed::default()));
         };
+        self.came.push((frame.clone(), kernel.host.clone()));
         // Any worker may get any packet, and it is no matter which.
         let worker = id as usize % self.workers.len();
         let port = PortId(leg.index() as u16);
         let taken = self.device.deliver(WorkerId(worker as u16), port, &frame.0);
         ensure!(taken, "the receive queue is full");
         self.turn_until_quiet();
-        let mut out = [Vec::new(), Vec::new()];
-        for worker in 0..self.workers.len() {
-            for (at, out) in out.iter_mut().enumerate() {
-                let (worker, port) = (WorkerId(worker as u16), PortId(at as u16));
-                while let Some(frame) = self.device.collect(worker, port) {
-                    out.push(Bytes(frame));
-                }
-            }
-        }
+        let mut out = self.collect();
         for link in &self.links {
             while let Some(packet) = link.to_linux.receive() {
-                ensure!(
-                    packet.bytes() == frame.0,
-                    "Linux gets another packet than came"
-                );
-                for (out, host) in out.iter_mut().zip(&kernel.host) {
+                // Fragments that wait for the others are given together.
+                let mut came = self.came.iter().rev();
+                let came = came.find(|(frame, _)| frame.0 == packet.bytes());
+                let (_, host) = came.context("Linux gets another packet than came")?;
+                for (out, host) in out.iter_mut().zip(host) {
                     out.extend(host.iter().cloned());
                 }
                 link.to_linux.give_back(packet);
@@ -203,6 +201,20 @@ impl World {
             out,
             host: kernel.host.clone(),
         }))
+    }
+
+    /// What has left, by leg.
+    fn collect(&mut self) -> [Vec<Bytes>; 2] {
+        let mut left = [Vec::new(), Vec::new()];
+        for worker in 0..self.workers.len() {
+            for (at, left) in left.iter_mut().enumerate() {
+                let (worker, port) = (WorkerId(worker as u16), PortId(at as u16));
+                while let Some(frame) = self.device.collect(worker, port) {
+                    left.push(Bytes(frame));
+                }
+            }
+        }
+        left
     }
 
     fn turn_until_quiet(&mut self) {
