@@ -133,7 +133,7 @@ fn is_too_big_v4(frame: &Bytes) -> bool {
     })
 }
 
-fn is_icmpv6_error(frame: &Vec<u8>) -> bool {
+fn is_icmpv6_error(frame: &[u8]) -> bool {
     headers(frame)
         .is_some_and(|headers| headers.protocol == protocol::ICMPV6 && headers.icmp_type < 128)
 }

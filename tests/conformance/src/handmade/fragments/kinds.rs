@@ -177,7 +177,7 @@ pub(super) fn replies(is_v6: bool, into: &mut Vec<Scenario>) {
                     let frame = frame.payload(&data(len)).build();
                     let all = pieces(&frame, &ends, id);
                     // In order, and the last first.
-                    let turn = usize::from(id % 2 == 0);
+                    let turn = usize::from(id.is_multiple_of(2));
                     for n in 0..all.len() {
                         let at = (n + turn * (all.len() - 1)) % all.len();
                         s.script.bytes(Leg::Server, all[at].clone());
