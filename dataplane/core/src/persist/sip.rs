@@ -141,7 +141,7 @@ mod tests {
         let whole = message("Via: v\r\ni: aaa@x\r\n");
         for end in 0..whole.len() {
             let found = call_id(&whole[..end]);
-            let is_whole = end > whole.len() - "\n\r\nbody\r\n".len();
+            let is_whole = end > whole.len() - "\r\n\r\nbody\r\n".len();
             assert_eq!(found, is_whole.then_some(&b"aaa@x"[..]), "{end}");
         }
     }
