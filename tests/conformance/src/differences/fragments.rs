@@ -12,9 +12,18 @@ use crate::mask::masked;
 
 /// The same packets of IPv4 in other fragments.
 pub(super) fn are_cut_again(case: &Case<'_>) -> bool {
-    let is_v4 = |came: &Bytes| is_fragment(&came.0) && came.0.get(12..14) == Some(&[8, 0]);
+    let is_v4 = |frame: &Bytes| frame.0.get(12..14) == Some(&[8, 0]);
     case.frames().is_some_and(|(kernel, weir)| {
-        kernel.frame.as_ref().is_some_and(is_v4) && are_alike(kernel, weir, |frame| frame)
+        // DF of IPv4 around IPv6 is by the same mistake.
+        let is_any_v4 = kernel
+            .frame
+            .iter()
+            .chain(kernel.out.iter().flatten())
+            .any(is_v4);
+        let came = kernel.frame.as_ref();
+        came.is_some_and(|came| is_fragment(&came.0))
+            && is_any_v4
+            && are_alike(kernel, weir, |frame| frame)
     })
 }
 
