@@ -56,10 +56,13 @@ fn seams(sent: &[(PortId, Vec<u8>)]) -> Vec<(u16, u16)> {
     each.collect()
 }
 
+/// Length of the packet, where the fragments that come are cut, and those that leave: offset and length.
+type Case = (u16, &'static [u16], &'static [(u16, u16)]);
+
 /// As the kernel, which keeps them apart; compared with it by the scenarios `fragments/`.
 #[test]
 fn a_packet_leaves_in_the_fragments_that_it_came_in_while_they_fit() {
-    let cases: [(u16, &[u16], &[(u16, u16)]); 3] = [
+    let cases: [Case; 3] = [
         (1000, &[200, 800], &[(0, 200), (200, 600), (800, 208)]),
         (1000, &[800], &[(0, 800), (800, 208)]),
         (1400, &[8, 1200], &[(0, 8), (8, 1192), (1200, 208)]),
