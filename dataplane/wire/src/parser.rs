@@ -310,6 +310,7 @@ fn refuse_martian_v6(src: Addr, dst: Addr) -> Result<(), ParseError> {
 }
 
 /// The end of a chain of IPv6 extension headers.
+#[derive(Clone, Copy)]
 struct Extensions {
     /// What follows them.
     protocol: u8,
@@ -341,8 +342,20 @@ impl Extensions {
 /// len in 8 bytes, not counting        +------+------+-------------+--+-+---------------+
 /// the first 8 (AH: in 4 bytes, minus 2)
 /// ```
+///
+/// A packet that cannot be read behind an authentication header is one of AH, whose sender authenticated it so.
 #[cold]
 fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
+    let mut authenticated = None;
+    walk_to_transport(packet, first, &mut authenticated).or_else(|error| authenticated.ok_or(error))
+}
+
+/// Notes where the last authentication header stands.
+fn walk_to_transport(
+    packet: &[u8],
+    first: u8,
+    authenticated: &mut Option<Extensions>,
+) -> Result<Extensions, ParseError> {
     let mut chain = Extensions::none(first);
     let mut told_at = 6;
     for count in 0.. {
@@ -366,7 +379,10 @@ fn walk_extensions(packet: &[u8], first: u8) -> Result<Extensions, ParseError> {
             protocol::HOPOPTS if count > 0 => return Err(ParseError::ExtensionChain),
             // The director would have to swap the destination, which it does not (RFC 5095).
             protocol::ROUTING if header[3] > 0 => return Err(ParseError::SourceRoute),
-            protocol::AH => len = usize::from(header[1]) * 4 + 8,
+            protocol::AH => {
+                *authenticated = Some(chain);
+                len = usize::from(header[1]) * 4 + 8;
+            }
             protocol::FRAGMENT => {
                 len = 8;
                 if chain.fragment_at.replace((chain.end, told_at)).is_some() {

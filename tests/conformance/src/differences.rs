@@ -80,12 +80,12 @@ pub(crate) const ALL: &[Named] = &[
         explains: icmp::is_told_at_once,
     },
     Named {
-        name: "connections by DR of a server that is a NAT server, too",
-        reason: "The kernel remembers the way to a server from its first packet after a change, and by NAT \
-                 without the server as the next hop. IPv6 connections by DR then look for the virtual \
+        name: "connections by DR of a server that is one by another method, too",
+        reason: "The kernel remembers the way to a server from its first packet after a change, and by NAT and by \
+                 tunnels without the server as the next hop. Connections by DR then look for the virtual \
                  address on the servers' network, where nobody answers. Weir sends them to the server.",
         aftermath: Aftermath::Nothing,
-        explains: gone::is_by_dr_to_nat_server,
+        explains: gone::is_by_dr_to_other_server,
     },
     Named {
         name: "errors about tunnels of IPv6",

@@ -205,6 +205,18 @@ fn extension_headers_are_followed_to_the_eighth() {
 }
 
 #[test]
+fn what_cannot_be_read_behind_ah_is_ah() {
+    let frame = from_client_v6()
+        .extension(protocol::AH, &[0; 8])
+        .extension(protocol::HOPOPTS, &[0; 8])
+        .build();
+    let Ok(Parsed::Ip(h)) = parse(&frame, true) else {
+        panic!("it is a packet of AH");
+    };
+    assert_eq!((h.protocol, h.l4, h.src_port), (protocol::AH, 14 + 40, 0));
+}
+
+#[test]
 fn extension_headers_out_of_place_are_refused() {
     let late = from_client_v6()
         .extension(protocol::DSTOPTS, &[0; 8])
