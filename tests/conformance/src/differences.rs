@@ -156,11 +156,12 @@ pub(crate) const ALL: &[Named] = &[
         },
     },
     Named {
-        name: "where IPv4 packets are cut again",
+        name: "where packets are cut again",
         reason: "The kernel joins IPv4 fragments for its own addresses as far as their memory lets it, all of them with \
                  most network cards, cuts them anew to the longest that came, and loses DF where it has not joined \
                  them. Weir joins them all and keeps DF. In an IPv6 tunnel the kernel takes DF for the length to \
-                 cut to. The packet is the same.",
+                 cut to; IPv6 fragments whose first has options before, which the others have no room for, it \
+                 cuts anew. The packet is the same.",
         aftermath: Aftermath::Nothing,
         explains: fragments::are_cut_again,
     },

@@ -22,10 +22,17 @@ fn mask_v4(came: &[u8], kernel: &[u8], bytes: &mut [u8]) {
     const ID: std::ops::Range<usize> = ETHERNET + 4..ETHERNET + 6;
     const CHECKSUM: std::ops::Range<usize> = ETHERNET + 10..ETHERNET + 12;
     const PROTOCOL: usize = ETHERNET + 9;
+    const SRC: std::ops::Range<usize> = ETHERNET + 12..ETHERNET + 16;
+    const DST: std::ops::Range<usize> = ETHERNET + 16..ETHERNET + 20;
     if bytes.len() < ETHERNET + 20 || kernel.len() < ETHERNET + 20 {
         return;
     }
-    let is_kept = came.get(12..14) == Some(&[8, 0]) && came.get(ID) == Some(&kernel[ID]);
+    // A packet that the director makes may draw the very identification of the one that came.
+    let is_passed_on = [SRC, DST]
+        .into_iter()
+        .any(|end| came.get(end.clone()) == Some(&kernel[end]));
+    let is_kept =
+        came.get(12..14) == Some(&[8, 0]) && is_passed_on && came.get(ID) == Some(&kernel[ID]);
     // With DF the kernel draws nothing: it is 0.
     if !is_kept && kernel[ID] != [0, 0] {
         bytes[ID].fill(0);

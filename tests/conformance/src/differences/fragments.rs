@@ -10,7 +10,7 @@ use super::Case;
 use crate::joined::{is_fragment, joined};
 use crate::mask::masked;
 
-/// The same packets of IPv4 in other fragments.
+/// The same packets of IPv4, or of IPv6 with options before the fragment header, in other fragments.
 pub(super) fn are_cut_again(case: &Case<'_>) -> bool {
     let is_v4 = |frame: &Bytes| frame.0.get(12..14) == Some(&[8, 0]);
     case.frames().is_some_and(|(kernel, weir)| {
@@ -20,11 +20,18 @@ pub(super) fn are_cut_again(case: &Case<'_>) -> bool {
             .iter()
             .chain(kernel.out.iter().flatten())
             .any(is_v4);
+        let has_options = kernel.out.iter().flatten().any(has_v6_options);
         let came = kernel.frame.as_ref();
         came.is_some_and(|came| is_fragment(&came.0))
-            && is_any_v4
+            && (is_any_v4 || has_options)
             && are_alike(kernel, weir, |frame| frame)
     })
+}
+
+fn has_v6_options(frame: &Bytes) -> bool {
+    let next = frame.0.get(20).copied();
+    frame.0.get(12..14) == Some(&[0x86, 0xdd])
+        && matches!(next, Some(protocol::HOPOPTS | protocol::DSTOPTS))
 }
 
 /// An ICMP error in fragments is the same but for the checksum in what it quotes, or is of IPv6 and from a NAT

@@ -113,6 +113,27 @@ pub(super) fn less_one_hop(frame: &Bytes) -> Option<Vec<u8>> {
     packet(&bytes, &h)
 }
 
+/// The packet that came last, after one hop; of IPv6, if it came in fragments, in order.
+fn came_less_one_hop(case: &Case<'_>, last: &Bytes) -> Option<Vec<u8>> {
+    let id = |frame: &Bytes| Some(fragment::info(&frame.0, &ip(frame)?)?.id);
+    let Some(wanted) = id(last) else {
+        return less_one_hop(last);
+    };
+    let before = case.before.iter().filter_map(|operation| match operation {
+        Operation::Frame { bytes, .. } => (bytes != last).then_some(bytes),
+        _ => None,
+    });
+    let mut all: Vec<_> = before
+        .filter(|frame| id(frame) == Some(wanted))
+        .cloned()
+        .collect();
+    all.push(last.clone());
+    let mut whole = joined(&all)?;
+    let is_v6 = whole[0] >> 4 == 6;
+    whole[7] = whole[7].checked_sub(1)?;
+    is_v6.then_some(whole)
+}
+
 /// A tunnel in which a link leaves less than IPv6 asks of every path: the kernel sends nothing to the
 /// server and tells the client of too small an MTU or of nothing. Weir sends what it can, in
 /// fragments where it must, and tells of the rest.
@@ -127,7 +148,7 @@ pub(super) fn is_too_narrow(case: &Case<'_>) -> bool {
         });
     let check = || {
         let (kernel, weir) = case.frames()?;
-        let came = less_one_hop(kernel.frame.as_ref()?)?;
+        let came = came_less_one_hop(case, kernel.frame.as_ref()?)?;
         let is_kernels_way = match only_to_client(kernel) {
             None => kernel.out.iter().all(Vec::is_empty),
             Some(told) => Told::of(told)?
