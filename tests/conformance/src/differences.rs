@@ -83,9 +83,17 @@ pub(crate) const ALL: &[Named] = &[
         name: "connections by DR of a server that is one by another method, too",
         reason: "The kernel remembers the way to a server from its first packet after a change, and by NAT and by \
                  tunnels without the server as the next hop. Connections by DR then look for the virtual \
-                 address on the servers' network, where nobody answers. Weir sends them to the server.",
-        aftermath: Aftermath::Nothing,
+                 address on the servers' network, where nobody answers, and it tells the client. Weir sends them to the server.",
+        aftermath: Aftermath::CountsOut,
         explains: gone::is_by_dr_to_other_server,
+    },
+    Named {
+        name: "counters of servers whose service was made again",
+        reason: "The kernel has a server that comes back count from zero where its service is another one, which it \
+                 tells by the place in memory: a service that was made where the deleted one was finds the old \
+                 counters. In Weir they begin at zero.",
+        aftermath: Aftermath::Nothing,
+        explains: gone::are_counters_of_another_service,
     },
     Named {
         name: "errors about tunnels of IPv6",

@@ -1,10 +1,11 @@
-//! A wanted difference about servers that were removed and came back another way.
+//! Wanted differences about servers and services that were removed and came back.
 
 use std::net::IpAddr;
 
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{Method, Operation};
 use weir_conformance::place;
+use weir_conformance::seen::{Counted, Seen};
 use weir_wire::{Addr, Parsed};
 
 use super::Case;
@@ -52,4 +53,24 @@ fn goes_by_dr_to_other_server(case: &Case<'_>, frame: &Bytes) -> bool {
     };
     let mut both = added(true).into_iter().filter(|at| otherwise.contains(at));
     is_to_virtual && both.any(is_at)
+}
+
+/// True when both differ in what servers carried only, of services that were deleted once.
+pub(super) fn are_counters_of_another_service(case: &Case<'_>) -> bool {
+    let (Seen::Counters(_, kernel), Seen::Counters(_, weir)) = (case.kernel, case.weir) else {
+        return false;
+    };
+    let deleted = case.before.iter().filter_map(|operation| match operation {
+        Operation::DeleteService(key) => Some(key.to_string()),
+        _ => None,
+    });
+    let deleted: Vec<_> = deleted.collect();
+    let are_alike = |kernel: &Counted, weir: &Counted| {
+        kernel == weir
+            || (kernel.server.is_some()
+                && (&kernel.service, kernel.server, kernel.connections)
+                    == (&weir.service, weir.server, weir.connections)
+                && deleted.contains(&kernel.service))
+    };
+    kernel.len() == weir.len() && kernel.iter().zip(weir).all(|(k, w)| are_alike(k, w))
 }
