@@ -44,7 +44,7 @@ pub struct Gathering {
 /// What a datagram is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Gathered {
-    /// No part of a batch: [`crate::answer`] has its answer.
+    /// No part of a batch: [`answer()`](crate::answer()) has its answer.
     Else,
     /// A part of a batch, of which more is to come.
     Part,

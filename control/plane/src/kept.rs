@@ -2,7 +2,7 @@
 //!
 //! `run-time.json` holds what the file said (as far as it can change at run time) and what held when it
 //! was written, and names a journal; each later change is a line of that journal. So is what holds beside
-//! the configuration ([`beside`]), which has no file to be compared with. A change is written
+//! the configuration (`kept/beside.rs`), which has no file to be compared with. A change is written
 //! before it is answered, so it survives the end of the process, however that comes. The disk is told
 //! to keep it within a second, by a thread of its own: so much a loss of power may take.
 //!

@@ -33,8 +33,9 @@ fn mask_v4(came: &[u8], kernel: &[u8], bytes: &mut [u8]) {
         .any(|end| came.get(end.clone()) == Some(&kernel[end]));
     let is_kept =
         came.get(12..14) == Some(&[8, 0]) && is_passed_on && came.get(ID) == Some(&kernel[ID]);
-    // With DF the kernel draws nothing: it is 0.
-    if !is_kept && kernel[ID] != [0, 0] {
+    // With DF the kernel draws nothing: it is 0. Without it may draw 0.
+    let has_df = kernel[ETHERNET + 6] & 0x40 != 0;
+    if !is_kept && (!has_df || kernel[ID] != [0, 0]) {
         bytes[ID].fill(0);
         bytes[CHECKSUM].fill(0);
     }

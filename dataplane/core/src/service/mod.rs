@@ -131,7 +131,7 @@ impl ServiceKey {
 pub struct ServerId(pub u32);
 
 impl ServerId {
-    /// No server: the flow's packets go where they were sent to ([`crate::bypass`]).
+    /// No server: the flow's packets go where they were sent to (`bypass.rs`).
     pub const NONE: Self = Self(u32::MAX);
 }
 
