@@ -32,7 +32,12 @@ pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Ou
         let Some(what) = difference(kernel, weir, aftermath) else {
             continue;
         };
-        let Some(named) = differences::name_of(&scenario.operations[..at], kernel, weir) else {
+        // A name has to explain what is not explained already.
+        let [kernel, weir] = [kernel, weir].map(|seen| match seen {
+            Seen::Counters(at, counters) => Seen::Counters(*at, known(counters, aftermath)),
+            seen => seen.clone(),
+        });
+        let Some(named) = differences::name_of(&scenario.operations[..at], &kernel, &weir) else {
             outcome.difference = Some((at, what));
             break;
         };

@@ -196,10 +196,10 @@ pub(crate) const ALL: &[Named] = &[
         explains: fragments::is_refused,
     },
     Named {
-        name: "errors about missing fragments, with several workers",
+        name: "counts of errors about missing fragments",
         reason: "The kernel counts such an error as a packet of the server, where that answers past the director. In Weir \
                  the worker that waited for the fragments tells the client; the flow may be another's, which is \
-                 not asked for a count.",
+                 not asked for a count. And the kernel's timers are up to an eighth late.",
         aftermath: Aftermath::CountsOut,
         explains: fragments::are_errors_uncounted,
     },
