@@ -11,8 +11,8 @@ fuzz_target!(|message: &[u8]| {
     assert!((1..=CALL_ID_MAX).contains(&id.len()));
     assert!(id.iter().all(|byte| byte.is_ascii_graphic()));
     assert!(id.iter().filter(|byte| **byte == b'@').count() <= 1);
-    // It stands in the message's head, behind a colon, and what follows does not count.
+    // It stands behind a line and a colon, and what follows the byte that ends it does not count.
     let at = id.as_ptr() as usize - message.as_ptr() as usize;
     assert!(message[..at].contains(&b':') && message[..at].contains(&b'\n'));
-    assert_eq!(call_id(&message[..at + id.len()]), Some(id));
+    assert_eq!(call_id(&message[..=at + id.len()]), Some(id));
 });
