@@ -248,39 +248,23 @@ impl<F: Frame> Director<F> {
         let of_server = (round != 2 && flow.method().sees_replies())
             .then(|| self.way_to_ask_server(now, flow))
             .flatten();
-        let (hop, probe) = match of_server {
-            Some((hop, to)) => {
-                let from = flow.local().unwrap_or(client);
-                let flags = tcp_flag::SYN;
-                (
-                    hop,
-                    Probe {
-                        from,
-                        to,
-                        flags,
-                        seq,
-                        ack,
-                    },
-                )
-            }
+        let (hop, from, to, flags) = match of_server {
+            Some((hop, to)) => (hop, flow.local().unwrap_or(client), to, tcp_flag::SYN),
             None => {
                 let flags = match round == 2 && !flow.method().sees_replies() {
                     true => tcp_flag::ACK,
                     false => tcp_flag::SYN | tcp_flag::ACK,
                 };
                 let from = (request.dst, request.dst_port);
-                let to = client;
-                (
-                    self.hop_to_client(to.0),
-                    Probe {
-                        from,
-                        to,
-                        flags,
-                        seq,
-                        ack,
-                    },
-                )
+                (self.hop_to_client(client.0), from, client, flags)
             }
+        };
+        let probe = Probe {
+            from,
+            to,
+            flags,
+            seq,
+            ack,
         };
         let (Hop::Ready(next) | Hop::Unresolved { hop: next, .. }) = hop else {
             return;
