@@ -255,7 +255,10 @@ fn eprintln_log(log: &str) {
 }
 
 /// The path of one of our programs: in `$WEIR_BIN`, or else where this one was built.
-pub(crate) fn program(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is not there.
+pub fn program(name: &str) -> Result<PathBuf> {
     let dir = match std::env::var_os("WEIR_BIN") {
         Some(dir) => PathBuf::from(dir),
         None => {
@@ -272,7 +275,7 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
     };
     let path = dir.join(name);
     if !path.exists() {
-        bail!("{} is not built", path.display());
+        bail!("{} is not built: ./x test builds it", path.display());
     }
     Ok(path)
 }

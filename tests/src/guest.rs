@@ -4,7 +4,7 @@
 //! without; Debian's user-mode-linux has it as modules. One guest holds all TUN servers.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
@@ -14,6 +14,7 @@ use crate::lab::Server;
 use crate::netns::Netns;
 use crate::nginx;
 use crate::plan::{self, Family, Method};
+use crate::uml;
 
 /// The guest's process 1.
 const INIT: &str = include_str!("guest.sh");
@@ -35,17 +36,9 @@ pub(crate) fn boot(router: &Netns, dir: &Path) -> Result<Vec<Server>> {
     let init = dir.join("guest.sh");
     std::fs::write(&init, INIT)?;
     let console = File::create(dir.join("guest.log"))?;
-    router
-        .command("linux.uml")
-        .args([
-            "mem=256M",
-            "root=/dev/root",
-            "rootfstype=hostfs",
-            "rootflags=/",
-            "ro",
-        ])
-        .args(["con=null", "con0=null,fd:1", "quiet", "loglevel=1"])
-        .arg(format!("uml_dir={}", dir.join("uml").display()))
+    let mut linux = router.command("linux.uml");
+    uml::boot_from_here(&mut linux, 256, &dir.join("uml"))?;
+    linux
         .arg("vec0:transport=tap,ifname=far,depth=128,gro=1")
         .arg(format!("SERVERS={}", list(&servers)))
         .arg(format!("VIP={}", Method::Tun.vip(Family::V4)))
@@ -55,7 +48,6 @@ pub(crate) fn boot(router: &Netns, dir: &Path) -> Result<Vec<Server>> {
         .arg(format!("DIR={}", dir.display()))
         .args(["init=/bin/sh", "--"])
         .arg(&init)
-        .env("TMPDIR", memory_dir())
         .stdin(Stdio::null())
         .stdout(console.try_clone()?)
         .stderr(console)
@@ -73,19 +65,4 @@ fn list(servers: &[Server]) -> String {
         })
         .collect();
     entries.join("+")
-}
-
-/// Where the guest's memory file goes: off the disk, unless programs may not be run from there, which
-/// user-mode Linux needs for its memory.
-fn memory_dir() -> PathBuf {
-    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let is_usable = mounts.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next() == Some("/dev/shm") && !fields.any(|field| field.contains("noexec"))
-    });
-    if is_usable {
-        PathBuf::from("/dev/shm")
-    } else {
-        std::env::temp_dir()
-    }
 }

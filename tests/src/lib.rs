@@ -31,6 +31,7 @@ mod nginx;
 pub mod plan;
 mod reaper;
 pub mod stock;
+pub mod uml;
 
 pub use client::{Client, Traffic};
 pub use config::{Config, Service};

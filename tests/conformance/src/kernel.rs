@@ -1,6 +1,6 @@
 //! The kernel's side: user-mode Linux guests that play batches of scenarios.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use weir_conformance::operation::Scenario;
 use weir_conformance::seen::Seen;
+use weir_tests::{director, uml};
 
 /// How long a guest may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -18,41 +19,24 @@ const LOOK: Duration = Duration::from_millis(20);
 
 static BATCHES: AtomicUsize = AtomicUsize::new(0);
 
-/// Programs that the guest is made of, beside this one.
+/// The program that the guest is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
     guest: PathBuf,
-    clock: PathBuf,
 }
 
 impl Kernel {
     /// # Errors
     /// When something of it is not there: without the kernel nothing is proven.
     pub(crate) fn find() -> Result<Self> {
-        let here = std::env::current_exe()?;
-        // A test's own program is one folder deeper.
-        let dirs = here.ancestors().skip(1).take(2);
-        let beside = |name: &str| {
-            let mut places = dirs.clone().map(|dir| dir.join(name));
-            let found = places.find(|path| path.exists());
-            found.with_context(|| {
-                format!(
-                    "no {name} beside {}: ./x conformance builds it",
-                    here.display()
-                )
-            })
-        };
-        let kernel = Self {
-            guest: beside("weir-conformance-guest")?,
-            clock: beside("libweir_conformance_clock.so")?,
-        };
+        let guest = director::program("weir-conformance-guest")?;
         let version = Command::new("linux.uml")
             .arg("--version")
             .stdin(Stdio::null())
             .output();
         let version = version.context("no linux.uml (Debian package user-mode-linux)")?;
         ensure!(version.status.success(), "linux.uml does not run");
-        Ok(kernel)
+        Ok(Self { guest })
     }
 
     /// Plays scenarios in one guest; what was seen at each operation of each.
@@ -80,27 +64,13 @@ impl Kernel {
     }
 
     fn boot(&self, dir: &Path, batch: &Path, name: &str, console: &Path) -> Result<()> {
-        let pair = |key: &str, value: &OsStr| {
-            let mut pair = std::ffi::OsString::from(key);
-            pair.push(value);
-            pair
-        };
         let console = File::create(console)?;
-        let mut guest = Command::new("linux.uml")
-            .args([
-                "mem=384M",
-                "root=/dev/root",
-                "rootfstype=hostfs",
-                "rootflags=/",
-                "ro",
-            ])
-            .args(["con=null", "con0=null,fd:1", "quiet", "loglevel=1"])
-            .arg(pair("uml_dir=", dir.join("uml").as_os_str()))
+        let mut linux = Command::new("linux.uml");
+        uml::boot_from_here(&mut linux, 384, &dir.join("uml"))?;
+        let mut guest = linux
             .arg(format!("umid={name}"))
-            .arg(pair("init=", self.guest.as_os_str()))
-            .arg(pair("BATCH=", batch.as_os_str()))
-            .env("LD_PRELOAD", &self.clock)
-            .env("TMPDIR", memory_dir())
+            .arg(pair("init=", &self.guest))
+            .arg(pair("BATCH=", batch))
             .stdin(Stdio::null())
             .stdout(console.try_clone()?)
             .stderr(console)
@@ -119,6 +89,13 @@ impl Kernel {
     }
 }
 
+/// A word of the kernel's command line.
+fn pair(key: &str, path: &Path) -> OsString {
+    let mut pair = OsString::from(key);
+    pair.push(path);
+    pair
+}
+
 /// A directory that goes with its owner.
 struct Dir(PathBuf);
 
@@ -133,20 +110,5 @@ impl Drop for Dir {
     fn drop(&mut self) {
         // What is left in /tmp is no failure.
         let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Where the guest's memory file goes: off the disk, unless programs may not be run from there, which
-/// user-mode Linux needs for its memory.
-fn memory_dir() -> PathBuf {
-    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-    let is_usable = mounts.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next() == Some("/dev/shm") && !fields.any(|field| field.contains("noexec"))
-    });
-    if is_usable {
-        PathBuf::from("/dev/shm")
-    } else {
-        std::env::temp_dir()
     }
 }

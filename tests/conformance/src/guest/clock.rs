@@ -1,4 +1,4 @@
-//! The guest's time, which passes only while everybody sleeps (see `weir-conformance-clock`).
+//! The guest's time, which passes only while everybody sleeps (see `weir-uml`).
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A library that is preloaded into user-mode Linux (`linux.uml`) and gives it a clock of its own.
+//! A clock of the guest's own.
 //!
 //! Until the guest makes a directory named `BEGIN` on the host's file system, time is the host's.
 //! From then on it stands still while the guest works and leaps to the next timer when the guest
