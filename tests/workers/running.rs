@@ -190,6 +190,7 @@ impl Running {
                 service: ServiceId(0),
                 thresholds: Thresholds::default(),
                 has_any_port: false,
+                was_nat: false,
             })
         };
         // IPVS's list: the server added last comes first.

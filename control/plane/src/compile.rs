@@ -4,6 +4,7 @@
 mod held;
 mod words;
 
+use std::cell::LazyCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -215,9 +216,10 @@ impl Compiler {
             upper: server.upper_threshold,
             lower: server.lower_threshold,
         };
+        let before = self.next.server(id);
+        let was_nat = before.is_some_and(Server::may_reply) && !method.sees_replies();
         // In a slot that was empty somebody else may have been overloaded.
-        let before = self.next.server(id).map(|server| server.thresholds);
-        if before.is_none_or(|before| before.are_relieved_by(thresholds)) {
+        if before.is_none_or(|before| before.thresholds.are_relieved_by(thresholds)) {
             self.loads.relieve(id);
         }
         let theirs = Server {
@@ -232,6 +234,7 @@ impl Compiler {
             service: ServiceId(0),
             thresholds,
             has_any_port: matches!(service.port(), 0 | FTP_PORT),
+            was_nat,
         };
         self.next.set_server(id, Some(theirs));
         Entry {
@@ -302,7 +305,14 @@ impl Compiler {
             }
             may_live
         });
-        let freed = self.slots.reap(workers, templates, adopted, now);
+        // As in the kernel, what `lblc` and `lblcr` have in mind is the same server when it comes back.
+        let services = &self.services;
+        let cached: LazyCell<HashSet<ServerId>, _> = LazyCell::new(|| {
+            let all = services.values().filter_map(Held::cache);
+            all.flat_map(|cache| cache.remembered()).collect()
+        });
+        let is_cached = |id| cached.contains(&id);
+        let freed = self.slots.reap(workers, templates, is_cached, adopted, now);
         for (id, key, carried) in &freed {
             self.next.set_server(*id, None);
             self.next.set_resets(*id, false);

@@ -209,12 +209,14 @@ impl Slots {
 
     /// Frees the slots of removed servers that no flow or template has remembered for two minutes,
     /// or at the look before when slots run short; some at a time. It looks once a minute then, else
-    /// whenever it is called. `adopted` is the oldest epoch that a worker still decides by. Returns
-    /// which, whose they were, and what they had carried.
+    /// whenever it is called. While a scheduler has one in its cache, it is not freed before slots run
+    /// short. `adopted` is the oldest epoch that a worker still decides by. Returns which, whose they
+    /// were, and what they had carried.
     pub fn reap(
         &mut self,
         workers: &[Handle],
         templates: &Templates,
+        is_cached: impl Fn(ServerId) -> bool,
         adopted: u64,
         now: Instant,
     ) -> Vec<(ServerId, SlotKey, Totals)> {
@@ -232,8 +234,9 @@ impl Slots {
             let place = &mut self.slots[id.0 as usize];
             let removal = place.as_mut().and_then(|slot| slot.removal.as_mut());
             let removal = removal.expect("the slot of a removed server knows it");
-            let is_unused =
-                adopted >= removal.epoch && !Self::is_remembered(workers, templates, id);
+            let is_unused = adopted >= removal.epoch
+                && !Self::is_remembered(workers, templates, id)
+                && (is_short || !is_cached(id));
             if !is_unused || freed.len() == REAPED_AT_ONCE {
                 return true;
             }

@@ -106,6 +106,7 @@ fn all(services: u32) -> Services {
             service: ServiceId(0),
             thresholds: Thresholds::default(),
             has_any_port: false,
+            was_nat: false,
         })
     });
     let services = (0..services).map(|n| {

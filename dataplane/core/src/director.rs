@@ -31,6 +31,7 @@ use crate::persist::Sweep;
 use crate::plain::{Found, OPENINGS, Opening, Target};
 use crate::reassemble::Reassembly;
 use crate::schedule::Random;
+use crate::service::ServerId;
 use crate::settings::FtpPorts;
 use crate::snapshot::Snapshot;
 use crate::steer::Steering;
@@ -89,6 +90,8 @@ pub struct Director<F> {
     pub(crate) defences: Defences,
     /// The end of flows whose server had its time to drain.
     pub(crate) ending: Ending,
+    /// The server of the flow that the packet under way has ended, if it answers past the director.
+    pub(crate) just_ended: Option<ServerId>,
     /// Where the search for flows of removed servers goes on.
     pub(crate) homeless_at: Option<usize>,
     /// Ports of FTP's control connections, none when there is no service for them.
@@ -160,6 +163,7 @@ impl<F: Frame> Director<F> {
             random: Random::new(seed[0] ^ seed[1].rotate_left(32)),
             defences: Defences::new(seed[0] ^ seed[1]),
             ending: Ending::new(limits.servers, [seed[1].rotate_left(17), seed[0]]),
+            just_ended: None,
             homeless_at: None,
             ftp_ports: FtpPorts::NONE,
             server_hops: vec![ServerHop::default(); limits.servers],
@@ -320,6 +324,7 @@ impl<F: Frame> Director<F> {
         frame: F,
         outlet: &mut O,
     ) {
+        self.just_ended = None;
         if let Some(headers) = &note.headers {
             if let Verdict::Fragment = note.verdict {
                 return self.gather(now, port, is_handed_off, headers, frame, outlet);

@@ -244,6 +244,7 @@ mod tests {
             service: ServiceId(0),
             thresholds: Thresholds { upper, lower },
             has_any_port: false,
+            was_nat: false,
         }
     }
 

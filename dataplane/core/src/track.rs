@@ -46,6 +46,8 @@ impl<F: Frame> Director<F> {
                 Known::GoesOn => {}
                 Known::Anew => {
                     let ended = self.take_out(now, &tuple);
+                    let is_past = |flow: &Flow| !flow.method().sees_replies();
+                    self.just_ended = ended.filter(is_past).map(|flow| flow.server());
                     let verdict = self.begin(now, headers, bytes, &tuple, true);
                     // It weighs when the next is scheduled: the kernel ends it a moment later.
                     if let Some(ended) = ended {

@@ -38,6 +38,7 @@ fn services(
             service: ServiceId(0),
             thresholds: Thresholds::default(),
             has_any_port: false,
+            was_nat: false,
         });
     }
     let candidates: Vec<Candidate> = servers

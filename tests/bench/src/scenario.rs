@@ -169,6 +169,7 @@ fn server(n: u8, method: Method) -> Server {
         service: ServiceId(0),
         thresholds: Thresholds::default(),
         has_any_port: false,
+        was_nat: false,
     }
 }
 

@@ -92,6 +92,7 @@ impl World {
                 service: ServiceId(0),
                 thresholds: self.thresholds.get(&n).copied().unwrap_or_default(),
                 has_any_port,
+                was_nat: false,
             });
             if is_available {
                 candidates.push(Candidate {

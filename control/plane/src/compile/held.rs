@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use weir_core::local::LocalPool;
 use weir_core::persist::Persistence;
 use weir_core::schedule::consistent::Consistent;
-use weir_core::schedule::{Member, Recipe, Scheduler, SchedulerName, Weights};
+use weir_core::schedule::{Cache, Member, Recipe, Scheduler, SchedulerName, Weights};
 use weir_core::service::{Candidate, ServerId, Service};
 use weir_model::ServerKey;
 use weir_wire::Addr;
@@ -216,9 +216,14 @@ impl Held {
         }
     }
 
+    /// What its scheduler remembers of destinations.
+    pub(super) fn cache(&self) -> Option<&Cache> {
+        self.scheduler.as_ref().and_then(Scheduler::cache)
+    }
+
     /// The slot `id` is to get another server.
     pub(super) fn forget(&self, id: ServerId) {
-        if let Some(cache) = self.scheduler.as_ref().and_then(Scheduler::cache) {
+        if let Some(cache) = self.cache() {
             while !cache.forget(id) {
                 std::thread::yield_now();
             }

@@ -34,10 +34,17 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
         kind: icmp::ErrorKind,
     ) {
         let len = self.told(&frame, kind, self.headers.dst);
-        if len > 0 && to.has_flow && !to.method.sees_replies() {
-            self.director.count_out(to.server, len as u64);
-        }
+        let is_past = to.has_flow && !to.method.sees_replies();
+        let server = is_past.then_some(to.server).or(self.director.just_ended);
+        self.count_told(server, len);
         self.end(&frame, reason);
+    }
+
+    /// Counts an error of this length, 0 for none, as a packet of `server`.
+    fn count_told(&self, server: Option<ServerId>, len: usize) {
+        if let Some(server) = server.filter(|_| len > 0) {
+            self.director.count_out(server, len as u64);
+        }
     }
 
     /// Tells the sender of a first fragment that the others did not come in time; `server` is its
@@ -53,9 +60,7 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             word: 0,
         };
         let len = self.told(first, kind, self.headers.dst);
-        if let Some(server) = server.filter(|_| len > 0) {
-            self.director.count_out(server, len as u64);
-        }
+        self.count_told(server, len);
     }
 
     /// Tells the sender of a packet what is wrong with it; returns the length of what was said, 0 when
@@ -84,7 +89,9 @@ impl<F: Frame, O: Outlet<Frame = F>> Way<'_, F, O> {
             }
             return self.end(&frame, reason);
         }
-        self.error(frame, reason, icmp::ErrorKind::PortUnreachable, h.dst);
+        let len = self.told(&frame, icmp::ErrorKind::PortUnreachable, h.dst);
+        self.count_told(self.director.just_ended, len);
+        self.end(&frame, reason);
     }
 
     /// Ends the packet of a real server that belongs to no flow, and tells the server so in the name

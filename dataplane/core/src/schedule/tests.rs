@@ -31,6 +31,7 @@ fn of_recipe(recipe: &Recipe, weights: &[u32]) -> Services {
         service: ServiceId(0),
         thresholds: Thresholds::default(),
         has_any_port: false,
+        was_nat: false,
     };
     let servers: Vec<Server> = (0u8..).zip(weights).map(server).collect();
     let listed = servers.iter().enumerate().rev();

@@ -540,7 +540,7 @@ impl Services {
         self.removed_count -= usize::from(is_removed(before));
         self.removals += u64::from(is_removed(server) && !is_removed(before));
         let any_port = |server: Option<Server>| {
-            let server = server.filter(|s| s.has_any_port && s.method.sees_replies());
+            let server = server.filter(|s| s.has_any_port && s.may_reply());
             server.map(|server| server.addr)
         };
         if let Some(addr) = any_port(server) {
@@ -581,15 +581,15 @@ fn each_local(pool: &Option<Arc<LocalPool>>, mut on: impl FnMut(Addr)) {
     addrs.for_each(|addr| on(*addr));
 }
 
-/// Where the replies of a server come from, if they pass the director; and whether it is available.
+/// Where the replies of a server come from, if they pass the director; and whether it is a NAT server now.
 fn nat_source(server: Server) -> Option<(Source, bool)> {
     let source = Source {
         protocol: server.protocol,
         addr: server.addr,
         port: server.port,
     };
-    let sees_replies = server.method.sees_replies();
-    sees_replies.then_some((source, server.is_available))
+    let may_begin = server.is_available && server.method.sees_replies();
+    server.may_reply().then_some((source, may_begin))
 }
 
 #[cfg(test)]

@@ -166,6 +166,16 @@ pub struct Server {
     /// Replies come from any of its ports and by any protocol: its service is that of a mark, of
     /// every port, or of FTP.
     pub has_any_port: bool,
+    /// Its method was NAT or FullNAT before, and flows that began then live on.
+    pub was_nat: bool,
+}
+
+impl Server {
+    /// True when replies of its flows may pass the director.
+    #[must_use]
+    pub const fn may_reply(&self) -> bool {
+        self.was_nat || self.method.sees_replies()
+    }
 }
 
 /// One entry of a service's list of real servers.

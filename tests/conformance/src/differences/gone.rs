@@ -22,8 +22,8 @@ pub(super) fn is_by_dr_to_other_server(case: &Case<'_>) -> bool {
         && matches!(&server[..], [only] if goes_by_dr_to_other_server(case, only))
 }
 
-/// True for a packet that leaves for a virtual address, by the MAC address of a server that was added
-/// by DR and by another method.
+/// True for a packet that leaves for a virtual address, by the MAC address of a server that was one by
+/// DR and by another method.
 fn goes_by_dr_to_other_server(case: &Case<'_>, frame: &Bytes) -> bool {
     let v6 = place::vips_v6().map(IpAddr::V6);
     let v4 = place::VIPS_V4.map(IpAddr::V4);
@@ -37,7 +37,9 @@ fn goes_by_dr_to_other_server(case: &Case<'_>, frame: &Bytes) -> bool {
             .before
             .iter()
             .filter_map(move |operation| match operation {
-                Operation::AddServer(_, server) if (server.method == Method::Dr) == is_by_dr => {
+                Operation::AddServer(_, server) | Operation::EditServer(_, server)
+                    if (server.method == Method::Dr) == is_by_dr =>
+                {
                     Some(server.at.ip())
                 }
                 _ => None,

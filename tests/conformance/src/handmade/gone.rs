@@ -4,9 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use weir_conformance::operation::{Protocol, Scenario};
+use weir_conformance::place::Leg;
 use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
 
-use super::script::{Ends, Script};
+use super::script::{Ends, Script, case, server_at};
 
 const KEY: &str = "tcp 192.0.2.100:80";
 
@@ -15,6 +16,8 @@ pub(super) fn all(into: &mut Vec<Scenario>) {
     removed_servers_are_strangers(into);
     connections_end_at_once(into);
     the_switch_alone_ends_nothing(into);
+    they_come_back_by_another_method(into);
+    errors_about_what_has_just_ended(into);
     caches_are_passed_by(into);
 }
 
@@ -135,6 +138,70 @@ fn the_switch_alone_ends_nothing(into: &mut Vec<Scenario>) {
     }
     s.say(&format!("entries\nserver del {KEY} 10.0.0.1:80\nentries"));
     s.end(into);
+}
+
+/// A server comes back, or is edited, with another method than that of its connections, which go on by
+/// theirs.
+fn they_come_back_by_another_method(into: &mut Vec<Scenario>) {
+    for (before, after) in [
+        ("nat", "dr"),
+        ("nat", "ipip"),
+        ("dr", "nat"),
+        ("ipip", "nat"),
+    ] {
+        for is_edited in [false, true] {
+            let how = if is_edited { "edited" } else { "back" };
+            let name = format!("{how} by {after}, were by {before}");
+            let mut s = Script::new("removed servers", &name);
+            s.serve(KEY, "rr", 1, before);
+            let old: Vec<Ends> = (1..=6).map(|n| Ends::tcp(n, 1024, false)).collect();
+            let first: Vec<u32> = old.iter().map(|ends| s.send(*ends, SYN, 0)).collect();
+            if is_edited {
+                s.say(&format!("server edit {KEY} 10.0.0.1:80 {after}"));
+            } else {
+                s.say(&format!("server del {KEY} 10.0.0.1:80"));
+                s.say(&format!("server add {KEY} 10.0.0.1:80 {after}"));
+            }
+            let new: Vec<Ends> = (1..=6).map(|n| Ends::tcp(n, 2000, false)).collect();
+            let later: Vec<u32> = new.iter().map(|ends| s.send(*ends, SYN, 0)).collect();
+            for first in first.into_iter().chain(later) {
+                s.reply(first, SYN | ACK, 0);
+            }
+            for ends in old.into_iter().chain(new) {
+                s.send(ends, ACK, 5);
+            }
+            s.end(into);
+        }
+    }
+}
+
+/// A SYN on a connection that has ended finds no server, or is at the end of its way: the kernel
+/// takes its own error for a packet of the connection before, where that was past the director.
+fn errors_about_what_has_just_ended(into: &mut Vec<Scenario>) {
+    for (method, is_v6) in [("nat", false), ("dr", false), ("ipip", false), ("dr", true)] {
+        let key = if is_v6 {
+            "tcp [2001:db8:1::100]:80"
+        } else {
+            KEY
+        };
+        let at = server_at(1, 80, is_v6);
+        let name = format!("errors, {}", case(method, is_v6));
+        let mut s = Script::new("a port used again", &name);
+        s.serve(key, "rr", 1, method);
+        let ends: Vec<Ends> = (1..=3).map(|n| Ends::tcp(n, 1024, is_v6)).collect();
+        for ends in &ends {
+            s.send(*ends, SYN, 0);
+            s.send(*ends, RST, 0);
+        }
+        let stuck = |ends: Ends| ends.over(ends.ip().ttl(1), SYN);
+        s.frame(Leg::Client, &stuck(ends[0]));
+        s.say("counters");
+        s.say(&format!("server edit {key} {at} {method} weight=0"));
+        s.send(ends[1], SYN, 0);
+        s.say("counters");
+        s.frame(Leg::Client, &stuck(ends[2]));
+        s.end(into);
+    }
 }
 
 /// `cache_bypass`: packets for other hosts that have a service by their mark, and no server.

@@ -35,7 +35,7 @@ pub struct Cache {
     /// The first destination of each bucket.
     buckets: Box<[Cell]>,
     destinations: Box<[Slot]>,
-    /// A destination's servers, each with the next: see [`Pair`].
+    /// A destination's servers, each with the next; what is free has no server.
     members: Box<[Cell]>,
     /// The first destination and the first member that are free.
     free: Cell,
@@ -117,7 +117,7 @@ impl Cache {
             buckets: (0..buckets).map(|_| Cell::new(NONE, 0)).collect(),
             destinations: (0..destinations).map(slot).collect(),
             members: (0..members)
-                .map(|at| Cell::new(0, chain(at, members)))
+                .map(|at| Cell::new(NONE, chain(at, members)))
                 .collect(),
             free: Cell::new(0, 0),
             count: Cell::new(0, 0),
@@ -141,6 +141,13 @@ impl Cache {
             core::hint::spin_loop();
         }
         None
+    }
+
+    /// The servers that destinations have, each as often as one has it: those of some moment in which
+    /// others may have the cache open.
+    pub fn remembered(&self) -> impl Iterator<Item = ServerId> {
+        let servers = self.members.iter().map(|member| member.get().0);
+        servers.filter(|server| *server != NONE).map(ServerId)
     }
 
     /// Forgets the server in slot `id`, which is to get another one. False when somebody has the
@@ -300,7 +307,7 @@ impl<'a> Open<'a> {
 
     fn free_member(&mut self, at: u32) {
         let free = &self.cache.free;
-        self.cache.members[at as usize].set(0, free.get().1);
+        self.cache.members[at as usize].set(NONE, free.get().1);
         free.set_other(at);
     }
 

@@ -43,6 +43,7 @@ fn server(n: u8) -> Server {
         service: ServiceId(0),
         thresholds: Thresholds::default(),
         has_any_port: false,
+        was_nat: false,
     }
 }
 
@@ -96,6 +97,7 @@ fn answers(all: &Services) -> std::string::String {
             position: 0,
             service: ServiceId(0),
             has_any_port: false,
+            was_nat: false,
             ..*server
         };
         tell(&(id, listed, plain));
@@ -328,6 +330,7 @@ fn replies_of_a_server_of_any_port_may_come_from_any() {
         port: 0,
         method: Method::Nat,
         has_any_port: true,
+        was_nat: false,
         ..server(0)
     };
     let other = addr("10.0.0.9");
