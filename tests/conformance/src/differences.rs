@@ -96,6 +96,14 @@ pub(crate) const ALL: &[Named] = &[
         explains: gone::are_counters_of_another_service,
     },
     Named {
+        name: "a host's answer to what began again without a service",
+        reason: "A SYN on a connection past the director that has ended, and whose service was deleted, is the \
+                 host's, who resets it. The kernel takes that reset for a packet of the connection, which \
+                 lives for another ten seconds, and drops what comes for it. Weir has forgotten it.",
+        aftermath: Aftermath::Nothing,
+        explains: gone::is_kept_by_a_reset,
+    },
+    Named {
         name: "errors about tunnels of IPv6",
         reason: "The kernel listens to errors about IPv4 in IPv4 only. Weir tells the client of the others, too, \
                  in its own terms (RFC 2473 §8).",

@@ -1,12 +1,12 @@
 //! Wanted differences about servers and services that were removed and came back.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use weir_conformance::bytes::Bytes;
 use weir_conformance::operation::{Method, Operation};
 use weir_conformance::place;
 use weir_conformance::seen::{Counted, Seen};
-use weir_wire::{Addr, Parsed};
+use weir_wire::{Addr, Parsed, tcp_flag};
 
 use super::Case;
 
@@ -55,6 +55,51 @@ fn goes_by_dr_to_other_server(case: &Case<'_>, frame: &Bytes) -> bool {
     };
     let mut both = added(true).into_iter().filter(|at| otherwise.contains(at));
     is_to_virtual && both.any(is_at)
+}
+
+/// True for what the kernel drops and the host behind Weir resets, and for connections that only the
+/// kernel has, each ended and opened again since a service was deleted.
+pub(super) fn is_kept_by_a_reset(case: &Case<'_>) -> bool {
+    match (case.kernel, case.weir) {
+        (Seen::Frame(kernel), Seen::Frame(weir)) => {
+            let came = kernel.frame.as_ref().and_then(segment);
+            kernel.out.iter().all(Vec::is_empty)
+                && weir.out == kernel.host
+                && came.is_some_and(|(client, service, _)| began_again(case, client, service))
+        }
+        (Seen::Entries(kernel), Seen::Entries(weir)) => {
+            let mut only = kernel.iter().filter(|entry| !weir.contains(entry));
+            weir.iter().all(|entry| kernel.contains(entry))
+                && only.all(|e| e.state == "CLOSE" && began_again(case, e.client, e.service))
+        }
+        _ => false,
+    }
+}
+
+/// True when a SYN of the connection came after the last service that was deleted.
+fn began_again(case: &Case<'_>, client: SocketAddr, service: SocketAddr) -> bool {
+    let is_deleted = |op: &Operation| matches!(op, Operation::DeleteService(_) | Operation::Flush);
+    let since = case.before.iter().rposition(is_deleted);
+    since.is_some_and(|since| {
+        case.before[since..]
+            .iter()
+            .any(|operation| match operation {
+                Operation::Frame { bytes, .. } => segment(bytes) == Some((client, service, true)),
+                _ => false,
+            })
+    })
+}
+
+/// Both ends of a TCP segment, and whether it opens a connection.
+fn segment(frame: &Bytes) -> Option<(SocketAddr, SocketAddr, bool)> {
+    match weir_wire::parse(&frame.0, false) {
+        Ok(Parsed::Ip(h)) if h.is_tcp() => Some((
+            SocketAddr::new(h.src.ip(), h.src_port),
+            SocketAddr::new(h.dst.ip(), h.dst_port),
+            h.tcp_flags & tcp_flag::SYN != 0,
+        )),
+        _ => None,
+    }
 }
 
 /// True when both differ in what servers carried only, of services that were deleted once.
