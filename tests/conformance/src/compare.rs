@@ -86,7 +86,8 @@ fn known(counters: &[Counted], aftermath: Aftermath) -> Vec<Counted> {
     each.collect()
 }
 
-fn frames(kernel: &Passed, weir: &Passed) -> Option<String> {
+/// What left otherwise, if anything did.
+pub(crate) fn frames(kernel: &Passed, weir: &Passed) -> Option<String> {
     let came = kernel.frame.as_ref()?;
     let mut told = String::new();
     for (leg, (kernel, weir)) in Leg::ALL.into_iter().zip(kernel.out.iter().zip(&weir.out)) {

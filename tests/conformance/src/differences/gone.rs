@@ -9,13 +9,20 @@ use weir_conformance::seen::{Counted, Seen};
 use weir_wire::{Addr, Parsed, tcp_flag};
 
 use super::Case;
+use super::icmp::Told;
+use crate::compare::frames;
 
 /// True when the kernel sends nothing and Weir a packet, by DR, to a server that is or was one by another
-/// method, too.
+/// method, too; and when the kernel tells clients, some seconds later, that nobody answers.
 pub(super) fn is_by_dr_to_other_server(case: &Case<'_>) -> bool {
     let Some((kernel, weir)) = case.frames() else {
         return false;
     };
+    let mut untold = kernel.clone();
+    untold.out[0].retain(|frame| !is_virtual_unreachable(frame));
+    if untold != *kernel {
+        return others_by_dr(case).next().is_some() && frames(&untold, weir).is_none();
+    }
     let [client, server] = &weir.out;
     kernel.out.iter().all(Vec::is_empty)
         && client.is_empty()
@@ -32,6 +39,17 @@ fn goes_by_dr_to_other_server(case: &Case<'_>, frame: &Bytes) -> bool {
         Ok(Parsed::Ip(headers)) => vips.any(|vip| vip == headers.dst),
         _ => false,
     };
+    let is_at = |at: IpAddr| {
+        let mut neighbours = place::neighbours().into_iter();
+        let mac = neighbours.find(|(_, address, _)| *address == at);
+        // Others are behind a router.
+        mac.is_none_or(|(_, _, mac)| frame.0.starts_with(&mac.0))
+    };
+    is_to_virtual && others_by_dr(case).any(is_at)
+}
+
+/// Servers that were one by DR and by another method.
+fn others_by_dr(case: &Case<'_>) -> impl Iterator<Item = IpAddr> {
     let added = |is_by_dr: bool| {
         let added = case
             .before
@@ -47,14 +65,24 @@ fn goes_by_dr_to_other_server(case: &Case<'_>, frame: &Bytes) -> bool {
         added.collect::<Vec<_>>()
     };
     let otherwise = added(false);
-    let is_at = |at: IpAddr| {
-        let mut neighbours = place::neighbours().into_iter();
-        let mac = neighbours.find(|(_, address, _)| *address == at);
-        // Others are behind a router.
-        mac.is_none_or(|(_, _, mac)| frame.0.starts_with(&mac.0))
+    added(true)
+        .into_iter()
+        .filter(move |at| otherwise.contains(at))
+}
+
+/// True for an error that says that nobody answers for a virtual address.
+fn is_virtual_unreachable(frame: &Bytes) -> bool {
+    let Some(told) = Told::of(frame) else {
+        return false;
     };
-    let mut both = added(true).into_iter().filter(|at| otherwise.contains(at));
-    is_to_virtual && both.any(is_at)
+    let is_to_virtual = |to: IpAddr| match to {
+        IpAddr::V4(to) => place::VIPS_V4.contains(&to),
+        IpAddr::V6(to) => place::vips_v6().contains(&to),
+    };
+    matches!(told.kind(), (3, 1) | (1, 3))
+        && told
+            .quoted()
+            .is_some_and(|quoted| is_to_virtual(quoted.dst.ip()))
 }
 
 /// True for what the kernel drops and the host behind Weir resets, and for connections that only the

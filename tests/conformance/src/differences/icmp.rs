@@ -36,7 +36,7 @@ impl<'f> Told<'f> {
         is_error.then_some(Self { frame, headers })
     }
 
-    fn kind(&self) -> (u8, u8) {
+    pub(super) fn kind(&self) -> (u8, u8) {
         (self.headers.icmp_type, self.headers.icmp_code)
     }
 
@@ -54,7 +54,7 @@ impl<'f> Told<'f> {
         self.frame.get(range).unwrap_or_default()
     }
 
-    fn quoted(&self) -> Option<Embedded> {
+    pub(super) fn quoted(&self) -> Option<Embedded> {
         let at = icmp::quoted_at(&self.headers);
         parse_embedded(self.frame, at, usize::from(self.headers.end))
     }
