@@ -47,12 +47,17 @@ static const uint64_t SHIM_RSS_IPV4_UDP = RTE_ETH_RSS_NONFRAG_IPV4_UDP;
 static const uint64_t SHIM_RSS_IPV6 = RTE_ETH_RSS_IPV6;
 static const uint64_t SHIM_RSS_IPV6_TCP = RTE_ETH_RSS_NONFRAG_IPV6_TCP;
 static const uint64_t SHIM_RSS_IPV6_UDP = RTE_ETH_RSS_NONFRAG_IPV6_UDP;
-/* Modifiers: only a part of the addresses or ports, or of an inner header. */
-static const uint64_t SHIM_RSS_PARTS =
-	RTE_ETH_RSS_L3_SRC_ONLY | RTE_ETH_RSS_L3_DST_ONLY | RTE_ETH_RSS_L4_SRC_ONLY |
-	RTE_ETH_RSS_L4_DST_ONLY | RTE_ETH_RSS_L3_PRE32 | RTE_ETH_RSS_L3_PRE40 |
-	RTE_ETH_RSS_L3_PRE48 | RTE_ETH_RSS_L3_PRE56 | RTE_ETH_RSS_L3_PRE64 |
-	RTE_ETH_RSS_L3_PRE96 | RTE_ETH_RSS_LEVEL_INNERMOST;
+/*
+ * Modifiers: only a part of the addresses or ports, or of an inner header. As an enum, for bindgen takes
+ * no constant variable with the highest bit.
+ */
+enum shim_rss_parts {
+	SHIM_RSS_PARTS =
+		RTE_ETH_RSS_L3_SRC_ONLY | RTE_ETH_RSS_L3_DST_ONLY | RTE_ETH_RSS_L4_SRC_ONLY |
+		RTE_ETH_RSS_L4_DST_ONLY | RTE_ETH_RSS_L3_PRE32 | RTE_ETH_RSS_L3_PRE40 |
+		RTE_ETH_RSS_L3_PRE48 | RTE_ETH_RSS_L3_PRE56 | RTE_ETH_RSS_L3_PRE64 |
+		RTE_ETH_RSS_L3_PRE96 | RTE_ETH_RSS_LEVEL_INNERMOST,
+};
 static const uint32_t SHIM_RETA_GROUP = RTE_ETH_RETA_GROUP_SIZE;
 static const uint32_t SHIM_MQ_RX_NONE = RTE_ETH_MQ_RX_NONE;
 static const uint32_t SHIM_MQ_RX_RSS = RTE_ETH_MQ_RX_RSS;

@@ -43,7 +43,7 @@ pub(super) async fn list(
 ) -> Result<Flows, Busy> {
     // One more than wanted tells whether there are more.
     let ask = |worker: &Handle, filter| worker.dump_flows(filter, limit + 1);
-    gather(workers, filter, limit, ask).await
+    gather(workers, filter, limit, PATIENCE, ask).await
 }
 
 /// Ends the flows of all `workers` that match, each worker `limit` at most. Returns them.
@@ -53,13 +53,16 @@ pub(super) async fn end(
     limit: usize,
 ) -> Result<Flows, Busy> {
     let ask = |worker: &Handle, filter| worker.end_flows(filter, limit);
-    gather(workers, filter, limit.saturating_mul(workers.len()), ask).await
+    let limit = limit.saturating_mul(workers.len());
+    gather(workers, filter, limit, PATIENCE, ask).await
 }
 
-async fn gather(
+/// What the workers tell when they are asked by `ask`, as far as they do within `patience`.
+pub(super) async fn gather(
     workers: &[Handle],
     filter: &FlowFilter,
     limit: usize,
+    patience: Duration,
     ask: impl Fn(&Handle, handle::FlowFilter) -> Option<Arc<FlowDump>>,
 ) -> Result<Flows, Busy> {
     let mut listings = Vec::new();
@@ -71,7 +74,7 @@ async fn gather(
         }
     }
     let (mut flows, mut is_cut) = (Vec::new(), false);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     for listing in &listings {
         while flows.len() <= limit {
             // Asked first: what arrived before the end is then in the ring.

@@ -1,9 +1,11 @@
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use weir_model::api::{Drops, Flows, Problem, Reloaded, Services, Status, Workers};
+use weir_worker::Handle;
 
 mod bounds;
 mod changes;
@@ -158,13 +160,14 @@ fn what_is_not_understood_is_a_problem_document() {
 fn a_listing_that_a_worker_does_not_end_says_that_it_is_cut() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .start_paused(true)
         .build()
         .expect("a runtime");
     let filter = weir_model::api::FlowFilter::default();
     let listed = runtime.block_on(async {
         let workers = [worker(0)];
-        let listing = super::flows::list(&workers, &filter, 0);
+        let patience = Duration::from_millis(20);
+        let ask = |worker: &Handle, filter| worker.dump_flows(filter, 1);
+        let listing = super::flows::gather(&workers, &filter, 0, patience, ask);
         listing.await.expect("the worker is not busy")
     });
     assert_eq!(
