@@ -6,9 +6,13 @@ use std::time::Duration;
 use anyhow::Result;
 
 use weir_tests::client::tally;
+use weir_tests::netns::wait_for;
 use weir_tests::{Config, Family, Method, Service};
 
 use crate::{BODY_SHA256, lab};
+
+/// How long an added server may go without a turn.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same claims for every method and family, each as a module of tests.
 macro_rules! for_each {
@@ -120,7 +124,13 @@ fn servers_come_drain_and_go_without_a_failed_request(
     let traffic = lab.client.traffic(vip);
 
     director.reload(&Config::of(all.clone()))?;
-    assert!(lab.client.names(vip, 6)?.contains(&name(3)), "added");
+    // The traffic may have the server's turns for a while.
+    wait_for("an answer of the added server", PATIENCE, || {
+        let names = lab.client.names(vip, 6);
+        names
+            .map(|names| names.contains(&name(3)).then_some(()))
+            .transpose()
+    })??;
 
     let drained = all.with_weight(&name(1), 0);
     director.reload(&Config::of(drained.clone()))?;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
@@ -116,18 +116,23 @@ impl Client {
             .collect()
     }
 
-    /// Begins to send requests, one after the other, until [`Traffic::stop`].
+    /// Begins to send requests, one after the other, until [`Traffic::stop`]. Some are answered when it
+    /// returns.
     pub fn traffic(&self, vip: IpAddr) -> Traffic {
         let client = self.clone();
         let is_stopped = Arc::new(AtomicBool::new(false));
         let seen = is_stopped.clone();
+        let (begins, has_begun) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let mut answers = Vec::new();
+            let mut answers = client.names(vip, 6)?;
+            let _ = begins.send(());
             while !seen.load(Ordering::Relaxed) {
                 answers.extend(client.names(vip, 20)?);
             }
             Ok(answers)
         });
+        // It hangs up when a request fails, which `Traffic::stop` tells.
+        let _ = has_begun.recv();
         Traffic { is_stopped, thread }
     }
 
