@@ -4,7 +4,6 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -33,17 +32,12 @@ const KINDS: [(&str, &str); 4] = [
 /// Starts vsftpd on each NAT server, once. It serves `name`, which holds the server's name, and
 /// `file`.
 fn set_up(lab: &Lab) -> Result<()> {
-    static IS_UP: OnceLock<()> = OnceLock::new();
-    if IS_UP.get().is_some() {
-        return Ok(());
-    }
-    let jail = lab.dir().join("ftp-jail");
-    fs::create_dir_all(&jail)?;
-    for server in lab.servers(Method::Nat)? {
-        start(server, lab.dir(), &jail)?;
-    }
-    IS_UP.get_or_init(|| ());
-    Ok(())
+    lab.once("vsftpd", || {
+        let jail = lab.dir().join("ftp-jail");
+        fs::create_dir_all(&jail)?;
+        let mut servers = lab.servers(Method::Nat)?.iter();
+        servers.try_for_each(|server| start(server, lab.dir(), &jail))
+    })
 }
 
 fn start(server: &Server, dir: &Path, jail: &Path) -> Result<()> {

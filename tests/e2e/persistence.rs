@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::OnceLock;
 
 use anyhow::Result;
 
@@ -32,10 +31,10 @@ fn config(services: &str) -> Config {
 
 /// Real servers 10.0.5.151 to .154, and the clients' way to the virtual address.
 fn set_up(lab: &Lab) -> Result<()> {
-    static IS_UP: OnceLock<()> = OnceLock::new();
-    if IS_UP.get().is_some() {
-        return Ok(());
-    }
+    lab.once("the servers of persistence", || start(lab))
+}
+
+fn start(lab: &Lab) -> Result<()> {
     let gateway: IpAddr = "10.0.5.1".parse()?;
     for n in 151..=154 {
         lab.add_server(
@@ -50,9 +49,7 @@ fn set_up(lab: &Lab) -> Result<()> {
     for n in CLIENTS {
         lines += &format!("addr add 192.0.2.{n}/24 dev wan\n");
     }
-    lab.client.netns().ip(&lines)?;
-    IS_UP.get_or_init(|| ());
-    Ok(())
+    lab.client.netns().ip(&lines)
 }
 
 /// Host numbers of clients besides the lab's own.

@@ -1,11 +1,13 @@
 //! The network: namespaces, bridges, router, real servers.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -33,6 +35,7 @@ pub struct Lab {
     dr: Vec<Server>,
     fullnat: Vec<Server>,
     tun: OnceCell<Vec<Server>>,
+    done: RefCell<BTreeSet<&'static str>>,
     // Last, so that the clean-up begins when all else is dropped.
     _reaper: Option<Reaper>,
 }
@@ -63,8 +66,10 @@ impl Lab {
     /// # Errors
     /// Without root, or when a needed program is missing.
     pub fn new() -> Result<Self> {
+        static BUILT: AtomicU32 = AtomicU32::new(0);
         reaper::sweep()?;
-        let name = format!("wl{}", process::id());
+        let number = BUILT.fetch_add(1, Ordering::Relaxed);
+        let name = reaper::name(process::id(), number);
         let reaper = Reaper::start(&name, &run_dir(&name))?;
         Self::build(name, Some(reaper))
     }
@@ -155,6 +160,18 @@ impl Lab {
         Ok(netns)
     }
 
+    /// Does `work`, called `what`, unless it was done in this lab before.
+    ///
+    /// # Errors
+    /// What `work` says.
+    pub fn once(&self, what: &'static str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        if !self.done.borrow().contains(what) {
+            work()?;
+            self.done.borrow_mut().insert(what);
+        }
+        Ok(())
+    }
+
     /// Starts a web server on the director's own host, which answers `director` on its port 80.
     ///
     /// # Errors
@@ -233,6 +250,7 @@ impl Lab {
             dr,
             fullnat,
             tun: OnceCell::new(),
+            done: RefCell::default(),
             _reaper: reaper,
         })
     }

@@ -59,16 +59,21 @@ pub(crate) fn remove(name: &str, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes labs whose maker no longer lives: those named `wl<pid>` without a process `<pid>`.
+/// The name of a process's lab, from number 0. No name is the beginning of another's.
+pub(crate) fn name(pid: u32, number: u32) -> String {
+    format!("wl{pid}x{number}")
+}
+
+/// Removes labs whose maker no longer lives: those of [`name`] without a process `pid`.
 ///
 /// # Errors
 /// When `ip` cannot be run.
 pub(crate) fn sweep() -> Result<()> {
     for name in names()? {
-        let Some(pid) = name
+        let pid = name
             .strip_prefix("wl")
-            .and_then(|pid| pid.parse::<u32>().ok())
-        else {
+            .and_then(|rest| rest.split_once('x'));
+        let Some(pid) = pid.and_then(|(pid, _)| pid.parse::<u32>().ok()) else {
             continue;
         };
         if !Path::new(&format!("/proc/{pid}")).exists() {
