@@ -7,17 +7,20 @@ use core::ops::Range;
 use weir_wire::Family;
 
 use crate::director::Director;
-use crate::flow::{SctpState, State, TcpState};
+use crate::flow::entry::PACKETS_MAX;
+use crate::flow::{Flow, SctpState, State, TcpState, Timeouts};
 use crate::io::Frame;
 use crate::persist::End;
 use crate::settings::{Defence, Ipvs};
-use crate::time::{TICKS_PER_SECOND, Tick};
+use crate::time::{TICKS_PER_SECOND, Tick, seconds};
 use crate::track::uncount;
 
 /// The part of the flow table that is thinned out each second.
 const THINNED_PART: usize = 32;
 /// Places of it that one turn looks at.
 const PLACES_A_TURN: usize = 512;
+/// A flow for which so long nothing came is idle.
+const IDLE: u32 = seconds(60);
 
 /// Where the defences of one worker stand.
 #[derive(Debug)]
@@ -31,8 +34,13 @@ pub(crate) struct Defences {
     thins: bool,
     /// Places that are still to be thinned out.
     thin: Range<usize>,
+    spared: Spared,
     random: u64,
 }
+
+/// How many idle flows are spared until one ends, by how many packets their clients have sent.
+#[derive(Debug, Default)]
+struct Spared([u8; PACKETS_MAX as usize]);
 
 impl Defences {
     /// `seed` is random.
@@ -43,6 +51,7 @@ impl Defences {
             drop_counter: 0,
             thins: false,
             thin: 0..0,
+            spared: Spared::default(),
             random: seed | 1,
         }
     }
@@ -107,6 +116,34 @@ impl Defences {
     }
 }
 
+impl Spared {
+    /// True when chance, which has hit on `flow`, ends it, as the kernel has it: half-open; or idle, and
+    /// of *n* such flows whose clients have sent *n* packets it is the last, which are eight at most.
+    fn ends(&mut self, flow: &Flow, timeouts: &Timeouts, now: Tick) -> bool {
+        match flow.state() {
+            _ if flow.has_data() => false,
+            State::Tcp(TcpState::SynRecv | TcpState::SynAck)
+            | State::Sctp(SctpState::Init1 | SctpState::Init) => true,
+            state @ (State::Tcp(TcpState::Established)
+            | State::Sctp(SctpState::Established)
+            | State::Udp) => {
+                let idle = timeouts.of(state).saturating_sub(flow.ticks_left(now));
+                idle >= IDLE && self.is_its_turn(flow.packets())
+            }
+            State::Tcp(_) | State::Sctp(_) => false,
+        }
+    }
+
+    fn is_its_turn(&mut self, packets: u8) -> bool {
+        let Some(spared) = self.0.get_mut(usize::from(packets)).filter(|_| packets > 0) else {
+            return false;
+        };
+        let is_its_turn = *spared <= 1;
+        *spared = if is_its_turn { packets } else { *spared - 1 };
+        is_its_turn
+    }
+}
+
 impl<F: Frame> Director<F> {
     /// Looks once a second whether defences are to be on, and goes on with what they do.
     pub(crate) fn defend(&mut self, now: Tick) {
@@ -124,7 +161,7 @@ impl<F: Frame> Director<F> {
             }
         }
         if !self.defences.thin.is_empty() {
-            self.end_half_open(now);
+            self.end_some(now);
         }
     }
 
@@ -137,17 +174,14 @@ impl<F: Frame> Director<F> {
         free.min().map_or(threshold, |free| free as u32)
     }
 
-    /// Ends half-open flows in the part of the table that chance chose.
-    fn end_half_open(&mut self, now: Tick) {
+    /// Ends half-open and some idle flows in the part of the table that chance chose.
+    fn end_some(&mut self, now: Tick) {
         let (counters, snapshot) = (&self.counters, &self.snapshot);
         let Range { start, end } = self.defences.thin;
         let count = PLACES_A_TURN.min(end - start);
+        let spared = &mut self.defences.spared;
         let _ = self.flows.prune(start, count, |flow| {
-            let ends = matches!(
-                flow.state(),
-                State::Tcp(TcpState::SynRecv | TcpState::SynAck)
-                    | State::Sctp(SctpState::Init1 | SctpState::Init)
-            );
+            let ends = spared.ends(flow, &snapshot.settings.timeouts, now);
             if ends {
                 counters.flows_expired.add(1);
                 uncount(counters, snapshot, now, flow, End::Forced);
@@ -210,6 +244,15 @@ mod tests {
                 seen[thin].fill(true);
             }
             assert!(seen.iter().all(|seen| *seen));
+        }
+    }
+
+    #[test]
+    fn of_idle_flows_with_n_packets_every_nth_ends_and_none_with_many() {
+        let mut spared = Spared::default();
+        for (packets, expected) in [(0, 0), (1, 24), (2, 12), (3, 8), (8, 3), (9, 0), (15, 0)] {
+            let ended = (0..24).filter(|_| spared.is_its_turn(packets));
+            assert_eq!(ended.count(), expected, "{packets} packets");
         }
     }
 

@@ -19,7 +19,7 @@ use crate::flow::Signal;
 use crate::flow::entry::{Entry, Head, Key4, key_tag};
 use crate::io::{Frame, Outlet, RxChecksum};
 use crate::note::Verdict;
-use crate::service::{Protocol, ServerId};
+use crate::service::Protocol;
 use crate::time::Tick;
 use way::Way;
 
@@ -133,7 +133,7 @@ impl<F: Frame> Director<F> {
             self.flows.v4.prefetch_place(entry.link);
         }
         if self.has_many_servers {
-            let server = entry.server as usize;
+            let server = entry.slot() as usize;
             if let (Some(target), Some(counters)) =
                 (self.targets.get(server), self.counters.servers.get(server))
             {
@@ -249,7 +249,7 @@ impl<F: Frame> Director<F> {
         })?;
         let place = id.place();
         if let Some(entry) = self.flows.v4.at(place) {
-            self.make_target(now, ServerId(entry.head.server));
+            self.make_target(now, entry.head.server());
         }
         self.make_opening(&found.key);
         Ok(place)

@@ -50,7 +50,7 @@ pub struct Ipvs {
     pub cache_bypass: bool,
     /// TCP's table of the defence: see [`Defence`].
     pub secure_tcp: Defence,
-    /// Half-open flows are ended at random.
+    /// Half-open flows are ended at random, and idle ones whose clients have sent few packets.
     pub drop_entry: Defence,
     /// Every so many packets that would begin a flow are dropped.
     pub drop_packet: Defence,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use weir_core::flow::Timeouts;
 use weir_core::persist::{mask_of_len, mask_of_v4};
 use weir_core::service::{Method, Protocol};
+use weir_core::settings::Defence;
 use weir_wire::Family;
 use weir_wire::builder::{PacketBuilder, addr};
 use weir_wire::tcp_flag::{ACK, RST, SYN};
@@ -405,5 +406,41 @@ fn a_connection_that_begins_under_a_template_begins_once() {
             .map(|w| w.counters().flows_created.get());
         assert_eq!(made.sum::<u64>(), 2);
         assert_eq!(scene.templates()[0].0.children, 2);
+    });
+}
+
+#[test]
+fn drop_entry_ends_templates_that_no_answer_has_vouched_for() {
+    play(&[tcp(80, 10_000)], |scene| {
+        for n in 1..=60 {
+            let syn = scene.from(client(n), 1024, vip(), 80, SYN);
+            if n % 2 == 0 {
+                assert_eq!(scene.from(client(n), 1024, vip(), 80, ACK), syn);
+                scene.from(client(n), 1024, vip(), 80, RST);
+            }
+        }
+        // All connections have ended.
+        scene.later(700);
+        for _ in 0..5 {
+            scene.later(2);
+        }
+        assert_eq!(scene.connections_of().iter().sum::<u64>(), 0);
+        assert_eq!(scene.templates().len(), 60);
+        for world in &mut scene.worlds {
+            world.settings.ipvs.drop_entry = Defence::Always;
+        }
+        scene.publish();
+        // One of 32 buckets a second.
+        for _ in 0..10 {
+            scene.later(10);
+        }
+        let left = scene.templates().len();
+        assert!((35..60).contains(&left), "{left} of 60 are left");
+        for _ in 0..500 {
+            scene.later(10);
+        }
+        let left = scene.templates();
+        assert_eq!(left.len(), 30);
+        assert!(left.iter().all(|(view, _)| view.is_assured));
     });
 }

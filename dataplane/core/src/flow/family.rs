@@ -205,9 +205,18 @@ impl<E: Entry> Family<E> {
     /// Sets the end of life of the flow at `place`.
     #[inline(always)]
     pub(crate) fn keep_until(&mut self, place: u32, expires: Tick) {
+        self.keep(place, expires, false);
+    }
+
+    /// The same, and counts a packet of the client if there is one.
+    #[inline(always)]
+    pub(crate) fn keep(&mut self, place: u32, expires: Tick, is_clients: bool) {
         let Some(entry) = self.entries.get_mut(place as usize) else {
             return;
         };
+        if is_clients {
+            entry.head_mut().count_packet();
+        }
         let before = core::mem::replace(&mut entry.head_mut().expires, expires);
         if !expires.has_reached(before) {
             self.bring_forward(place, expires);

@@ -219,6 +219,7 @@ impl Controls {
     pub(super) fn complete(&self, mut flow: Flow) -> Flow {
         if let Role::Control(at) = flow.role {
             flow.template = self.places.get(at as usize).and_then(|c| c.template);
+            flow.has_data = self.is_held(flow.role);
         }
         flow
     }

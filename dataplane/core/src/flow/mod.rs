@@ -70,6 +70,9 @@ pub struct Flow {
     state: State,
     is_controlled: bool,
     role: ftp::Role,
+    /// FTP: data connections of it are in the table.
+    has_data: bool,
+    packets: u8,
     expires: Tick,
     has_local: bool,
     local_port: u16,
@@ -99,6 +102,17 @@ impl Flow {
     #[must_use]
     pub const fn server(&self) -> ServerId {
         self.server
+    }
+
+    /// How many packets the client has sent; 9 of all that are more.
+    #[must_use]
+    pub const fn packets(&self) -> u8 {
+        self.packets
+    }
+
+    /// True for a control connection of FTP that has data connections.
+    pub(crate) const fn has_data(&self) -> bool {
+        self.has_data
     }
 
     /// What FTP makes of it.

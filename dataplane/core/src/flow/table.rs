@@ -275,6 +275,9 @@ impl FlowTable {
         let (was, is) = in_family!(id.family, &mut self.v4, &mut self.v6, entries => {
             let head = entries.get_mut(id.place).head_mut();
             let was = head.state();
+            if direction == Direction::Request {
+                head.count_packet();
+            }
             if was == State::Udp {
                 let assures = direction == Direction::Reply && head.awaits_reply();
                 if assures {

@@ -57,7 +57,7 @@ impl Way<'_> {
         frame: &mut F,
     ) -> Option<(PortId, u16)> {
         let flow = &self.flows.v4.at(place)?.head;
-        let server = flow.server;
+        let server = flow.slot();
         let target = targets.get(server as usize)?;
         let moved = self.move_on(flow, Direction::Request)?;
         let head = frame.bytes_mut().first_chunk_mut()?;
@@ -99,7 +99,7 @@ impl Way<'_> {
                 len += plain::OUTER_LEN as u16;
             }
         }
-        self.keep(place, server, moved);
+        self.keep(place, server, moved, Direction::Request);
         if let Some(counters) = self.counters.servers.get(server as usize) {
             counters.packets_in.add(1);
             counters.bytes_in.add(u64::from(self.len));
@@ -129,7 +129,7 @@ impl Way<'_> {
     #[inline(always)]
     fn reply<F: Frame>(&mut self, place: u32, frame: &mut F) -> Option<(PortId, u16)> {
         let Entry4 { addrs, head: flow } = self.flows.v4.at(place)?;
-        let server = flow.server;
+        let server = flow.slot();
         // A request finds no target of such a server.
         if self.has_resets && self.snapshot.services.resets(ServerId(server)) {
             return None;
@@ -152,7 +152,7 @@ impl Way<'_> {
             Method::Dr | Method::Tun => return None,
         }
         let out = hop.port;
-        self.keep(place, server, moved);
+        self.keep(place, server, moved, Direction::Reply);
         if let Some(counters) = self.counters.servers.get(server as usize) {
             counters.packets_out.add(1);
             counters.bytes_out.add(u64::from(self.len));
@@ -180,9 +180,10 @@ impl Way<'_> {
 
     /// Writes it to the flow at `place`, and to the counts of its server when it changes state.
     #[inline(always)]
-    fn keep(&mut self, place: u32, server: u32, moved: Moved) {
+    fn keep(&mut self, place: u32, server: u32, moved: Moved, direction: Direction) {
         let expires = self.now.after(moved.lifetime);
-        self.flows.v4.keep_until(place, expires);
+        let is_clients = direction == Direction::Request;
+        self.flows.v4.keep(place, expires, is_clients);
         let Moved { was, is, .. } = moved;
         if was != is {
             self.flows.change_state(place, was, is);

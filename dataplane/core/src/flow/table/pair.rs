@@ -7,7 +7,7 @@ use crate::flow::Flow;
 use crate::flow::entry::{Entry, Head, NONE};
 use crate::flow::family::{Awaited, Family};
 use crate::persist::TemplateId;
-use crate::service::{Method, Protocol, ServerId};
+use crate::service::{Method, Protocol};
 
 /// The place of the request that `key` leads to.
 #[inline]
@@ -137,7 +137,7 @@ pub(super) fn attach_reply<E: Entry>(
     home: u32,
 ) -> Result<u32, Flow> {
     let head = entries.get(place).head();
-    let added = entries.insert_at(home, E::new(reply, head.method(), true, head.server));
+    let added = entries.insert_at(home, E::new(reply, head.method(), true, head.slot()));
     // The reply may have pushed the request to another place.
     let place = match entries.get(place).is_under(request) {
         true => place,
@@ -181,11 +181,13 @@ pub(super) fn flow_at<E: Entry>(entries: &Family<E>, place: u32) -> Flow {
     };
     Flow {
         request: entry.tuple(),
-        server: ServerId(head.server),
+        server: head.server(),
         method: head.method(),
         state: head.state(),
         is_controlled: head.is_controlled(),
         role: head.role(),
+        has_data: false,
+        packets: head.packets(),
         expires: head.expires,
         has_local,
         local_port,
