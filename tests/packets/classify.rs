@@ -69,6 +69,53 @@ fn a_wrong_header_checksum_ends_the_packet() {
 }
 
 #[test]
+fn options_that_make_no_sense_are_linuxs() {
+    let (v4, v6) = (Net::v4(), Net::v6());
+    let mut world = World::new(&[
+        Described::web(&v4, Method::Nat),
+        Described::web(&v6, Method::Nat),
+    ]);
+    let with = |options: &[u8]| {
+        let ip = v4.client_frame().ip_options(options);
+        ip.tcp(4000, 80).flags(SYN).build()
+    };
+    let hop = |option: [u8; 4]| {
+        let [a, b, c, d] = option;
+        let ip = v6.client_frame().extension(0, &[0, 0, a, b, c, d, 1, 0]);
+        ip.tcp(4000, 80).flags(SYN).build()
+    };
+    // Router alert and time stamps of no length or too much, a route whose pointer is in its head, a source
+    // route at its end; hop-by-hop options that are to be known, and one that is too long.
+    let odd = [
+        with(&[0x94, 0, 0, 0]),
+        with(&[0x94, 1, 0, 0]),
+        with(&[0x94, 40, 0, 0]),
+        with(&[68, 2, 5, 0]),
+        with(&[7, 3, 3, 0]),
+        with(&[1, 1, 1, 0x83]),
+        with(&[0x83, 3, 4, 0]),
+        hop([0x5e, 2, 0, 0]),
+        hop([0x9e, 2, 0, 0]),
+        hop([0xde, 2, 0, 0]),
+        hop([0x1e, 9, 0, 0]),
+    ];
+    world.receive(WAN, &odd);
+    world.assert_moved(&[("punted", odd.len() as u64)]);
+    let right = [
+        with(&[0x94, 4, 0, 0]),
+        with(&[7, 7, 4, 0, 0, 0, 0, 0]),
+        with(&[68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        with(&[7, 3, 4, 0]),
+        hop([0x1e, 2, 0, 0]),
+    ];
+    world.receive(WAN, &right);
+    assert_eq!(world.sent().len(), right.len());
+    world.moved();
+    world.receive(WAN, &[with(&[0x89, 7, 4, 203, 0, 113, 9, 0])]);
+    world.assert_moved(&[("drop.source_route", 1)]);
+}
+
+#[test]
 fn a_flood_for_linux_leaves_room_for_arp() {
     let net = Net::v4();
     let mut world = world();

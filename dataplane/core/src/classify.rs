@@ -73,6 +73,10 @@ fn of_headers(headers: &Headers, bytes: &[u8], to: Mac, snapshot: &Snapshot) -> 
         // Then IPVS is off for the family, and what it remembers stays untouched.
         return Verdict::Punt(punt_class(headers));
     }
+    if headers.bits.odd_options() {
+        // Linux tells the sender, as in front of IPVS.
+        return Verdict::Punt(punt_class(headers));
+    }
     if is_to_be_gathered(headers, bytes) {
         return of_fragment(headers, snapshot);
     }

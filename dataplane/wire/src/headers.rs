@@ -206,6 +206,9 @@ impl HeaderBits {
     pub const TAGGED: Self = Self(16);
     /// Two VLAN tags, neither of them a priority tag.
     pub const DOUBLE_TAGGED: Self = Self(32);
+    /// Options of IPv4 or hop-by-hop options of IPv6 that make no sense, or of which one has to be
+    /// known by who passes the packet on.
+    pub const ODD_OPTIONS: Self = Self(64);
 
     /// These and those.
     #[inline]
@@ -261,6 +264,13 @@ impl HeaderBits {
     #[must_use]
     pub const fn double_tagged(self) -> bool {
         self.has(Self::DOUBLE_TAGGED)
+    }
+
+    /// See [`Self::ODD_OPTIONS`].
+    #[inline]
+    #[must_use]
+    pub const fn odd_options(self) -> bool {
+        self.has(Self::ODD_OPTIONS)
     }
 }
 

@@ -23,6 +23,7 @@ mod bytes;
 pub mod checksum;
 mod crc32c;
 pub mod headers;
+mod options;
 mod parser;
 pub mod plain;
 

@@ -32,6 +32,7 @@ use crate::addr::Addr;
 use crate::bytes::array;
 use crate::checksum;
 use crate::headers::{HeaderBits, Headers, Other, ParseError, Parsed, ether_type, protocol};
+use crate::options::{judge_hop_options, judge_options};
 use crate::sctp::SctpEvent;
 
 pub use quoted::{is_cut_before_ports, parse_embedded};
@@ -169,12 +170,16 @@ fn parse_v4(frame: &[u8], link: &Link, verify_checksum: bool) -> Result<Headers,
     }
     if header_len > V4_LEN {
         bits = bits.with(HeaderBits::IP_OPTIONS);
-        refuse_source_route(header.get(V4_LEN..).unwrap_or_default())?;
+        bits = bits.with(judge_options(header.get(V4_LEN..).unwrap_or_default())?);
     }
     let src = Addr::from_v4_bytes([ip[12], ip[13], ip[14], ip[15]]);
     let dst = Addr::from_v4_bytes([ip[16], ip[17], ip[18], ip[19]]);
     refuse_martian_v4(src, dst)?;
-    let transport = read_transport(ip[9], protocol::ICMP, bits, payload)?;
+    let transport = match bits.odd_options() {
+        // What follows them is for who makes sense of them.
+        true => Transport::default(),
+        false => read_transport(ip[9], protocol::ICMP, bits, payload)?,
+    };
     Ok(Headers {
         src,
         dst,
@@ -206,26 +211,6 @@ fn fragment_bits(offset: usize, len: usize) -> Result<HeaderBits, ParseError> {
     } else {
         HeaderBits::FRAGMENT.with(HeaderBits::LATER_FRAGMENT)
     })
-}
-
-/// Looks for loose and strict source routes among IPv4 options (RFC 791 §3.1).
-///
-/// A route at its end (pointer past the length) is only a record and passes. Options that make no
-/// sense end the search: the receiver may judge them.
-#[cold]
-fn refuse_source_route(mut options: &[u8]) -> Result<(), ParseError> {
-    while let [kind, rest @ ..] = options {
-        options = match (*kind, rest) {
-            (0, _) => break,
-            (1, _) => rest,
-            (131 | 137, [len, pointer, ..]) if pointer < len => {
-                return Err(ParseError::SourceRoute);
-            }
-            (_, [len, ..]) if *len >= 2 => options.get(usize::from(*len)..).unwrap_or_default(),
-            _ => break,
-        };
-    }
-    Ok(())
 }
 
 /// RFC 1122 §3.2.1.3, RFC 1812 §5.3.7.
@@ -268,7 +253,10 @@ fn parse_v6(frame: &[u8], link: &Link) -> Result<Headers, ParseError> {
     let bits = link.bits.with(extensions.bits);
     let (src, dst) = (addr_v6(ip, 8), addr_v6(ip, 24));
     refuse_martian_v6(src, dst)?;
-    let transport = read_transport(extensions.protocol, protocol::ICMPV6, bits, payload)?;
+    let transport = match bits.odd_options() {
+        true => Transport::default(),
+        false => read_transport(extensions.protocol, protocol::ICMPV6, bits, payload)?,
+    };
     Ok(Headers {
         src,
         dst,
@@ -377,6 +365,12 @@ fn walk_to_transport(
         let mut len = usize::from(header[1]) * 8 + 8;
         match chain.protocol {
             protocol::HOPOPTS if count > 0 => return Err(ParseError::ExtensionChain),
+            protocol::HOPOPTS => {
+                let options = packet.get(chain.end + 2..chain.end + len);
+                chain.bits = chain
+                    .bits
+                    .with(judge_hop_options(options.unwrap_or_default()));
+            }
             // The director would have to swap the destination, which it does not (RFC 5095).
             protocol::ROUTING if header[3] > 0 => return Err(ParseError::SourceRoute),
             protocol::AH => {
