@@ -18,6 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) compared: usize,
     /// Differences that are wanted, by name.
     pub(crate) named: BTreeMap<&'static str, usize>,
+    /// What each of them explained: its name, at which operation, and what.
+    pub(crate) explained: Vec<(&'static str, usize, String)>,
     /// The first difference that is not: at which operation, and what.
     pub(crate) difference: Option<(usize, String)>,
 }
@@ -42,6 +44,7 @@ pub(crate) fn compare(scenario: &Scenario, kernel: &[Seen], weir: &[Seen]) -> Ou
             break;
         };
         *outcome.named.entry(named.name).or_default() += 1;
+        outcome.explained.push((named.name, at, what));
         aftermath = aftermath.max(named.aftermath);
         if aftermath == Aftermath::Everything {
             break;

@@ -6,9 +6,13 @@ mod ftp;
 mod gone;
 mod icmp;
 mod late;
+mod malformed;
+#[cfg(test)]
+mod tests;
 mod tunnelled;
 
 use weir_conformance::operation::Operation;
+use weir_conformance::place::Leg;
 use weir_conformance::seen::{Passed, Seen};
 
 /// A difference that is wanted.
@@ -212,6 +216,15 @@ pub(crate) const ALL: &[Named] = &[
         explains: fragments::are_errors_uncounted,
     },
     Named {
+        name: "headers that make no sense",
+        reason: "TCP and UDP headers that are cut or lie about their length, more than eight extension headers of \
+                 IPv6, hop-by-hop options that are not the first, routing headers that have somewhere to go \
+                 (RFC 5095): the kernel sends to a server what has ports and lets Linux speak of the rest. Weir drops \
+                 them, each under a reason of its own.",
+        aftermath: Aftermath::Counts,
+        explains: malformed::is_malformed,
+    },
+    Named {
         name: "clients at port 0",
         reason: "The kernel takes a client's port 0 for one that is not known yet (FTP), never finds the connection \
                  again and schedules every packet anew, each with an entry of its own. In Weir port 0 is a port, \
@@ -232,6 +245,15 @@ pub(crate) fn name_of(before: &[Operation], kernel: &Seen, weir: &Seen) -> Optio
 }
 
 impl<'c> Case<'c> {
+    /// Where the frame came in: the kernel was sent it there, by the director's address of the leg.
+    fn leg(&self) -> Option<Leg> {
+        let (kernel, _) = self.frames()?;
+        let came = kernel.frame.as_ref()?;
+        Leg::ALL
+            .into_iter()
+            .find(|leg| came.0.starts_with(&leg.director().0))
+    }
+
     fn frames(&self) -> Option<(&'c Passed, &'c Passed)> {
         match (self.kernel, self.weir) {
             (Seen::Frame(kernel), Seen::Frame(weir)) => Some((kernel, weir)),

@@ -60,6 +60,9 @@ struct Args {
     /// Only scenarios whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Shows what the wanted differences explained whose name contains this.
+    #[arg(long)]
+    explained: Option<String>,
 }
 
 /// What a row of the page sums up.
@@ -75,7 +78,15 @@ fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let kernel = Kernel::find()?;
     let except = exceptions(&args)?;
-    let Results { rows, failing } = play_all(&kernel, batches(&args, &except)?, &args.workers)?;
+    let Results {
+        rows,
+        failing,
+        explained,
+    } = play_all(&kernel, batches(&args, &except)?, &args.workers)?;
+    if let Some(wanted) = &args.explained {
+        let shown = explained.iter().filter(|(name, _)| name.contains(wanted));
+        shown.for_each(|(name, told)| println!("--- {name}: {told}"));
+    }
     for (name, row) in &rows {
         println!(
             "{name}: {} scenarios, {} operations, {} differ, named {:?}",
@@ -203,6 +214,8 @@ struct Results {
     rows: BTreeMap<String, Row>,
     /// Scenarios that differ, with how many workers, and how.
     failing: Vec<(Scenario, usize, String)>,
+    /// What wanted differences explained: the name, and where and what.
+    explained: Vec<(&'static str, String)>,
 }
 
 impl Results {
@@ -217,6 +230,7 @@ impl Results {
             }
         }
         self.failing.extend(other.failing);
+        self.explained.extend(other.explained);
     }
 }
 
@@ -264,6 +278,11 @@ fn play(kernel: &Kernel, batch: &[Scenario], workers: &[usize]) -> Result<Result
             let outcome = compare::compare(scenario, kernel, &weir);
             for (name, times) in &outcome.named {
                 *row.named.entry(name).or_default() += times;
+            }
+            for (name, at, what) in &outcome.explained {
+                let (scenario, operation) = (&scenario.name, &scenario.operations[*at]);
+                let told = format!("{scenario}, {count} workers, {at}\n{operation}\n{what}");
+                results.explained.push((name, told));
             }
             if outcome.difference.is_some() {
                 row.failed += 1;

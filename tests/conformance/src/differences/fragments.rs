@@ -1,7 +1,7 @@
 //! Wanted differences about packets that come in fragments.
 
 use weir_conformance::bytes::Bytes;
-use weir_conformance::operation::Operation;
+use weir_conformance::operation::{Method, Operation};
 use weir_conformance::place::Leg;
 use weir_conformance::seen::{Counted, Passed, Seen};
 use weir_wire::{Addr, Headers, Parsed, fragment, icmp, parse_embedded, protocol};
@@ -25,6 +25,22 @@ pub(super) fn are_cut_again(case: &Case<'_>) -> bool {
         came.is_some_and(|came| is_fragment(&came.0))
             && (is_any_v4 || has_options)
             && are_alike(kernel, weir, |frame| frame)
+            && are_as_long_as_they_may_be(case.before, weir)
+    })
+}
+
+/// No frame of Weir's is longer than its link carries.
+fn are_as_long_as_they_may_be(before: &[Operation], weir: &Passed) -> bool {
+    const ETHERNET: usize = 14;
+    Leg::ALL.into_iter().all(|leg| {
+        let set = before.iter().rev().find_map(|operation| match operation {
+            Operation::Mtu(of, mtu) if *of == leg => Some(usize::from(*mtu)),
+            _ => None,
+        });
+        let most = ETHERNET + set.unwrap_or(1500);
+        weir.out[leg.index()]
+            .iter()
+            .all(|frame| frame.0.len() <= most)
     })
 }
 
@@ -45,8 +61,10 @@ pub(super) fn is_error(case: &Case<'_>) -> bool {
         is_fragment(&came.0) && headers(&came.0).is_some_and(|headers| headers.is_icmp())
     });
     let [client, server] = &weir.out;
+    let is_from_server = case.leg() == Some(Leg::Server);
     let client = joined(client.iter().map(|frame| frame.0.clone()).collect());
-    let is_dropped = kernel.out.iter().all(Vec::is_empty)
+    let is_dropped = is_from_server
+        && kernel.out.iter().all(Vec::is_empty)
         && server.is_empty()
         && matches!(&client[..], [only] if is_icmpv6_error(only));
     is_icmp && (is_dropped || are_alike(kernel, weir, without_inner_checksum))
@@ -65,6 +83,8 @@ pub(super) fn are_replies_with_df(case: &Case<'_>) -> bool {
         && matches!(&to_server[..], [only] if is_too_big_v4(only))
         && !weir_client.is_empty()
         && weir_client.iter().all(|frame| is_fragment(&frame.0))
+        && are_as_long_as_they_may_be(case.before, weir)
+        && joined(weir_client.iter().map(|frame| frame.0.clone()).collect()).len() == 1
 }
 
 /// A first fragment of IPv6 that is not put together with others; behind Weir it is Linux's.
@@ -81,25 +101,59 @@ pub(super) fn are_errors_uncounted(case: &Case<'_>) -> bool {
     let (Seen::Counters(_, kernel), Seen::Counters(_, weir)) = (case.kernel, case.weir) else {
         return false;
     };
-    let is_alike = |kernel: &Counted, weir: &Counted| {
-        let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
-        (&kernel.service, kernel.server, kernel.connections)
-            == (&weir.service, weir.server, weir.connections)
-            && (kc, ki, kbi) == (wc, wi, wbi)
-            && ((ko >= wo && kbo >= wbo) || (ko <= wo && kbo <= wbo))
-    };
     let has_waited = case.before.iter().any(|operation| match operation {
         Operation::Advance(ticks) => *ticks >= TICKS,
         _ => false,
     });
-    let has_fragments = case.before.iter().any(|operation| match operation {
-        Operation::Frame { bytes, .. } => is_fragment(&bytes.0),
-        _ => false,
-    });
+    let errors = fragmented(case.before);
     has_waited
-        && has_fragments
+        && sees_no_replies(case.before)
         && kernel.len() == weir.len()
-        && kernel.iter().zip(weir).all(|(k, w)| is_alike(k, w))
+        && kernel
+            .iter()
+            .zip(weir)
+            .all(|(k, w)| k == w || are_alike_but_for_errors(errors, k, w))
+}
+
+/// How many packets have come in fragments, as their addresses and numbers tell.
+fn fragmented(before: &[Operation]) -> u64 {
+    let numbers = before.iter().filter_map(|operation| match operation {
+        Operation::Frame { bytes, .. } => {
+            let headers = headers(&bytes.0)?;
+            let info = fragment::info(&bytes.0, &headers)?;
+            Some((headers.src, headers.dst, info.id))
+        }
+        _ => None,
+    });
+    let mut numbers: Vec<_> = numbers.collect();
+    numbers.sort();
+    numbers.dedup();
+    numbers.len() as u64
+}
+
+/// Some server answers past the director.
+fn sees_no_replies(before: &[Operation]) -> bool {
+    before.iter().any(|operation| match operation {
+        Operation::AddServer(_, server) => server.method != Method::Nat,
+        _ => false,
+    })
+}
+
+/// At most so many packets out are one side's only, each of an ICMP error's length.
+fn are_alike_but_for_errors(errors: u64, kernel: &Counted, weir: &Counted) -> bool {
+    let ([kc, ki, ko, kbi, kbo], [wc, wi, wo, wbi, wbo]) = (kernel.totals, weir.totals);
+    let packets = ko.abs_diff(wo);
+    let rates = |counted: &Counted| {
+        let [connections, packets_in, _, bytes_in, _] = counted.rates;
+        [connections, packets_in, bytes_in]
+    };
+    (&kernel.service, kernel.server, kernel.connections)
+        == (&weir.service, weir.server, weir.connections)
+        && (kc, ki, kbi) == (wc, wi, wbi)
+        && rates(kernel) == rates(weir)
+        && packets <= errors
+        && ko.cmp(&wo) == kbo.cmp(&wbo)
+        && (packets * 56..=packets * 1280).contains(&kbo.abs_diff(wbo))
 }
 
 /// A client at port 0 has sent more than one packet: the kernel has scheduled each, if by luck to the same

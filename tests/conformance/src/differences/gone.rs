@@ -145,6 +145,7 @@ pub(super) fn are_counters_of_another_service(case: &Case<'_>) -> bool {
             || (kernel.server.is_some()
                 && (&kernel.service, kernel.server, kernel.connections)
                     == (&weir.service, weir.server, weir.connections)
+                && kernel.totals.iter().zip(weir.totals).all(|(k, w)| *k >= w)
                 && deleted.contains(&kernel.service))
     };
     kernel.len() == weir.len() && kernel.iter().zip(weir).all(|(k, w)| are_alike(k, w))

@@ -5,38 +5,65 @@ use weir_conformance::seen::{Counted, Entry, Seen};
 
 use super::Case;
 
-/// A template that was given another minute.
+/// Templates that were given another minute.
 pub(super) fn is_late(case: &Case<'_>) -> bool {
     match (case.kernel, case.weir) {
-        (Seen::Entries(kernel), Seen::Entries(weir)) => {
-            let passes = |op: &Operation| matches!(op, Operation::Advance(_));
-            case.before.iter().any(passes) && are_alike_but_for_lateness(kernel, weir)
-        }
+        (Seen::Entries(kernel), Seen::Entries(weir)) => latest(case.before)
+            .is_some_and(|latest| are_alike_but_for_lateness(kernel, weir, latest)),
         _ => false,
     }
 }
 
-/// Counters since rates were not estimated for some time.
+/// How many seconds the kernel may be late by now: an eighth of the time that has passed, for each timer may
+/// be by an eighth of its own. None as long as no template's time may be over.
+fn latest(before: &[Operation]) -> Option<u32> {
+    let persistence = before.iter().filter_map(|operation| match operation {
+        Operation::AddService(service) | Operation::EditService(service) => service.persistence,
+        _ => None,
+    });
+    let ticks: u32 = before
+        .iter()
+        .map(|operation| match operation {
+            Operation::Advance(ticks) => *ticks,
+            other => other.ticks(),
+        })
+        .sum();
+    let seconds = ticks / 100;
+    (seconds >= persistence.min()?).then_some(seconds / 8 + 1)
+}
+
+/// Counters while rates are not estimated, which the kernel leaves as they are; and rates of what came
+/// meanwhile, when they are again.
 pub(super) fn are_counters_old(case: &Case<'_>) -> bool {
-    let off = |op: &Operation| matches!(op, Operation::Sysctl(name, 0) if name == "run_estimation");
-    let held = |counted: &Counted| Counted {
-        totals: [0; 5],
-        rates: [0; 5],
-        ..counted.clone()
+    let switch = case
+        .before
+        .iter()
+        .rev()
+        .find_map(|operation| match operation {
+            Operation::Sysctl(name, value) if name == "run_estimation" => Some(*value),
+            _ => None,
+        });
+    let (Some(switch), Seen::Counters(_, kernel), Seen::Counters(_, weir)) =
+        (switch, case.kernel, case.weir)
+    else {
+        return false;
     };
-    match (case.kernel, case.weir) {
-        (Seen::Counters(_, kernel), Seen::Counters(_, weir)) => {
-            case.before.iter().any(off) && kernel.iter().map(held).eq(weir.iter().map(held))
-        }
-        _ => false,
-    }
+    let is_explained = |kernel: &Counted, weir: &Counted| {
+        let mut both = kernel.totals.iter().zip(weir.totals);
+        let are_totals_right = match switch {
+            0 => both.all(|(kernel, weir)| *kernel <= weir),
+            _ => both.all(|(kernel, weir)| *kernel == weir),
+        };
+        let names =
+            |counted: &Counted| (counted.service.clone(), counted.server, counted.connections);
+        are_totals_right && names(kernel) == names(weir)
+    };
+    kernel.len() == weir.len() && kernel.iter().zip(weir).all(|(k, w)| is_explained(k, w))
 }
 
-/// Seconds that the kernel may be late in giving a template its next minute, some times after another.
-const LATE: u32 = 20;
-
-/// The same but for how much longer templates live.
-fn are_alike_but_for_lateness(kernel: &[Entry], weir: &[Entry]) -> bool {
+/// The same but for how much longer templates live that are given a minute at a time.
+fn are_alike_but_for_lateness(kernel: &[Entry], weir: &[Entry], latest: u32) -> bool {
+    const MINUTE: u32 = 60;
     let is_template =
         |entry: &Entry| entry.client.port() == 0 && matches!(&*entry.state, "NONE" | "ASSURED");
     let name = |entry: &Entry| Entry {
@@ -53,10 +80,12 @@ fn are_alike_but_for_lateness(kernel: &[Entry], weir: &[Entry]) -> bool {
     let is_late = |entry: &Entry| {
         let same = weir.iter().find(|other| name(other) == name(entry));
         match same {
+            Some(same) if entry.seconds == same.seconds => true,
             Some(same) => {
-                entry.seconds.abs_diff(same.seconds) <= LATE && entry.seconds >= same.seconds
+                let is_later = (same.seconds..=same.seconds + latest).contains(&entry.seconds);
+                is_later && entry.seconds <= MINUTE
             }
-            None => entry.seconds <= LATE,
+            None => entry.seconds <= latest.min(MINUTE),
         }
     };
     let is_known = |entry: &Entry| kernel.iter().any(|other| name(other) == name(entry));

@@ -11,8 +11,10 @@ const KEY: &str = "tcp 192.0.2.100:80";
 type Segment = (bool, u8);
 
 pub(super) fn all(into: &mut Vec<Scenario>) {
-    state_table("nat", PATHS, into);
-    state_table("dr", &PATHS[..5], into);
+    for is_secure in [false, true] {
+        state_table("nat", PATHS, is_secure, into);
+        state_table("dr", &PATHS[..5], is_secure, into);
+    }
     lifetimes(into);
     set_timeouts(into);
     server_goes_and_comes(into);
@@ -61,10 +63,19 @@ const FLAGS: &[u8] = &[
     0xff,
 ];
 
-/// Every segment in every state.
-fn state_table(method: &str, paths: &[(&str, &[Segment])], into: &mut Vec<Scenario>) {
+/// Every segment in every state, or where the same segments lead while `secure_tcp` is on.
+fn state_table(
+    method: &str,
+    paths: &[(&str, &[Segment])],
+    is_secure: bool,
+    into: &mut Vec<Scenario>,
+) {
     for (state, path) in paths {
-        let mut s = Script::new(&format!("state table of TCP, {method}"), state);
+        let secure = if is_secure { ", secure_tcp" } else { "" };
+        let mut s = Script::new(&format!("state table of TCP, {method}{secure}"), state);
+        if is_secure {
+            s.say("sysctl secure_tcp 3\nadvance 150");
+        }
         s.serve(KEY, "rr", 1, method);
         // Without another service the last one's end would be IPVS's.
         s.say("service add udp 192.0.2.101:9 rr");

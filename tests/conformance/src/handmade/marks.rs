@@ -1,9 +1,12 @@
 //! Services of firewall marks.
 
-use weir_conformance::operation::Scenario;
+use weir_conformance::operation::{Protocol, Scenario};
+use weir_conformance::place::Leg;
+use weir_wire::Addr;
+use weir_wire::builder::PacketBuilder;
 use weir_wire::tcp_flag::{ACK, SYN};
 
-use super::script::{Ends, Script, server_at, vip_at};
+use super::script::{Ends, Script, client, server_at, vip_at};
 
 pub(super) fn all(into: &mut Vec<Scenario>) {
     for is_v6 in [false, true] {
@@ -15,6 +18,9 @@ pub(super) fn all(into: &mut Vec<Scenario>) {
     }
     same_mark_in_both_families(into);
     groups_of_ports(into);
+    for is_v6 in [false, true] {
+        rules(is_v6, into);
+    }
 }
 
 fn words(is_v6: bool) -> (&'static str, &'static str, u8) {
@@ -150,6 +156,53 @@ fn groups_of_ports(into: &mut Vec<Scenario>) {
         for to in [80, 443, 21, 20, 25] {
             let first = s.send(Ends::tcp(n, 1024, false).to_port(to), SYN, 0);
             s.reply(first, SYN | ACK, 0);
+        }
+    }
+    s.end(into);
+}
+
+/// What a rule may ask of a packet: where it comes from, by which leg, which ports it has. The first that
+/// is true of it wins.
+fn rules(is_v6: bool, into: &mut Vec<Scenario>) {
+    let (name, family, len) = words(is_v6);
+    let mut s = Script::new("marks", &format!("what rules ask, {name}"));
+    let vip = vip_at(0, is_v6).ip();
+    let [one, few] = [(4, len), (8, len - 3)].map(|(n, len)| format!("{}/{len}", client(n, is_v6)));
+    s.say(&format!(
+        "mark 1 source={one} destination={vip}/{len}
+         mark 2 protocol=tcp source={few} destination={vip}/{len} destination_ports=80-443
+         mark 3 protocol=udp destination={vip}/{len} source_ports=1024-1025
+         mark 4 protocol=sctp destination={vip}/{len} destination_ports=80-80
+         mark 5 destination={vip}/{len} leg=server
+         mark 6 protocol=tcp destination={vip}/{len} destination_ports=80-80 leg=client
+         mark 2 source={one}"
+    ));
+    for mark in 1..=6 {
+        s.say(&format!("service add mark {mark} {family} rr"));
+        for n in [2 * mark - 1, 2 * mark] {
+            let server = server_at(n, 0, is_v6);
+            s.say(&format!("server add mark {mark} {family} {server} dr"));
+        }
+    }
+    for n in [3, 4, 5, 7, 8, 15, 16] {
+        for (port, to) in [(1024, 80), (1025, 443), (1026, 444), (1026, 80)] {
+            let tcp = Ends::tcp(n, port, is_v6).to_port(to);
+            let sctp = Ends {
+                protocol: Protocol::Sctp,
+                ..tcp
+            };
+            s.send(tcp, SYN, 0);
+            s.send(tcp, ACK, 0);
+            s.send(Ends::udp(n, port, is_v6).to_port(to), 0, 0);
+            let init = sctp.over(sctp.ip(), 0);
+            s.frame(
+                Leg::Client,
+                &init.payload(&[1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0]),
+            );
+            // The same from the servers' side.
+            let eth = PacketBuilder::eth(Leg::Server.router(), Leg::Server.director());
+            let ip = eth.ip(Addr::from(tcp.client.ip()), Addr::from(vip));
+            s.frame(Leg::Server, &ip.udp(port + 100, to).payload(b"query"));
         }
     }
     s.end(into);

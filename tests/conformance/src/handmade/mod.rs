@@ -1,17 +1,20 @@
 //! Scenarios made by hand: every line of what IPVS does, at least once and on purpose.
 
 mod connections;
+mod defences;
 mod fragments;
 mod ftp;
 mod gone;
 mod icmp;
 mod ipsec;
+mod malformed;
 mod marks;
 mod persistence;
 mod protocols;
 mod rates;
 mod scheduling;
 mod script;
+mod sctp;
 mod sip;
 mod switches;
 mod thresholds;
@@ -26,10 +29,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     scheduling::all(&mut all);
     thresholds::all(&mut all);
     connections::all(&mut all);
+    sctp::all(&mut all);
     persistence::all(&mut all);
     marks::all(&mut all);
     gone::all(&mut all);
     protocols::all(&mut all);
+    malformed::all(&mut all);
     fragments::all(&mut all);
     icmp::all(&mut all);
     tunnels::all(&mut all);
@@ -38,6 +43,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
     sip::all(&mut all);
     ipsec::all(&mut all);
     switches::all(&mut all);
+    defences::all(&mut all);
     rates::all(&mut all);
     all
 }

@@ -19,6 +19,9 @@ pub(super) fn all(into: &mut Vec<Scenario>) {
     }
     port_mapping(into);
     several_services(into);
+    for is_v6 in [false, true] {
+        own_server(is_v6, into);
+    }
 }
 
 fn both(s: &mut Script, method: &str, is_v6: bool) {
@@ -145,4 +148,29 @@ fn several_services(into: &mut Vec<Scenario>) {
         s.send(Ends::udp(n, 1024, false), SYN, 0);
     }
     s.end(into);
+}
+
+/// The director is a server itself: Linux on it says that nothing listens there. (By NAT Weir gives Linux
+/// another packet than came, of which the host without IPVS knows nothing.)
+fn own_server(is_v6: bool, into: &mut Vec<Scenario>) {
+    let mut s = Script::new("the director as server", &case("dr", is_v6));
+    let own = if is_v6 {
+        "[2001:db8:2::fe]"
+    } else {
+        "10.0.0.254"
+    };
+    for (protocol, port) in [("tcp", 80), ("udp", 53)] {
+        let key = format!("{protocol} {}", vip_at(port, is_v6));
+        s.say(&format!(
+            "service add {key} rr\nserver add {key} {own}:{port} dr"
+        ));
+    }
+    for ttl in [1, 2, 64] {
+        let tcp = Ends::tcp(1, 1024 + u16::from(ttl), is_v6);
+        s.frame(Leg::Client, &tcp.over(tcp.ip().ttl(ttl), SYN));
+        let udp = Ends::udp(1, 1024 + u16::from(ttl), is_v6);
+        s.frame(Leg::Client, &udp.over(udp.ip().ttl(ttl), 0));
+    }
+    // What Linux answers the kernel takes for a reply, and Weir does not see.
+    s.done(into);
 }

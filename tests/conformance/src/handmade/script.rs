@@ -188,7 +188,8 @@ impl Script {
         self.done(into);
     }
 
-    fn done(self, into: &mut Vec<Scenario>) {
+    /// Where neither entries nor counters are.
+    pub(super) fn done(self, into: &mut Vec<Scenario>) {
         into.push(Scenario {
             name: self.name,
             operations: self.operations,

@@ -41,7 +41,6 @@ pub(super) fn all(into: &mut Vec<Scenario>) {
             secure_tcp(value, method, into);
         }
     }
-    defences_off(into);
 }
 
 fn serve(s: &mut Script, key: &str, method: &str) {
@@ -255,18 +254,6 @@ fn secure_tcp(value: u8, method: &str, into: &mut Vec<Scenario>) {
     for n in 1..=8 {
         s.send(Ends::tcp(n, 1024, false), ACK, 0);
     }
-    s.end(into);
-}
-
-/// Defences that are off drop nothing, whatever comes.
-fn defences_off(into: &mut Vec<Scenario>) {
-    let mut s = Script::new("drop_entry, drop_packet", "0");
-    serve(&mut s, KEY, "dr");
-    s.say("sysctl drop_entry 0\nsysctl drop_packet 0");
-    for n in 0..60_u16 {
-        s.send(Ends::tcp(n as u8 + 1, 1024 + n, false), SYN, 0);
-    }
-    s.say("entries\nadvance 500\nentries");
     s.end(into);
 }
 
