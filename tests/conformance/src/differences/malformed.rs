@@ -14,9 +14,7 @@ const EXTENSIONS_MAX: usize = 8;
 /// Weir sends nothing on and says nothing of a packet whose headers after the first make no sense.
 pub(super) fn is_malformed(case: &Case<'_>) -> bool {
     case.frames().is_some_and(|(kernel, weir)| {
-        is_silent(weir)
-            && !is_silent(kernel)
-            && kernel.frame.as_ref().is_some_and(|came| has_fault(came))
+        is_silent(weir) && !is_silent(kernel) && kernel.frame.as_ref().is_some_and(has_fault)
     })
 }
 
