@@ -21,6 +21,7 @@ use crate::counters::WorkerCounters;
 use crate::defence::Defences;
 use crate::drain::Ending;
 use crate::flow::FlowTable;
+use crate::flow::entry::{Entry4, Entry6};
 use crate::io::{BURST_MAX, Burst, Frame, Outlet, PortId, WorkerId};
 use crate::limiter::Limiter;
 use crate::local::LocalEnds;
@@ -28,7 +29,7 @@ use crate::next_hop::park::Park;
 use crate::note::{Note, Verdict};
 use crate::overflow::Overflowing;
 use crate::persist::Sweep;
-use crate::plain::{Found, OPENINGS, Opening, Target};
+use crate::plain::{Found, Shorts, Side};
 use crate::reassemble::Reassembly;
 use crate::schedule::Random;
 use crate::service::ServerId;
@@ -96,18 +97,14 @@ pub struct Director<F> {
     pub(crate) homeless_at: Option<usize>,
     /// Ports of FTP's control connections, none when there is no service for them.
     pub(crate) ftp_ports: FtpPorts,
-    /// By server.
-    pub(crate) targets: Vec<Target>,
-    /// Services for which flows begin the short way.
-    pub(crate) openings: Box<[Opening]>,
+    /// For plain packets.
+    pub(crate) shorts: Shorts,
     /// Flows may begin the short way.
     pub(crate) opens_short: bool,
     /// What is kept of servers does not fit the first-level cache.
     pub(crate) has_many_servers: bool,
     /// There are servers whose flows are ended by resets.
     pub(crate) has_resets: bool,
-    /// The version of the flow table's entries that the burst under way was looked up in.
-    pub(crate) looked_up: u32,
     /// Plain packets sent in the burst under way.
     pub(crate) passed: u64,
     /// Where the burst under way was received.
@@ -125,9 +122,36 @@ pub struct Director<F> {
 /// What the stages know of each packet of a burst.
 #[derive(Debug)]
 struct Stages {
-    found: [Found; BURST_MAX],
-    /// Of those that are not plain.
-    notes: [Note; BURST_MAX],
+    found: [Found<Entry4>; BURST_MAX],
+    /// Of those that are not plain packets of IPv4.
+    others: [Other; BURST_MAX],
+}
+
+/// What is known of a packet that is no plain packet of IPv4.
+#[derive(Debug)]
+enum Other {
+    V6(Found<Entry6>),
+    General(Note),
+}
+
+/// The plain packets of IPv6. What stands beside those of IPv4 is of an earlier burst.
+fn plain_v6<'a>(
+    found: &[Found<Entry4>],
+    others: &'a mut [Other],
+) -> impl Iterator<Item = &'a mut Found<Entry6>> {
+    let all = found.iter().zip(others);
+    all.filter_map(|(found, other)| match other {
+        Other::V6(v6) if found.is_general() => Some(v6),
+        _ => None,
+    })
+}
+
+/// What stage 1 tells of a whole burst.
+struct Read {
+    /// Of all frames.
+    bytes: usize,
+    /// There are plain packets of IPv6.
+    has_v6: bool,
 }
 
 /// How many packets ahead a packet's bytes are asked for.
@@ -168,18 +192,16 @@ impl<F: Frame> Director<F> {
             ftp_ports: FtpPorts::NONE,
             server_hops: vec![ServerHop::default(); limits.servers],
             client_hops: vec![ClientHop::NONE; CLIENT_HOPS].into_boxed_slice(),
-            targets: vec![Target::UNSET; limits.servers],
-            openings: vec![Opening::UNSET; OPENINGS].into_boxed_slice(),
+            shorts: Shorts::new(limits.servers),
             opens_short: false,
             has_many_servers: false,
             has_resets: false,
-            looked_up: 0,
             passed: 0,
             received_at: PortId(0),
             template_sweep: Sweep::default(),
             stages: Some(Box::new(Stages {
                 found: [Found::GENERAL; BURST_MAX],
-                notes: [Note::NONE; BURST_MAX],
+                others: [const { Other::General(Note::NONE) }; BURST_MAX],
             })),
             #[cfg(feature = "testing")]
             is_general_only: false,
@@ -208,26 +230,29 @@ impl<F: Frame> Director<F> {
             return;
         };
         self.received_at = port;
-        let Stages { found, notes } = &mut *stages;
-        let (found, notes) = (&mut found[..burst.len()], &mut notes[..burst.len()]);
-        let bytes = self.read(port, burst, found, notes);
+        let Stages { found, others } = &mut *stages;
+        let (found, others) = (&mut found[..burst.len()], &mut others[..burst.len()]);
+        let Read { bytes, has_v6 } = self.read(port, burst, found, others);
         if let Some(counters) = self.counters.port(port).filter(|_| !is_handed_off) {
             counters.packets_received.add(burst.len() as u64);
             counters.bytes_received.add(bytes as u64);
         }
         // 2. Keys to flows.
-        self.looked_up = self.flows.v4.version();
+        self.note_version::<Entry4>();
         let mut all_at_home = true;
         for found in &mut *found {
             all_at_home &= self.find_plain(found);
         }
         if !all_at_home {
-            self.find_away(found);
+            self.find_away(found.iter_mut());
+        }
+        if has_v6 {
+            self.find_v6(found, others);
         }
         // 3. In the order of arrival: flows begin, move on and end; packets are rewritten and leave.
-        for (frame, (found, note)) in burst.drain(..).zip(found.iter().zip(notes)) {
+        for (frame, (found, other)) in burst.drain(..).zip(found.iter().zip(others)) {
             if let Err(frame) = self.pass_plain(now, found, frame, outlet) {
-                self.pass_other(now, port, is_handed_off, found, note, frame, outlet);
+                self.pass_other(now, port, is_handed_off, found, other, frame, outlet);
             }
         }
         self.settle(now);
@@ -237,28 +262,79 @@ impl<F: Frame> Director<F> {
         self.stages = Some(stages);
     }
 
-    /// Stage 1: bytes to keys; what is not plain is classified. Returns the bytes of all frames.
+    /// Stage 1: bytes to keys; what is not plain is classified.
+    fn read(
+        &self,
+        port: PortId,
+        burst: &[F],
+        found: &mut [Found<Entry4>],
+        others: &mut [Other],
+    ) -> Read {
+        let (bytes, are_all_v4) = self.read_v4(port, burst, found);
+        let has_v6 = !are_all_v4 && self.read_others(port, burst, found, others);
+        Read { bytes, has_v6 }
+    }
+
+    /// Reads plain packets of IPv4. Returns the bytes of all frames, and whether all are such.
     #[inline(never)]
-    fn read(&self, port: PortId, burst: &[F], found: &mut [Found], notes: &mut [Note]) -> usize {
-        let interface = self.snapshot.network.interface_of(port, 0);
-        // Without services of the family every packet is Linux's.
-        let interface = interface.filter(|_| self.snapshot.services.has_family(Family::V4));
-        #[cfg(feature = "testing")]
-        let interface = interface.filter(|_| !self.is_general_only);
-        let mac = interface.map(|interface| plain::mac(interface.mac));
-        let mut bytes = 0;
-        let places = found.iter_mut().zip(notes);
-        for ((at, frame), (found, note)) in burst.iter().enumerate().zip(places) {
+    fn read_v4(&self, port: PortId, burst: &[F], found: &mut [Found<Entry4>]) -> (usize, bool) {
+        let mac = self.plain_mac(port, Family::V4);
+        let (mut bytes, mut are_all_v4) = (0, true);
+        for ((at, frame), found) in burst.iter().enumerate().zip(found) {
             if let Some(later) = burst.get(at + AHEAD) {
                 later.prefetch();
             }
             bytes += frame.bytes().len();
             *found = mac.map_or(Found::GENERAL, |mac| self.read_plain(frame, mac));
-            if found.is_general() {
-                *note = self.classify(port, frame);
-            }
+            are_all_v4 &= !found.is_general();
         }
-        bytes
+        (bytes, are_all_v4)
+    }
+
+    /// Reads plain packets of IPv6 and classifies the rest. True when there are such.
+    #[inline(never)]
+    fn read_others(
+        &self,
+        port: PortId,
+        burst: &[F],
+        found: &[Found<Entry4>],
+        others: &mut [Other],
+    ) -> bool {
+        let mac = self.plain_mac(port, Family::V6);
+        let mut has_v6 = false;
+        let all = burst.iter().zip(found).zip(others);
+        for ((frame, _), other) in all.filter(|((_, found), _)| found.is_general()) {
+            let found = mac.map_or(Found::GENERAL, |mac| self.read_plain(frame, mac));
+            *other = match found.is_general() {
+                true => Other::General(self.classify(port, frame)),
+                false => Other::V6(found),
+            };
+            has_v6 |= !found.is_general();
+        }
+        has_v6
+    }
+
+    /// The station to which packets of a family may be plain; none without services of the family, since
+    /// every packet is Linux's then.
+    fn plain_mac(&self, port: PortId, family: Family) -> Option<u64> {
+        let interface = self.snapshot.network.interface_of(port, 0);
+        let interface = interface.filter(|_| self.snapshot.services.has_family(family));
+        #[cfg(feature = "testing")]
+        let interface = interface.filter(|_| !self.is_general_only);
+        interface.map(|interface| plain::mac(interface.mac))
+    }
+
+    /// Stage 2 of plain packets of IPv6.
+    #[inline(never)]
+    fn find_v6(&mut self, found: &[Found<Entry4>], others: &mut [Other]) {
+        self.note_version::<Entry6>();
+        let mut all_at_home = true;
+        for found in plain_v6(found, others) {
+            all_at_home &= self.find_plain(found);
+        }
+        if !all_at_home {
+            self.find_away(plain_v6(found, others));
+        }
     }
 
     #[inline(never)]
@@ -273,8 +349,7 @@ impl<F: Frame> Director<F> {
         note
     }
 
-    /// Stage 3 of a packet whose flow is not where it is looked for, or that needs more than the
-    /// short way gives.
+    /// Stage 3 of all but plain packets of IPv4 whose flow is where it is looked for.
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "what the stages before found")]
     fn pass_other<O: Outlet<Frame = F>>(
@@ -282,14 +357,35 @@ impl<F: Frame> Director<F> {
         now: Tick,
         port: PortId,
         is_handed_off: bool,
-        found: &Found,
-        note: &Note,
+        found: &Found<Entry4>,
+        other: &Other,
+        frame: F,
+        outlet: &mut O,
+    ) {
+        if !found.is_general() {
+            return self.pass_unfound(now, port, is_handed_off, found, frame, outlet);
+        }
+        match other {
+            Other::V6(found) => {
+                if let Err(frame) = self.pass_plain(now, found, frame, outlet) {
+                    self.pass_unfound(now, port, is_handed_off, found, frame, outlet);
+                }
+            }
+            Other::General(note) => self.pass(now, port, is_handed_off, *note, frame, outlet),
+        }
+    }
+
+    /// Stage 3 of a plain packet whose flow is not where it is looked for, or that needs more than the
+    /// short way gives.
+    fn pass_unfound<E: Side, O: Outlet<Frame = F>>(
+        &mut self,
+        now: Tick,
+        port: PortId,
+        is_handed_off: bool,
+        found: &Found<E>,
         mut frame: F,
         outlet: &mut O,
     ) {
-        if found.is_general() {
-            return self.pass(now, port, is_handed_off, *note, frame, outlet);
-        }
         let mut verdict = None;
         if found.is_nowhere() {
             let place = match self.find_again(found) {

@@ -285,7 +285,7 @@ fn addr_v6(ip: &[u8; V6_LEN], at: usize) -> Addr {
 
 /// RFC 4291 §2.5.2, §2.5.3, §2.7; mapped addresses must not appear on the wire (RFC 6890).
 #[inline]
-fn refuse_martian_v6(src: Addr, dst: Addr) -> Result<(), ParseError> {
+pub(crate) fn refuse_martian_v6(src: Addr, dst: Addr) -> Result<(), ParseError> {
     // Address detection and group membership are sent from `::` (RFC 4862 §5.4.2, RFC 3810 §5.2.13).
     let asks = src.is_unspecified() && dst.is_multicast();
     let bad_src = src.is_v4() || src.is_multicast() || src.is_loopback() || src.is_unspecified();

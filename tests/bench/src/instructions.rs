@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use weir_core::flow::Timeouts;
+use weir_wire::Family;
 
 use crate::scenario::Mode;
 use crate::site::{Place, Site};
@@ -40,22 +41,55 @@ const RUNS: usize = 3;
 pub(crate) enum Path {
     Dr,
     DrNewFlow,
+    DrV6,
+    DrV6NewFlow,
     Tun,
+    TunV6,
     NatRequest,
     NatReply,
     NatNewFlow,
+    NatV6Request,
+    NatV6Reply,
+    NatV6NewFlow,
     FullnatRequest,
     FullnatReply,
     FullnatNewFlow,
+    FullnatV6Request,
+    FullnatV6Reply,
+    FullnatV6NewFlow,
+}
+
+/// The packets of a path that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    NewFlows,
+    Requests,
+    Replies,
 }
 
 impl Path {
-    const fn mode(self) -> Mode {
+    const fn kind(self) -> (Family, Mode, Counted) {
+        use Counted::{NewFlows, Replies, Requests};
+        use Family::{V4, V6};
         match self {
-            Self::Dr | Self::DrNewFlow => Mode::Dr,
-            Self::Tun => Mode::Tun,
-            Self::NatRequest | Self::NatReply | Self::NatNewFlow => Mode::Nat,
-            Self::FullnatRequest | Self::FullnatReply | Self::FullnatNewFlow => Mode::FullNat,
+            Self::Dr => (V4, Mode::Dr, Requests),
+            Self::DrNewFlow => (V4, Mode::Dr, NewFlows),
+            Self::DrV6 => (V6, Mode::Dr, Requests),
+            Self::DrV6NewFlow => (V6, Mode::Dr, NewFlows),
+            Self::Tun => (V4, Mode::Tun, Requests),
+            Self::TunV6 => (V6, Mode::Tun, Requests),
+            Self::NatRequest => (V4, Mode::Nat, Requests),
+            Self::NatReply => (V4, Mode::Nat, Replies),
+            Self::NatNewFlow => (V4, Mode::Nat, NewFlows),
+            Self::NatV6Request => (V6, Mode::Nat, Requests),
+            Self::NatV6Reply => (V6, Mode::Nat, Replies),
+            Self::NatV6NewFlow => (V6, Mode::Nat, NewFlows),
+            Self::FullnatRequest => (V4, Mode::FullNat, Requests),
+            Self::FullnatReply => (V4, Mode::FullNat, Replies),
+            Self::FullnatNewFlow => (V4, Mode::FullNat, NewFlows),
+            Self::FullnatV6Request => (V6, Mode::FullNat, Requests),
+            Self::FullnatV6Reply => (V6, Mode::FullNat, Replies),
+            Self::FullnatV6NewFlow => (V6, Mode::FullNat, NewFlows),
         }
     }
 
@@ -64,20 +98,16 @@ impl Path {
             .map_or_else(String::new, |v| v.get_name().to_string())
     }
 
-    /// The paths that the director has.
     fn all() -> impl Iterator<Item = Self> {
-        let all = Self::value_variants().iter().copied();
-        all.filter(|path| path.mode().method().is_some())
+        Self::value_variants().iter().copied()
     }
 }
 
 /// Runs under callgrind: takes the path, and prints how many packets did so while it counted.
 pub(crate) fn take(path: Path, turns: u32) -> Result<u64> {
-    let mode = path.mode();
-    let method = mode
-        .method()
-        .context("the director has not got this method yet")?;
-    let place = Place::alone(method, Timeouts::default());
+    let (family, mode, counted) = path.kind();
+    let method = mode.method().context("no director takes part")?;
+    let place = Place::alone_in(family, method, Timeouts::default());
     // Half full, so that it matters little which seed the table drew.
     let capacity = 2 * FLOWS as usize;
     let mut site = Site::new(
@@ -87,8 +117,8 @@ pub(crate) fn take(path: Path, turns: u32) -> Result<u64> {
         Memory::default(),
         place,
     );
-    match path {
-        Path::DrNewFlow | Path::NatNewFlow | Path::FullnatNewFlow => {
+    match counted {
+        Counted::NewFlows => {
             // The worker takes the snapshot before it takes a packet.
             site.turn();
             site.desk.pass(Packet::Syn);
@@ -96,8 +126,8 @@ pub(crate) fn take(path: Path, turns: u32) -> Result<u64> {
         }
         _ => {
             site.open_unmeasured()?;
-            site.desk.phase.set(match path {
-                Path::NatReply | Path::FullnatReply => Phase::Replies,
+            site.desk.phase.set(match counted {
+                Counted::Replies => Phase::Replies,
                 _ => Phase::Requests,
             });
             for _ in 0..TURNS_TO_WARM_UP {
@@ -178,13 +208,13 @@ pub(crate) fn run(update: bool) -> Result<()> {
     let kept: BTreeMap<String, f64> =
         toml::from_str(&fs::read_to_string(FILE).context(FILE)?).context(FILE)?;
     let mut changed = 0;
-    println!("{:16} {:>8} {:>8}", "path", "kept", "now");
+    println!("{:18} {:>8} {:>8}", "path", "kept", "now");
     for (name, now) in &now {
         let kept = kept.get(name).copied();
         let word = verdict(kept, *now);
         changed += usize::from(!word.is_empty());
         let kept = kept.map_or_else(String::new, |kept| format!("{kept:.1}"));
-        println!("{name:16} {kept:>8} {now:>8.1}  {word}");
+        println!("{name:18} {kept:>8} {now:>8.1}  {word}");
     }
     if changed > 0 {
         bail!(

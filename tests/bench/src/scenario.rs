@@ -18,7 +18,7 @@ use weir_core::service::{
 };
 use weir_core::snapshot::{Settings, Snapshot};
 use weir_core::time::TICKS_PER_SECOND;
-use weir_wire::{Addr, Mac};
+use weir_wire::{Addr, Family, Mac};
 
 pub(crate) const WAN: PortId = PortId(0);
 pub(crate) const LAN: PortId = PortId(1);
@@ -42,6 +42,22 @@ const fn v4(bytes: [u8; 4]) -> u32 {
 
 pub(crate) fn addr(ip: u32) -> Addr {
     Addr::from_v4_bytes(ip.to_be_bytes())
+}
+
+/// What stands before the 32 bits of an IPv4 address to make one of IPv6: RFC 3849's prefix.
+pub(crate) const V6_PREFIX: [u8; 12] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The address that plays the part of `ip` in a family.
+pub(crate) fn addr_in(family: Family, ip: u32) -> Addr {
+    match family {
+        Family::V4 => addr(ip),
+        Family::V6 => {
+            let mut bytes = [0; 16];
+            bytes[..12].copy_from_slice(&V6_PREFIX);
+            bytes[12..].copy_from_slice(&ip.to_be_bytes());
+            Addr::from_v6_bytes(bytes)
+        }
+    }
 }
 
 /// The client address and port of flow `n`: every flow of the first 131 072 has an address of its
@@ -111,11 +127,12 @@ impl Mode {
     }
 }
 
-/// Room for `flows` flows.
-pub(crate) fn limits(flows: usize) -> Limits {
+/// Room for `flows` flows of a family.
+pub(crate) fn limits(family: Family, flows: usize) -> Limits {
+    let room = |of| if of == family { flows } else { 1024 };
     Limits {
-        flows,
-        flows_v6: 1024,
+        flows: room(Family::V4),
+        flows_v6: room(Family::V6),
         half_open: flows,
         services: 1,
         servers: usize::from(SERVERS),
@@ -129,13 +146,16 @@ pub(crate) fn limits(flows: usize) -> Limits {
 }
 
 /// All that control would publish.
-pub(crate) fn snapshot(method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
-    let servers = (0..SERVERS).map(|n| Some(server(n, method))).collect();
+pub(crate) fn snapshot(family: Family, method: Method, timeouts: Timeouts) -> Arc<Snapshot> {
+    let servers = (0..SERVERS).map(|n| Some(server(family, n, method)));
     Arc::new(Snapshot {
         epoch: 1,
         network_epoch: 1,
-        services: Arc::new(Services::new(vec![service(method)], servers)),
-        network: Arc::new(network()),
+        services: Arc::new(Services::new(
+            vec![service(family, method)],
+            servers.collect(),
+        )),
+        network: Arc::new(network(family)),
         settings: Settings {
             timeouts,
             ..Settings::default()
@@ -156,9 +176,9 @@ pub(crate) fn short_timeouts() -> Timeouts {
     timeouts
 }
 
-fn server(n: u8, method: Method) -> Server {
+fn server(family: Family, n: u8, method: Method) -> Server {
     Server {
-        addr: addr(server_ip(n)),
+        addr: addr_in(family, server_ip(n)),
         port: SERVICE_PORT,
         method,
         tunnel: Tunnel::Ipip,
@@ -173,7 +193,7 @@ fn server(n: u8, method: Method) -> Server {
     }
 }
 
-fn service(method: Method) -> Service {
+fn service(family: Family, method: Method) -> Service {
     let candidates: Vec<Candidate> = (0..SERVERS)
         .map(|n| Candidate {
             server: ServerId(n.into()),
@@ -183,7 +203,7 @@ fn service(method: Method) -> Service {
     Service {
         key: ServiceKey {
             protocol: Protocol::Tcp,
-            addr: addr(VIP),
+            addr: addr_in(family, VIP),
             port: SERVICE_PORT,
             mark: 0,
         },
@@ -197,31 +217,33 @@ fn service(method: Method) -> Service {
         new_flows_max: 0,
         one_packet: false,
         persistence: None,
-        local: (method == Method::FullNat).then(local_pool),
+        local: (method == Method::FullNat).then(|| local_pool(family)),
     }
 }
 
 /// Local ends for 20 million flows: 32 addresses, each port of which serves a flow at each of ten
 /// real servers.
-fn local_pool() -> Arc<LocalPool> {
-    let addrs: Vec<Addr> = (1..=32).map(|n| addr(v4([10, 0, 1, n]))).collect();
-    Arc::new(LocalPool::new(&addrs, 1024..=65535))
+fn local_pool(family: Family) -> Arc<LocalPool> {
+    let addrs = (1..=32).map(|n| addr_in(family, v4([10, 0, 1, n])));
+    Arc::new(LocalPool::new(&addrs.collect::<Vec<_>>(), 1024..=65535))
 }
 
-fn network() -> Network {
+fn network(family: Family) -> Network {
     const DIRECTOR_WAN: u32 = v4([192, 0, 2, 1]);
     const ROUTER: u32 = v4([192, 0, 2, 254]);
+    let addr = |ip| addr_in(family, ip);
+    let own_in = |of, ip| (of == family).then(|| addr(ip));
     let interface = |port, mac, own| Interface {
         port,
         vlan: 0,
         mac,
         mtu: 1500,
-        source_v4: Some(addr(own)),
-        source_v6: None,
+        source_v4: own_in(Family::V4, own),
+        source_v6: own_in(Family::V6, own),
     };
-    let route = |prefix, len: u8, interface, gateway: Option<u32>| Route {
-        prefix: addr(prefix),
-        len: 96 + len,
+    let route = |prefix, len, interface, gateway: Option<u32>| Route {
+        prefix,
+        len,
         target: Target::Out {
             interface: InterfaceId(interface),
             gateway: gateway.map(addr),
@@ -238,9 +260,12 @@ fn network() -> Network {
         ],
         [DIRECTOR_WAN, DIRECTOR_LAN].map(addr),
         [
-            route(0, 0, 0, Some(ROUTER)),
-            route(DIRECTOR_WAN & 0xffff_ff00, 24, 0, None),
-            route(DIRECTOR_LAN & 0xffff_ff00, 24, 1, None),
+            match family {
+                Family::V4 => route(addr(0), 96, 0, Some(ROUTER)),
+                Family::V6 => route(Addr(0), 0, 0, Some(ROUTER)),
+            },
+            route(addr(DIRECTOR_WAN & 0xffff_ff00), 96 + 24, 0, None),
+            route(addr(DIRECTOR_LAN & 0xffff_ff00), 96 + 24, 1, None),
         ],
         servers.chain([router]),
     )

@@ -11,6 +11,7 @@ use weir_core::io::{Burst, PacketIo, WorkerId};
 use weir_core::service::Method;
 use weir_core::snapshot::Snapshot;
 use weir_core::steer::Steering;
+use weir_wire::Family;
 use weir_worker::{Clock, Config, Handle, Idle, Peers, Worker, mesh};
 
 use crate::check::{self, Checker};
@@ -55,16 +56,24 @@ pub(crate) struct Site<S: Supply> {
 pub(crate) struct Place<F> {
     pub(crate) id: u16,
     pub(crate) peers: Peers<F>,
+    /// Of all its packets.
+    pub(crate) family: Family,
     pub(crate) snapshot: Arc<Snapshot>,
 }
 
 impl<F> Place<F> {
     /// The only worker.
     pub(crate) fn alone(method: Method, timeouts: Timeouts) -> Self {
+        Self::alone_in(Family::V4, method, timeouts)
+    }
+
+    /// The same with packets of a family.
+    pub(crate) fn alone_in(family: Family, method: Method, timeouts: Timeouts) -> Self {
         Self {
             id: 0,
             peers: mesh(1).remove(0),
-            snapshot: scenario::snapshot(method, timeouts),
+            family,
+            snapshot: scenario::snapshot(family, method, timeouts),
         }
     }
 }
@@ -79,12 +88,12 @@ impl<S: Supply> Site<S> {
         place: Place<S::Frame>,
     ) -> Self {
         let desk = Desk::new(flows);
-        let source = Source::new(mode, u64::from(place.id) + 1, &desk, supply);
+        let source = Source::new(mode, place.family, u64::from(place.id) + 1, &desk, supply);
         let config = Config {
             id: WorkerId(place.id),
             core: Some(usize::from(place.id)),
             idle: Idle::Busy,
-            limits: scenario::limits(capacity),
+            limits: scenario::limits(place.family, capacity),
             steering: Steering::by_client(place.peers.workers()),
             ports: source.port_count(),
             twins: None,
@@ -300,7 +309,7 @@ impl<S: Supply> Site<S> {
 /// Source and sink without a worker between them; what a packet costs them.
 pub(crate) fn source_alone<S: Supply>(flows: u32, supply: S, meter: &mut Meter, ns: u64) -> Rate {
     let desk = Desk::new(Flows::Below(flows));
-    let mut source = Source::new(Mode::Source, 1, &desk, supply);
+    let mut source = Source::new(Mode::Source, Family::V4, 1, &desk, supply);
     let mut burst = Burst::new();
     desk.phase.set(Phase::Requests);
     let mut turn = || {

@@ -6,10 +6,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use weir_core::io::{BURST_MAX, Burst, Frame, PacketIo, PortId};
+use weir_wire::Family;
 use weir_wire::tcp_flag::{ACK, FIN, RST, SYN};
 
 use crate::check::Checker;
-use crate::packet::{self, FRAME_LEN, Fields, Template};
+use crate::packet::{self, Fields, Template};
 use crate::scenario::{
     self, LAN, LAN_MAC, Mode, ROUTER_MAC, SERVICE_PORT, VIP, WAN, WAN_MAC, server_ip, server_mac,
 };
@@ -173,14 +174,15 @@ pub(crate) struct Source<S> {
 
 impl<S: Supply> Source<S> {
     /// A source that visits flows in an order given by `seed`.
-    pub(crate) fn new(mode: Mode, seed: u64, desk: &Rc<Desk>, supply: S) -> Self {
-        let reply = |n| Template::new(LAN_MAC, server_mac(n), ACK);
+    pub(crate) fn new(mode: Mode, family: Family, seed: u64, desk: &Rc<Desk>, supply: S) -> Self {
+        let reply = |n| Template::new(family, LAN_MAC, server_mac(n), ACK);
+        let request = |flags| Template::new(family, WAN_MAC, ROUTER_MAC, flags);
         Self {
             supply,
             desk: Rc::clone(desk),
             mode,
             random: Random(seed),
-            requests: FLAGS.map(|flags| Template::new(WAN_MAC, ROUTER_MAC, flags)),
+            requests: FLAGS.map(request),
             replies: (0..scenario::SERVERS).map(reply).collect(),
             next_listed: 0,
             next_reply: 0,
@@ -351,11 +353,9 @@ fn take_back<S: Supply>(
 
 #[inline]
 fn write<F: Frame>(frame: &mut F, template: &Template, fields: Fields) {
-    let has_room = frame.push_back(FRAME_LEN);
+    let has_room = frame.push_back(template.len());
     debug_assert!(has_room, "an empty frame has room");
-    if let Some(bytes) = frame.bytes_mut().first_chunk_mut() {
-        template.write(bytes, fields);
-    }
+    template.write(frame.bytes_mut(), fields);
 }
 
 impl<S: Supply> PacketIo for Source<S> {

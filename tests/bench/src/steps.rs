@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
-use weir_core::flow::{FlowTable, NewFlow, Tuple};
+use weir_core::flow::{FlowTable, NewFlow, Timeouts, Tuple};
 use weir_core::schedule::{Arrival, Scheduler};
 use weir_core::service::{Method, Protocol, ServerId};
 use weir_core::snapshot::Snapshot;
 use weir_core::time::Tick;
+use weir_wire::Family;
 
 use crate::measure::{Meter, Spread};
 use crate::scenario::{self, SERVICE_PORT, VIP, addr};
@@ -46,7 +47,7 @@ impl Steps {
 
     /// One round with `ns` of CPU time for each step.
     pub(crate) fn round(&mut self, meter: &mut Meter, ns: u64) -> Result<()> {
-        let snapshot = scenario::snapshot(Method::Dr, weir_core::flow::Timeouts::default());
+        let snapshot = scenario::snapshot(Family::V4, Method::Dr, Timeouts::default());
         for (step, flows, took) in &mut self.rows {
             took.push(match *step {
                 "lookup" => lookup(*flows, meter, ns)?,

@@ -14,6 +14,7 @@ use weir_core::flow::Timeouts;
 use weir_core::io::WorkerId;
 use weir_core::steer::Steering;
 use weir_dpdk::{Frames, Mbuf};
+use weir_wire::Family;
 use weir_worker::mesh;
 
 use crate::check;
@@ -128,7 +129,7 @@ fn measure(
     frames: &Frames,
 ) -> Result<Run> {
     let method = mode.method().context("a director's mode")?;
-    let snapshot = scenario::snapshot(method, Timeouts::default());
+    let snapshot = scenario::snapshot(Family::V4, method, Timeouts::default());
     let together = Together {
         workers: workers.into(),
         barrier: Barrier::new(workers.into()),
@@ -148,6 +149,7 @@ fn measure(
                     let place = Place {
                         id,
                         peers,
+                        family: Family::V4,
                         snapshot,
                     };
                     one(mode, list, place, time, frames, together)

@@ -25,7 +25,7 @@ use crate::world::{Described, LAN, Net, WAN, World, each_counter, number_of};
 use input::Bytes;
 use outcome::{difference, outcome};
 use packets::pieces;
-use scene::{LIMITS, SLOTS, marks, rules, services};
+use scene::{LIMITS, SLOTS, SLOTS_V6, marks, rules, services};
 
 /// Frames that replies and errors may answer.
 const REMEMBERED: usize = 64;
@@ -38,6 +38,8 @@ pub(crate) struct Compared {
     removed: Vec<u8>,
     /// What was sent last, and by which port.
     sent: Vec<(PortId, Vec<u8>)>,
+    /// How many of eight packets are of IPv6, of those that answer nothing.
+    share_of_v6: u8,
 }
 
 /// What a run met, by name, so that one can tell what was compared.
@@ -80,6 +82,7 @@ impl Compared {
             services: services.clone(),
             removed: Vec::new(),
             sent: Vec::new(),
+            share_of_v6: 0,
         }
     }
 
@@ -126,8 +129,11 @@ impl Compared {
 
     /// Publishes something else.
     fn change(&mut self, input: &mut Bytes<'_>) {
-        let net = Net::v4();
-        let slot = input.of(&SLOTS);
+        let is_v6 = input.once_in(3);
+        let (net, slot) = match is_v6 {
+            false => (Net::v4(), input.of(&SLOTS)),
+            true => (Net::v6(), input.of(&SLOTS_V6)),
+        };
         let toggle = |list: &mut Vec<Addr>, who| match list.iter().position(|w| *w == who) {
             Some(at) => {
                 list.swap_remove(at);
@@ -153,9 +159,16 @@ impl Compared {
                 let who = net.server(number_of(slot));
                 self.each(|world| toggle(&mut world.unknown_neighbours, who));
             }
-            6 => self.each(|world| toggle(&mut world.unknown_neighbours, addr("192.0.2.254"))),
+            6 => {
+                let router = addr(if is_v6 {
+                    "2001:db8:1::fe"
+                } else {
+                    "192.0.2.254"
+                });
+                self.each(|world| toggle(&mut world.unknown_neighbours, router));
+            }
             7 => {
-                let mtu = input.of(&[1500, 1400, 576, 1514, 80]);
+                let mtu = input.of(&[1500, 1400, 576, 1514, 80, 1330]);
                 self.each(|world| world.mtu_lan = mtu);
             }
             8 => self.each(|world| world.settings.pmtu_disc ^= true),
@@ -203,6 +216,7 @@ impl Compared {
 
     fn burst(&mut self, input: &mut Bytes<'_>) {
         let count = 1 + input.below(BURST_MAX);
+        self.share_of_v6 = input.of(&[0, 0, 0, 1, 4, 8, 8]);
         let worker = input.below(self.short.len());
         let mut bursts = [(WAN, Vec::new()), (LAN, Vec::new())];
         for _ in 0..count {

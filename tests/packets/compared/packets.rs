@@ -16,21 +16,21 @@ impl Compared {
     pub(super) fn packet(&self, input: &mut Bytes<'_>) -> (PortId, Vec<u8>) {
         let kind = input.next() % 32;
         let (port, packet) = match kind {
-            0..=15 => (WAN, from_client(kind, input)),
+            0..=15 => (WAN, self.from_client(kind, input)),
             16..=24 => match self.answered(input) {
                 Some(answer) => answer,
-                None => (WAN, from_client(0, input)),
+                None => (WAN, self.from_client(0, input)),
             },
             25..=27 => match self.told_of(input) {
                 Some(error) => error,
-                None => (WAN, from_client(5, input)),
+                None => (WAN, self.from_client(5, input)),
             },
-            28 => (LAN, stray(input)),
+            28 => (LAN, self.stray(input)),
             29 => {
                 let echo = Net::v4().client_frame().icmp(8, 0, 1);
                 (WAN, echo)
             }
-            _ => (WAN, from_nobody(input)),
+            _ => (WAN, self.from_nobody(input)),
         };
         let (packet, is_tagged) = vary(packet, input);
         let vlan = self.short[0].vlan_lan;
@@ -74,16 +74,20 @@ impl Compared {
     /// An ICMP error about an earlier packet.
     fn told_of(&self, input: &mut Bytes<'_>) -> Option<(PortId, PacketBuilder)> {
         let (port, headers, bytes) = self.earlier(input)?;
-        let speaker = match (port, headers.is_v4()) {
-            (_, false) => return None,
-            (WAN, _) => addr("203.0.113.9"),
+        let is_v4 = headers.is_v4();
+        let speaker = match (port, is_v4) {
+            (WAN, true) => addr("203.0.113.9"),
+            (WAN, false) => addr("2001:db8:7::9"),
             _ if input.once_in(2) => headers.dst,
-            _ => addr("10.0.0.9"),
+            (_, true) => addr("10.0.0.9"),
+            (_, false) => addr("2001:db8:2::9"),
         };
-        let (kind, code, word) =
-            input.of(&[(3, 1, 0), (3, 4, 1300), (3, 4, 600), (3, 3, 0), (11, 0, 0)]);
+        let (kind, code, word) = input.of(match is_v4 {
+            true => &[(3, 1, 0), (3, 4, 1300), (3, 4, 600), (3, 3, 0), (11, 0, 0)],
+            false => &[(1, 0, 0), (2, 0, 1400), (2, 0, 1280), (1, 4, 0), (3, 0, 0)],
+        });
         let quoted = &bytes[usize::from(headers.l3)..];
-        let keep = input.of(&[28, 40, usize::MAX]).min(quoted.len());
+        let keep = input.of(&[28, 40, 60, usize::MAX]).min(quoted.len());
         let told = frame_at(port, input).ip(speaker, headers.src);
         Some((port, told.icmp_error(kind, code, word, &quoted[..keep])))
     }
@@ -109,46 +113,86 @@ fn frame_at(port: PortId, input: &mut Bytes<'_>) -> PacketBuilder {
     }
 }
 
-/// One of few clients, ports and services.
-fn ends(input: &mut Bytes<'_>) -> (Net, u16, u16) {
-    let (who, what) = (input.next(), input.next());
-    let mut net = if what & 0x70 == 0x70 {
-        Net::v6()
-    } else {
-        Net::v4()
-    };
-    if net.is_v4 {
-        net.client = Addr::from_v4_bytes([198, 51, 100, 7 + (who & 3)]);
+impl Compared {
+    /// One of few clients, ports and services.
+    fn ends(&self, input: &mut Bytes<'_>) -> (Net, u16, u16) {
+        let (who, what) = (input.next(), input.next());
+        let mut net = match what >> 4 & 7 < self.share_of_v6 {
+            true => Net::v6(),
+            false => Net::v4(),
+        };
+        net.client = Addr(net.client.0 + u128::from(who & 3));
+        let port = match who >> 2 {
+            0x3f => 0,
+            0x3e => 20,
+            n => 4000 + u16::from(n & 15),
+        };
+        (net, port, 80 + u16::from(what & 15) % 10)
     }
-    let port = match who >> 2 {
-        0x3f => 0,
-        0x3e => 20,
-        n => 4000 + u16::from(n & 15),
-    };
-    (net, port, 80 + u16::from(what & 15) % 10)
-}
 
-fn from_client(kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
-    let (net, port, service) = ends(input);
-    let frame = net.client_frame();
-    let packet = match kind {
-        12 => frame.udp_without_checksum(port, service),
-        13..=15 if service == 88 && !input.once_in(3) => {
-            return frame.udp(port, service).payload(call(input).as_bytes());
+    fn from_client(&self, kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
+        let (net, port, service) = self.ends(input);
+        let frame = net.client_frame();
+        let packet = match kind {
+            12 => frame.udp_without_checksum(port, service),
+            13..=15 if service == 88 && !input.once_in(3) => {
+                return frame.udp(port, service).payload(call(input).as_bytes());
+            }
+            13..=15 => frame.udp(port, service),
+            _ => {
+                let flags = match kind {
+                    0..=4 => SYN,
+                    5..=8 => ACK,
+                    9 => FIN | ACK,
+                    10 => RST,
+                    _ => input.next() & 0x3f,
+                };
+                frame.tcp(port, service).flags(flags)
+            }
+        };
+        payload(packet, input)
+    }
+
+    /// Of a server, to a client or local end that may have no flow.
+    fn stray(&self, input: &mut Bytes<'_>) -> PacketBuilder {
+        let (net, port, _) = self.ends(input);
+        let server = net.server(input.next() % 9 + 1);
+        let to = match input.below(3) {
+            0 => (net.client, port),
+            1 => (net.local(0), 5000 + u16::from(input.next() & 7)),
+            _ => (net.vip, port),
+        };
+        let frame = frame_at(LAN, input).ip(server, to.0);
+        if input.once_in(2) {
+            let datagram = frame.udp(53, to.1);
+            match input.once_in(2) {
+                true => datagram.payload(call(input).as_bytes()),
+                false => datagram,
+            }
+        } else {
+            frame.tcp(80, to.1).flags(input.next() & 0x17)
         }
-        13..=15 => frame.udp(port, service),
-        _ => {
-            let flags = match kind {
-                0..=4 => SYN,
-                5..=8 => ACK,
-                9 => FIN | ACK,
-                10 => RST,
-                _ => input.next() & 0x3f,
-            };
-            frame.tcp(port, service).flags(flags)
+    }
+
+    /// From or to an address that is no client's or service's.
+    fn from_nobody(&self, input: &mut Bytes<'_>) -> PacketBuilder {
+        let (net, port, service) = self.ends(input);
+        let odd = addr(input.of(match net.is_v4 {
+            true => &ODD,
+            false => &ODD_V6,
+        }));
+        let frame = PacketBuilder::eth(ROUTER_MAC, WAN_MAC);
+        let frame = if input.once_in(3) {
+            frame.ip(net.client, odd)
+        } else {
+            frame.ip(odd, net.vip)
+        };
+        if input.once_in(3) {
+            frame.udp(port, service)
+        } else {
+            frame.tcp(port, service).flags(input.of(&[SYN, SYN, ACK]))
         }
-    };
-    payload(packet, input)
+    }
 }
 
 /// A message of one of few calls.
@@ -156,55 +200,31 @@ fn call(input: &mut Bytes<'_>) -> String {
     format!("BYE sip:b SIP/2.0\r\ni: call-{}\r\n\r\n", input.below(3))
 }
 
-/// Of a server, to a client or local end that may have no flow.
-fn stray(input: &mut Bytes<'_>) -> PacketBuilder {
-    let (net, port, _) = ends(input);
-    let server = net.server(input.next() % 9 + 1);
-    let to = match input.below(3) {
-        0 => (net.client, port),
-        1 => (net.local(0), 5000 + u16::from(input.next() & 7)),
-        _ => (net.vip, port),
-    };
-    let frame = frame_at(LAN, input).ip(server, to.0);
-    if input.once_in(2) {
-        let datagram = frame.udp(53, to.1);
-        match input.once_in(2) {
-            true => datagram.payload(call(input).as_bytes()),
-            false => datagram,
-        }
-    } else {
-        frame.tcp(80, to.1).flags(input.next() & 0x17)
-    }
-}
+/// Addresses that are no client's, or no service's.
+const ODD: [&str; 9] = [
+    "127.0.0.1",
+    "0.0.0.0",
+    "224.0.0.5",
+    "255.255.255.255",
+    "192.0.2.1",
+    "192.0.2.100",
+    "10.0.0.200",
+    "10.0.0.1",
+    "240.0.0.1",
+];
 
-/// From or to an address that is no client's or service's.
-fn from_nobody(input: &mut Bytes<'_>) -> PacketBuilder {
-    let (net, port, service) = ends(input);
-    let net = if net.is_v4 { net } else { Net::v4() };
-    let odd = input.of(&[
-        [127, 0, 0, 1],
-        [0, 0, 0, 0],
-        [224, 0, 0, 5],
-        [255, 255, 255, 255],
-        [192, 0, 2, 1],
-        [192, 0, 2, 100],
-        [10, 0, 0, 200],
-        [10, 0, 0, 1],
-        [240, 0, 0, 1],
-    ]);
-    let odd = Addr::from_v4_bytes(odd);
-    let frame = PacketBuilder::eth(ROUTER_MAC, WAN_MAC);
-    let frame = if input.once_in(3) {
-        frame.ip(net.client, odd)
-    } else {
-        frame.ip(odd, net.vip)
-    };
-    if input.once_in(3) {
-        frame.udp(port, service)
-    } else {
-        frame.tcp(port, service).flags(input.of(&[SYN, SYN, ACK]))
-    }
-}
+/// The same of IPv6.
+const ODD_V6: [&str; 9] = [
+    "::1",
+    "::",
+    "ff02::5",
+    "fe80::1",
+    "2001:db8:1::1",
+    "2001:db8:1::100",
+    "2001:db8:2::c8",
+    "2001:db8:2::1",
+    "2001:db8:2::fe",
+];
 
 /// What FTP says, of a client of [`ends`] and a server.
 const FTP: [&[u8]; 5] = [
@@ -232,11 +252,14 @@ fn vary(packet: PacketBuilder, input: &mut Bytes<'_>) -> (PacketBuilder, bool) {
         0xa0..=0xaf => packet.tos(input.next()),
         0xb0..=0xb7 => packet.ttl(input.next() & 3),
         0xb8..=0xbf => packet.ttl(255),
-        0xc0..=0xc7 => packet.ip_options(match input.once_in(3) {
-            false => &[1, 1, 1, 1],
-            // A route by 10.0.0.1.
-            true => &[131, 7, 4, 10, 0, 0, 1],
-        }),
+        // Of IPv6 a header of options for the destination.
+        0xc0..=0xc7 => packet
+            .ip_options(match input.once_in(3) {
+                false => &[1, 1, 1, 1],
+                // A route by 10.0.0.1.
+                true => &[131, 7, 4, 10, 0, 0, 1],
+            })
+            .extension(60, &[0, 0, 1, 4, 0, 0, 0, 0]),
         0xc8..=0xcb => packet.fragment(0, true),
         0xcc..=0xcf => packet.fragment(64, input.once_in(2)),
         0xd0..=0xd7 => packet.tcp_options(&[1, 1, 1, 1]),
@@ -292,7 +315,12 @@ fn damage(packet: PacketBuilder, input: &mut Bytes<'_>) -> Vec<u8> {
         0xfd => bytes[24] ^= input.next(),
         // A wrong TCP or UDP checksum: it has to stay as wrong as it is.
         0xf4..=0xfc => {
-            let at = if bytes[23] == 6 { 50 } else { 40 };
+            let at = match (bytes[12], bytes[20], bytes[23]) {
+                (0x86, 6, _) => 70,
+                (0x86, ..) => 60,
+                (_, _, 6) => 50,
+                _ => 40,
+            };
             let wrong = input.of(&[[0, 0], [0xff, 0xff], [0x12, 0x34], [0, 1]]);
             if let Some(field) = bytes.get_mut(at..at + 2) {
                 field.copy_from_slice(&wrong);
@@ -300,11 +328,21 @@ fn damage(packet: PacketBuilder, input: &mut Bytes<'_>) -> Vec<u8> {
         }
         // Anything in the headers, the IP checksum made right again.
         0xe4..=0xf3 => {
-            let at = input.of(&[15, 16, 17, 18, 19, 20, 21, 22, 23, 26, 34, 38, 39, 46, 47]);
+            let at = input.of(match bytes[12] {
+                0x86 => &[14, 15, 16, 18, 19, 20, 21, 22, 38, 54, 56, 58, 59, 66, 67],
+                _ => &[15, 16, 17, 18, 19, 20, 21, 22, 23, 26, 34, 38, 39, 46, 47],
+            });
             if let Some(byte) = bytes.get_mut(at) {
                 *byte = input.next();
             }
-            refill_ip_checksum(&mut bytes);
+            if bytes[12] != 0x86 {
+                refill_ip_checksum(&mut bytes);
+            }
+        }
+        // A source of IPv6 that is an address of IPv4.
+        0xe0..=0xe3 if bytes[12] == 0x86 => {
+            bytes[22..32].fill(0);
+            bytes[32..34].fill(0xff);
         }
         _ => {}
     }

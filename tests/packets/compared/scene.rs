@@ -2,10 +2,11 @@
 
 use weir_core::director::Limits;
 use weir_core::mark::MarkRule;
-use weir_core::persist::{Engine, Persistence, mask_of_v4};
+use weir_core::persist::{Engine, Persistence, mask_of_len, mask_of_v4};
 use weir_core::schedule::SchedulerName;
 use weir_core::service::{Method, Protocol, ServiceKey, Tunnel};
 use weir_core::settings::{Defence, FtpPorts, Ipvs};
+use weir_wire::Family;
 use weir_wire::builder::addr;
 
 use super::input::Bytes;
@@ -15,6 +16,9 @@ use crate::world::{Described, Net, WAN};
 pub(super) const SLOTS: [u8; 20] = [
     1, 2, 3, 4, 5, 6, 7, 8, 17, 20, 21, 23, 24, 25, 33, 35, 36, 37, 40, 26,
 ];
+
+/// The same of those of IPv6.
+pub(super) const SLOTS_V6: [u8; 13] = [9, 49, 44, 45, 46, 47, 50, 51, 52, 54, 56, 60, 10];
 
 pub(super) fn services() -> Vec<Described> {
     use Method::{Dr, FullNat, Nat, Tun};
@@ -68,7 +72,7 @@ pub(super) fn services() -> Vec<Described> {
             engine: (service.key.port == 88).then_some(Engine::Sip),
         });
         if service.method == Dr {
-            service.key = ServiceKey::of_mark(MARK, weir_wire::Family::V4);
+            service.key = ServiceKey::of_mark(MARK, Family::V4);
         }
         all.push(service);
     }
@@ -81,14 +85,50 @@ pub(super) fn services() -> Vec<Described> {
     all[14].tunnel = Tunnel::Gre { checksum: false };
     // Of the datagrams by DR.
     all[3].new_flows_max = 8;
-    let v6 = Net::v6();
-    for (method, port, slot) in [(Nat, 80, 9), (FullNat, 83, 27), (Tun, 82, 10)] {
-        let mut service = Described::web(&v6, method);
-        service.key.port = port;
-        service.servers = vec![(slot, 80, 1)];
+    all.extend(services_v6());
+    all
+}
+
+/// The same kinds of services of IPv6, by fewer servers; those of slots 10 and 27 have no neighbour.
+fn services_v6() -> Vec<Described> {
+    use Method::{Dr, FullNat, Nat, Tun};
+    use Protocol::{Tcp, Udp};
+    let service = |method, protocol, port, servers: &[(u8, u16, u32)]| {
+        let mut service = Described::web(&Net::v6(), method);
+        (service.key.protocol, service.key.port) = (protocol, port);
+        service.servers = servers.to_vec();
         service.local = (1, 5000, 5007);
-        all.push(service);
-    }
+        service
+    };
+    let mut all = vec![
+        service(Nat, Tcp, 80, &[(9, 80, 1), (49, 8080, 1)]),
+        service(Nat, Udp, 80, &[(44, 53, 1)]),
+        service(Dr, Tcp, 81, &[(45, 81, 1), (46, 81, 1)]),
+        service(Dr, Udp, 81, &[(47, 81, 1)]),
+        service(Tun, Tcp, 82, &[(50, 82, 1), (10, 82, 1)]),
+        service(Tun, Udp, 82, &[(51, 82, 1)]),
+        service(FullNat, Tcp, 83, &[(52, 80, 1), (53, 80, 1), (27, 80, 1)]),
+        service(FullNat, Udp, 83, &[(54, 53, 1)]),
+        service(Nat, Tcp, 85, &[(57, 80, 1)]),
+        service(Nat, Udp, 86, &[(55, 53, 1)]),
+        service(Tun, Tcp, 87, &[(56, 87, 1)]),
+        service(Tun, Udp, 87, &[(41, 87, 1)]),
+        service(Nat, Tcp, 86, &[(60, 8080, 1), (61, 80, 1)]),
+        service(Tun, Tcp, 89, &[(62, 89, 1)]),
+    ];
+    all[9].one_packet = true;
+    all[10].tunnel = Tunnel::Gue {
+        port: 6080,
+        checksum: true,
+    };
+    all[11].tunnel = Tunnel::Gre { checksum: false };
+    all[12].persistence = Some(Persistence {
+        lifetime: weir_core::time::seconds(2),
+        mask: mask_of_len(Family::V6, 127),
+        engine: None,
+    });
+    // IPv6 inside of IPv4.
+    all[13].servers_of = Net::v4();
     all
 }
 
@@ -113,9 +153,9 @@ pub(super) fn marks() -> Vec<MarkRule> {
 /// may be, so that entries are pushed around under a burst's feet.
 pub(super) const LIMITS: Limits = Limits {
     flows: 61,
-    flows_v6: 16,
+    flows_v6: 67,
     half_open: 30,
-    services: 32,
+    services: 48,
     servers: 64,
     punt_per_second: 200,
     punt_reserved_percent: 25,

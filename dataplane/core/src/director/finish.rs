@@ -1,7 +1,10 @@
 //! Where a packet goes that is decided: out, to Linux, to another worker, or nowhere.
 
+use weir_wire::Family;
+
 use super::Director;
 use crate::counters::DropReason;
+use crate::flow::entry::{Entry4, Entry6};
 use crate::io::{Frame, Outlet, PortId, WorkerId};
 use crate::note::{Note, PuntClass, Verdict};
 use crate::service::ServerId;
@@ -34,7 +37,10 @@ impl<F: Frame> Director<F> {
         match note.verdict {
             Verdict::Request(to) => {
                 way.request(frame, to);
-                self.make_target(now, to.server);
+                match headers.family() {
+                    Family::V4 => self.make_target::<Entry4>(now, to.server),
+                    Family::V6 => self.make_target::<Entry6>(now, to.server),
+                }
             }
             Verdict::Reply(from) => way.reply(frame, from),
             Verdict::ResetRequest(to) => way.reset_request(frame, to),

@@ -68,7 +68,7 @@ impl<F: Frame> Director<F> {
         }
         if now.has_reached(memory.path_mtu_until) {
             memory.path_mtu = 0;
-            self.targets[id.0 as usize].forget();
+            self.shorts.forget_target(id);
         }
         limit_mtu(hop, memory.path_mtu)
     }
@@ -88,7 +88,7 @@ impl<F: Frame> Director<F> {
         {
             memory.path_mtu = mtu;
             memory.path_mtu_until = now.after(crate::time::seconds(PATH_MTU_SECONDS));
-            self.targets[id.0 as usize].forget();
+            self.shorts.forget_target(id);
         }
     }
 

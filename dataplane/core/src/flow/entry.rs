@@ -20,15 +20,15 @@
 //! ```
 //!
 //! `oport` is a port on the server's side: FullNAT's local one, NAT's real server's. `local` is
-//! FullNAT's local address of IPv4; of a flow by another method, and of FullNAT's reply, it is the
-//! flow's persistence template. A one-way flow (DR, TUN) is one entry. Where replies pass the director (NAT, FullNAT) a second
+//! FullNAT's local address of IPv4 (that of IPv6 stands in the reply's entry); of a flow by another
+//! method, and of FullNAT's reply, it is the flow's persistence template. A one-way flow (DR, TUN) is one entry. Where replies pass the director (NAT, FullNAT) a second
 //! one, keyed by the reply's tuple, leads to the first, which alone has state and lifetime.
 //! Addresses and ports are kept as the packet has them, so that a plain packet is compared
 //! without any conversion.
 
 mod head;
 
-use weir_wire::Addr;
+use weir_wire::plain::{Ip, V4, V6};
 
 use super::Tuple;
 use crate::service::{Method, Protocol};
@@ -40,91 +40,43 @@ pub(crate) use head::{Head, PACKETS_MAX, key_tag};
 /// No entry.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// An entry of either family.
-pub(crate) trait Entry: Copy {
-    /// What it is found by.
-    type Key: Copy + core::fmt::Debug;
-
-    /// Entries in a cache line.
-    const PER_LINE: usize;
-    /// How full a table of them is when it holds all it may and each flow has two entries, in
-    /// percent. Higher: more entries are away from home, and each of those costs a line more; much
-    /// higher, and some would find no place.
-    const FULL_PERCENT: usize;
-    /// The content of a free place.
-    const FREE: Self;
-
-    /// The key of a tuple of this family.
-    fn key(tuple: &Tuple) -> Self::Key;
-
-    /// The hash of a key under a seed: both halves are used, for two places.
-    fn hash(key: &Self::Key, seed: [u64; 2]) -> u64;
-
-    /// A new entry under `key` without link; for a reply `server` and `method` are those of its
-    /// request.
-    fn new(key: Self::Key, method: Method, is_reply: bool, server: u32) -> Self;
-
-    /// 0 when a packet of this key belongs to it.
-    fn differs(&self, key: &Self::Key) -> u64;
-
-    /// True when a packet of this key belongs to it.
-    #[inline(always)]
-    fn is_under(&self, key: &Self::Key) -> bool {
-        self.differs(key) == 0
-    }
-
-    /// What it is found by.
-    fn own_key(&self) -> Self::Key;
-
-    /// The key in words.
-    fn tuple(&self) -> Tuple;
-
-    /// Notes FullNAT's local end of a request.
-    fn set_local(&mut self, addr: Addr, port: u16);
-
-    fn head(&self) -> &Head;
-    fn head_mut(&mut self) -> &mut Head;
-}
-
-/// An entry of IPv4.
+/// What a packet is found by: its bytes, as numbers of the machine's own order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(32))]
-pub(crate) struct Entry4 {
-    /// Source and destination address, as the packet has them.
-    pub(crate) addrs: u64,
-    pub(crate) head: Head,
-}
-
-const _: () = assert!(size_of::<Entry4>() == 32);
-
-/// What an IPv4 packet is found by: its bytes, as numbers of the machine's own order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key4 {
-    pub(crate) addrs: u64,
+pub(crate) struct Key<I: Ip> {
+    pub(crate) addrs: I::Addrs,
     /// See [`key_tag`].
     pub(crate) tag: u64,
 }
 
-impl Key4 {
+impl<I: Ip> Key<I> {
+    /// Of no packet.
+    pub(crate) const NONE: Self = Self {
+        addrs: I::NOBODYS,
+        tag: 0,
+    };
+
     /// Of a packet with these addresses, the source first, and ports, all as packets have them.
     #[inline(always)]
-    pub(crate) const fn new(addrs: [u32; 2], ports: [u16; 2], protocol: Protocol) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (addrs[0].to_ne_bytes(), addrs[1].to_ne_bytes());
+    pub(crate) fn new(ends: [I::Addr; 2], ports: [u16; 2], protocol: Protocol) -> Self {
         let ([i, j], [k, l]) = (ports[0].to_ne_bytes(), ports[1].to_ne_bytes());
         Self {
-            addrs: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+            addrs: I::both(ends),
             tag: key_tag(u32::from_ne_bytes([i, j, k, l]), protocol),
         }
     }
 
+    /// Of a packet with this tuple, which is of this family.
+    #[inline]
+    pub(crate) fn of(tuple: &Tuple) -> Self {
+        let ports = [tuple.src_port, tuple.dst_port].map(u16::to_be);
+        let ends = [tuple.src, tuple.dst].map(I::addr_of);
+        Self::new(ends, ports, tuple.protocol)
+    }
+
     /// Source and destination address, as packets have them.
     #[inline(always)]
-    pub(crate) const fn ends(&self) -> [u32; 2] {
-        let [a, b, c, d, e, f, g, h] = self.addrs.to_ne_bytes();
-        [
-            u32::from_ne_bytes([a, b, c, d]),
-            u32::from_ne_bytes([e, f, g, h]),
-        ]
+    pub(crate) fn ends(&self) -> [I::Addr; 2] {
+        I::ends(self.addrs)
     }
 
     /// Source and destination port, as packets have them.
@@ -140,27 +92,95 @@ impl Key4 {
         protocol_of(self.tag)
     }
 
+    /// In words.
     pub(crate) fn tuple(&self) -> Tuple {
-        Entry4::new(*self, Method::Nat, false, 0).tuple()
-    }
-}
-
-impl Entry4 {
-    /// Notes of a NAT or FullNAT request what of its reply's key cannot be told otherwise.
-    #[inline(always)]
-    pub(super) const fn note_reply(&mut self, reply: &Key4, method: Method) {
-        let ([_, to], [server_port, to_port]) = (reply.ends(), reply.ports());
-        if matches!(method, Method::FullNat) {
-            self.head.local = to;
-            self.head.set_other_port(to_port);
-        } else {
-            self.head.set_other_port(server_port);
+        let ([src, dst], [src_port, dst_port]) = (self.ends(), self.ports());
+        Tuple {
+            src: I::addr(src),
+            dst: I::addr(dst),
+            src_port: u16::from_be(src_port),
+            dst_port: u16::from_be(dst_port),
+            protocol: self.protocol(),
         }
     }
 }
 
+/// An entry of either family.
+pub(crate) trait Entry: Copy {
+    /// The family.
+    type Ip: Ip;
+
+    /// Entries in a cache line.
+    const PER_LINE: usize;
+    /// How full a table of them is when it holds all it may and each flow has two entries, in
+    /// percent. Higher: more entries are away from home, and each of those costs a line more; much
+    /// higher, and some would find no place.
+    const FULL_PERCENT: usize;
+    /// The content of a free place.
+    const FREE: Self;
+
+    /// The hash of a key under a seed: both halves are used, for two places.
+    fn hash(key: &Key<Self::Ip>, seed: [u64; 2]) -> u64;
+
+    /// A new entry under `key` without link; for a reply `server` and `method` are those of its
+    /// request.
+    fn new(key: Key<Self::Ip>, method: Method, is_reply: bool, server: u32) -> Self;
+
+    /// 0 when a packet of this key belongs to it.
+    fn differs(&self, key: &Key<Self::Ip>) -> u64;
+
+    /// True when a packet of this key belongs to it.
+    #[inline(always)]
+    fn is_under(&self, key: &Key<Self::Ip>) -> bool {
+        self.differs(key) == 0
+    }
+
+    /// What it is found by.
+    fn own_key(&self) -> Key<Self::Ip>;
+
+    /// Source and destination address, as packets have them.
+    #[inline(always)]
+    fn ends(&self) -> [<Self::Ip as Ip>::Addr; 2] {
+        self.own_key().ends()
+    }
+
+    /// The key in words.
+    fn tuple(&self) -> Tuple {
+        self.own_key().tuple()
+    }
+
+    /// Notes of a NAT or FullNAT request what of its reply's key cannot be told otherwise.
+    #[inline(always)]
+    fn note_reply(&mut self, reply: &Key<Self::Ip>, method: Method) {
+        let ([_, to], [server_port, to_port]) = (reply.ends(), reply.ports());
+        if matches!(method, Method::FullNat) {
+            self.set_local(to);
+            self.head_mut().set_other_port(to_port);
+        } else {
+            self.head_mut().set_other_port(server_port);
+        }
+    }
+
+    /// Notes FullNAT's local address, where a request has room for it.
+    fn set_local(&mut self, addr: <Self::Ip as Ip>::Addr);
+
+    fn head(&self) -> &Head;
+    fn head_mut(&mut self) -> &mut Head;
+}
+
+/// An entry of IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(32))]
+pub(crate) struct Entry4 {
+    /// Source and destination address, as the packet has them.
+    addrs: u64,
+    head: Head,
+}
+
+const _: () = assert!(size_of::<Entry4>() == 32);
+
 impl Entry for Entry4 {
-    type Key = Key4;
+    type Ip = V4;
 
     const PER_LINE: usize = 2;
     const FULL_PERCENT: usize = 64;
@@ -169,24 +189,14 @@ impl Entry for Entry4 {
         head: Head::FREE,
     };
 
-    #[inline]
-    fn key(tuple: &Tuple) -> Key4 {
-        let [a, b, c, d] = tuple.src.v4_bytes();
-        let [e, f, g, h] = tuple.dst.v4_bytes();
-        Key4 {
-            addrs: u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-            tag: tag_of(tuple),
-        }
-    }
-
     #[inline(always)]
-    fn hash(key: &Key4, [low, high]: [u64; 2]) -> u64 {
+    fn hash(key: &Key<V4>, [low, high]: [u64; 2]) -> u64 {
         // Once is not enough: under some seeds addresses that follow each other would crowd some
         // lines, as the product of a progression is one.
         fold(fold(key.addrs ^ low, key.tag ^ high), MIX)
     }
 
-    fn new(key: Key4, method: Method, is_reply: bool, server: u32) -> Self {
+    fn new(key: Key<V4>, method: Method, is_reply: bool, server: u32) -> Self {
         Self {
             addrs: key.addrs,
             head: Head::new(key.tag, method, is_reply, server),
@@ -194,31 +204,21 @@ impl Entry for Entry4 {
     }
 
     #[inline(always)]
-    fn differs(&self, key: &Key4) -> u64 {
+    fn differs(&self, key: &Key<V4>) -> u64 {
         (self.addrs ^ key.addrs) | (self.head.key_tag() ^ key.tag)
     }
 
-    #[inline]
-    fn own_key(&self) -> Key4 {
-        Key4 {
+    #[inline(always)]
+    fn own_key(&self) -> Key<V4> {
+        Key {
             addrs: self.addrs,
             tag: self.head.key_tag(),
         }
     }
 
-    fn tuple(&self) -> Tuple {
-        let [a, b, c, d, e, f, g, h] = self.addrs.to_ne_bytes();
-        let (src, dst) = ([a, b, c, d], [e, f, g, h]);
-        tuple(
-            Addr::from_v4_bytes(src),
-            Addr::from_v4_bytes(dst),
-            &self.head,
-        )
-    }
-
-    fn set_local(&mut self, addr: Addr, port: u16) {
-        self.head.local = u32::from_ne_bytes(addr.v4_bytes());
-        self.head.set_other_port(port.to_be());
+    #[inline(always)]
+    fn set_local(&mut self, addr: u32) {
+        self.head.local = addr;
     }
 
     #[inline(always)]
@@ -236,108 +236,67 @@ impl Entry for Entry4 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub(crate) struct Entry6 {
-    src: u128,
-    dst: u128,
+    /// Source and destination address, as the packet has them.
+    addrs: [u128; 2],
     head: Head,
 }
 
 const _: () = assert!(size_of::<Entry6>() == 64);
 
-/// What an IPv6 packet is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key6 {
-    src: u128,
-    dst: u128,
-    tag: u64,
-}
-
 impl Entry for Entry6 {
-    type Key = Key6;
+    type Ip = V6;
 
     const PER_LINE: usize = 1;
     const FULL_PERCENT: usize = 70;
     const FREE: Self = Self {
-        src: 0,
-        dst: 0,
+        addrs: [0; 2],
         head: Head::FREE,
     };
 
-    #[inline]
-    fn key(tuple: &Tuple) -> Key6 {
-        Key6 {
-            src: tuple.src.0,
-            dst: tuple.dst.0,
-            tag: tag_of(tuple),
-        }
-    }
-
-    #[inline]
-    fn hash(key: &Key6, [low, high]: [u64; 2]) -> u64 {
-        let near = fold(key.src as u64 ^ low, key.dst as u64 ^ high);
+    #[inline(always)]
+    fn hash(key: &Key<V6>, [low, high]: [u64; 2]) -> u64 {
+        let [src, dst] = key.addrs;
+        let near = fold(src as u64 ^ low, dst as u64 ^ high);
         let far = fold(
-            (key.src >> 64) as u64 ^ high,
-            (key.dst >> 64) as u64 ^ key.tag ^ low,
+            (src >> 64) as u64 ^ high,
+            (dst >> 64) as u64 ^ key.tag ^ low,
         );
         fold(near ^ MIX, far ^ near.rotate_left(32))
     }
 
-    fn new(key: Key6, method: Method, is_reply: bool, server: u32) -> Self {
+    fn new(key: Key<V6>, method: Method, is_reply: bool, server: u32) -> Self {
         Self {
-            src: key.src,
-            dst: key.dst,
+            addrs: key.addrs,
             head: Head::new(key.tag, method, is_reply, server),
         }
     }
 
-    #[inline]
-    fn differs(&self, key: &Key6) -> u64 {
-        let addrs = (self.src ^ key.src) | (self.dst ^ key.dst);
+    #[inline(always)]
+    fn differs(&self, key: &Key<V6>) -> u64 {
+        let [src, dst] = self.addrs;
+        let addrs = (src ^ key.addrs[0]) | (dst ^ key.addrs[1]);
         addrs as u64 | (addrs >> 64) as u64 | (self.head.key_tag() ^ key.tag)
     }
 
-    #[inline]
-    fn own_key(&self) -> Key6 {
-        Key6 {
-            src: self.src,
-            dst: self.dst,
+    #[inline(always)]
+    fn own_key(&self) -> Key<V6> {
+        Key {
+            addrs: self.addrs,
             tag: self.head.key_tag(),
         }
     }
 
-    fn tuple(&self) -> Tuple {
-        tuple(Addr(self.src), Addr(self.dst), &self.head)
-    }
+    #[inline(always)]
+    fn set_local(&mut self, _: u128) {}
 
-    fn set_local(&mut self, _: Addr, port: u16) {
-        // The address stands in the reply's key.
-        self.head.set_other_port(port.to_be());
-    }
-
-    #[inline]
+    #[inline(always)]
     fn head(&self) -> &Head {
         &self.head
     }
 
-    #[inline]
+    #[inline(always)]
     fn head_mut(&mut self) -> &mut Head {
         &mut self.head
-    }
-}
-
-#[inline]
-fn tag_of(tuple: &Tuple) -> u64 {
-    let ([a, b], [c, d]) = (tuple.src_port.to_be_bytes(), tuple.dst_port.to_be_bytes());
-    key_tag(u32::from_ne_bytes([a, b, c, d]), tuple.protocol)
-}
-
-fn tuple(src: Addr, dst: Addr, head: &Head) -> Tuple {
-    let [a, b, c, d] = head.ports().to_ne_bytes();
-    Tuple {
-        src,
-        dst,
-        src_port: u16::from_be_bytes([a, b]),
-        dst_port: u16::from_be_bytes([c, d]),
-        protocol: head.protocol(),
     }
 }
 

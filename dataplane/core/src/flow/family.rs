@@ -17,7 +17,7 @@ use core::ops::Range;
 use arrayvec::ArrayVec;
 use weir_memory::{Pages, TableMemory, prefetch};
 
-use super::entry::{AWAY_MAX, Entry, NONE};
+use super::entry::{AWAY_MAX, Entry, Key, NONE};
 use super::table::Full;
 use crate::time::Tick;
 
@@ -43,9 +43,9 @@ pub(crate) struct Family<E: Entry> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited<E: Entry> {
     /// The flow's entry, and its place unless it was pushed to another.
-    pub(super) request: E::Key,
+    pub(super) request: Key<E::Ip>,
     pub(super) place: u32,
-    pub(super) reply: E::Key,
+    pub(super) reply: Key<E::Ip>,
     /// The home line of `reply`.
     pub(super) home: u32,
 }
@@ -92,7 +92,7 @@ impl<E: Entry> Family<E> {
     }
 
     #[inline]
-    pub(crate) fn hash(&self, key: &E::Key) -> u64 {
+    pub(crate) fn hash(&self, key: &Key<E::Ip>) -> u64 {
         E::hash(key, self.seed)
     }
 
@@ -116,7 +116,7 @@ impl<E: Entry> Family<E> {
 
     /// Asks for the other lines in which the entry may be that is not at home.
     #[inline(never)]
-    pub(crate) fn prefetch_others(&self, key: &E::Key) {
+    pub(crate) fn prefetch_others(&self, key: &Key<E::Ip>) {
         let [_, others @ ..] = self.candidates(self.hash(key));
         for line in others {
             self.prefetch_place((line * E::PER_LINE) as u32);
@@ -140,7 +140,7 @@ impl<E: Entry> Family<E> {
 
     /// The entry under `key`, with its place, if it stands in this line.
     #[inline(always)]
-    pub(crate) fn in_line(&self, line: u32, key: &E::Key) -> Option<(u32, &E)> {
+    pub(crate) fn in_line(&self, line: u32, key: &Key<E::Ip>) -> Option<(u32, &E)> {
         let first = line as usize * E::PER_LINE;
         let line = self.entries.get(first..first + E::PER_LINE)?;
         // Which of two entries is the right one is as chance has it: no branch may depend on it.
@@ -168,13 +168,13 @@ impl<E: Entry> Family<E> {
 
     /// The place of the entry under `key`.
     #[inline]
-    pub(crate) fn find(&self, key: &E::Key, hash: u64) -> Option<u32> {
+    pub(crate) fn find(&self, key: &Key<E::Ip>, hash: u64) -> Option<u32> {
         self.find_from(self.home(hash) as u32, key)
     }
 
     /// The place of the entry under `key`, whose home line is known.
     #[inline]
-    pub(crate) fn find_from(&self, home: u32, key: &E::Key) -> Option<u32> {
+    pub(crate) fn find_from(&self, home: u32, key: &Key<E::Ip>) -> Option<u32> {
         match self.in_line(home, key) {
             Some((place, _)) => Some(place),
             None if self.is_absent(home) => None,
@@ -183,7 +183,7 @@ impl<E: Entry> Family<E> {
     }
 
     #[inline(never)]
-    fn find_away(&self, key: &E::Key) -> Option<u32> {
+    fn find_away(&self, key: &Key<E::Ip>) -> Option<u32> {
         let [_, others @ ..] = self.candidates(self.hash(key));
         let mut found = others.into_iter();
         found.find_map(|line| Some(self.in_line(line as u32, key)?.0))
@@ -362,7 +362,7 @@ impl<E: Entry> Family<E> {
 
     /// The home line of what has this key.
     #[inline]
-    pub(super) fn home_of(&self, key: &E::Key) -> u32 {
+    pub(super) fn home_of(&self, key: &Key<E::Ip>) -> u32 {
         self.home(self.hash(key)) as u32
     }
 

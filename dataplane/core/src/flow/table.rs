@@ -9,8 +9,9 @@ mod walk;
 
 use weir_memory::Pages;
 use weir_wire::Family as IpFamily;
+use weir_wire::plain::Ip;
 
-use super::entry::{Entry, Entry4, Entry6};
+use super::entry::{Entry, Entry4, Entry6, Key};
 use super::family::Family;
 use super::ftp::Controls;
 use super::{Flow, Signal, State, TcpState, Timeouts, Tuple, tcp};
@@ -115,9 +116,62 @@ pub struct FlowTable {
 }
 
 #[derive(Debug)]
-struct Count {
+pub(crate) struct Count {
     len: usize,
     most: usize,
+}
+
+/// An entry that has its half of the table.
+pub(crate) trait Half: Entry {
+    /// FullNAT's local address stands in the reply's entry alone.
+    const LOCAL_IN_REPLY: bool;
+
+    /// FullNAT's local address of a request, as packets have it.
+    fn local(&self, table: &FlowTable) -> Option<<Self::Ip as Ip>::Addr>;
+
+    fn half(table: &FlowTable) -> &Family<Self>;
+
+    /// With the count of its flows.
+    fn half_mut(table: &mut FlowTable) -> (&mut Family<Self>, &mut Count);
+}
+
+impl Half for Entry4 {
+    const LOCAL_IN_REPLY: bool = false;
+
+    #[inline(always)]
+    fn local(&self, _: &FlowTable) -> Option<u32> {
+        Some(self.head().local)
+    }
+
+    #[inline(always)]
+    fn half(table: &FlowTable) -> &Family<Self> {
+        &table.v4
+    }
+
+    #[inline(always)]
+    fn half_mut(table: &mut FlowTable) -> (&mut Family<Self>, &mut Count) {
+        (&mut table.v4, &mut table.of_v4)
+    }
+}
+
+impl Half for Entry6 {
+    const LOCAL_IN_REPLY: bool = true;
+
+    #[inline(always)]
+    fn local(&self, table: &FlowTable) -> Option<u128> {
+        let [_, local] = table.v6.at(self.head().link)?.ends();
+        Some(local)
+    }
+
+    #[inline(always)]
+    fn half(table: &FlowTable) -> &Family<Self> {
+        &table.v6
+    }
+
+    #[inline(always)]
+    fn half_mut(table: &mut FlowTable) -> (&mut Family<Self>, &mut Count) {
+        (&mut table.v6, &mut table.of_v6)
+    }
 }
 
 /// Does the same with the entries of either family.
@@ -226,8 +280,8 @@ impl FlowTable {
     #[must_use]
     pub fn hash(&self, tuple: &Tuple) -> TupleHash {
         TupleHash(match tuple.src.family() {
-            IpFamily::V4 => self.v4.hash(&Entry4::key(tuple)),
-            IpFamily::V6 => self.v6.hash(&Entry6::key(tuple)),
+            IpFamily::V4 => self.v4.hash(&Key::of(tuple)),
+            IpFamily::V6 => self.v6.hash(&Key::of(tuple)),
         })
     }
 
@@ -245,8 +299,8 @@ impl FlowTable {
     #[must_use]
     pub fn find(&self, tuple: &Tuple, TupleHash(hash): TupleHash) -> Option<(FlowId, Direction)> {
         let (family, found) = match tuple.src.family() {
-            IpFamily::V4 => (IpFamily::V4, find_in(&self.v4, &Entry4::key(tuple), hash)),
-            IpFamily::V6 => (IpFamily::V6, find_in(&self.v6, &Entry6::key(tuple), hash)),
+            IpFamily::V4 => (IpFamily::V4, find_in(&self.v4, &Key::of(tuple), hash)),
+            IpFamily::V6 => (IpFamily::V6, find_in(&self.v6, &Key::of(tuple), hash)),
         };
         let (place, direction) = found?;
         Some((FlowId { place, family }, direction))
@@ -399,16 +453,17 @@ impl FlowTable {
         }
     }
 
-    /// Moves the state of the IPv4 flow at `place` from `was` to `is`.
-    pub(crate) fn change_state(&mut self, place: u32, was: TcpState, is: TcpState) {
+    /// Moves the state of the flow at `place` from `was` to `is`.
+    pub(crate) fn change_state<E: Half>(&mut self, place: u32, was: TcpState, is: TcpState) {
         let (was, is) = (State::Tcp(was), State::Tcp(is));
-        self.v4.get_mut(place).head.set_state(is);
+        E::half_mut(self).0.get_mut(place).head_mut().set_state(is);
         self.count_half_open(was, is);
     }
 
-    /// The template of the IPv4 flow at `place`.
-    pub(crate) fn template_of_v4(&self, place: u32) -> Option<TemplateId> {
-        template_of(&self.v4, self.v4.get(place).head())
+    /// The template of the flow at `place`.
+    pub(crate) fn template_of<E: Half>(&self, place: u32) -> Option<TemplateId> {
+        let entries = E::half(self);
+        template_of(entries, entries.get(place).head())
     }
 }
 

@@ -10,7 +10,8 @@ pub mod park;
 use alloc::vec::Vec;
 
 use hashbrown::{HashMap, HashSet};
-use weir_wire::{Addr, Family, Mac, ether_type, plain, rewrite};
+use weir_wire::plain::{self, Ip, V4, V6};
+use weir_wire::{Addr, Family, Mac, ether_type, rewrite};
 
 use crate::io::PortId;
 use crate::own_filter::OwnFilter;
@@ -103,10 +104,14 @@ pub struct NextHop {
 }
 
 impl NextHop {
-    /// For plain packets, which leave untagged.
-    pub(crate) fn plain(&self) -> Option<PlainHop> {
+    /// For plain packets of a family, which leave untagged.
+    pub(crate) fn plain(&self, family: Family) -> Option<PlainHop> {
+        let kind = match family {
+            Family::V4 => ether_type::IPV4,
+            Family::V6 => ether_type::IPV6,
+        };
         let mut link = [0; plain::ETHERNET_LEN];
-        rewrite::write_ethernet(&mut link, self.dst, self.src, 0, ether_type::IPV4);
+        rewrite::write_ethernet(&mut link, self.dst, self.src, 0, kind);
         (self.vlan == 0).then_some(PlainHop {
             link,
             port: self.port,
@@ -135,16 +140,42 @@ impl PlainHop {
     };
 }
 
-/// A route of IPv4 as plain packets take it.
+/// A route as plain packets of its family take it, its prefix and mask as packets have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PlainRoute {
-    prefix: u32,
-    mask: u32,
+pub(crate) struct PlainRoute<I: Ip> {
+    prefix: I::Addr,
+    mask: I::Addr,
     /// None: on the link, refused, or the router's MAC address is not known.
     hop: Option<PlainHop>,
 }
 
-/// With more IPv4 routes than this, looking at them one by one costs more than the general way.
+/// The routes of each family, longest prefixes first; none when there are too many.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct PlainRoutes {
+    v4: Vec<PlainRoute<V4>>,
+    v6: Vec<PlainRoute<V6>>,
+}
+
+/// A family that has its own among them.
+pub(crate) trait Routed: Ip {
+    fn routes(all: &PlainRoutes) -> &[PlainRoute<Self>];
+}
+
+impl Routed for V4 {
+    #[inline(always)]
+    fn routes(all: &PlainRoutes) -> &[PlainRoute<Self>] {
+        &all.v4
+    }
+}
+
+impl Routed for V6 {
+    #[inline(always)]
+    fn routes(all: &PlainRoutes) -> &[PlainRoute<Self>] {
+        &all.v6
+    }
+}
+
+/// With more routes of a family than this, looking at them one by one costs more than the general way.
 const PLAIN_ROUTES_MAX: usize = 16;
 
 /// Interfaces, local addresses, routes and neighbours at one moment.
@@ -155,9 +186,8 @@ pub struct Network {
     /// Longest prefixes first.
     routes: Vec<(u8, HashMap<u128, Target>)>,
     neighbours: HashMap<(InterfaceId, Addr), Mac>,
-    /// The IPv4 routes, longest prefixes first; empty when there are too many.
-    plain: Vec<PlainRoute>,
-    /// The IPv4 addresses among `locals`.
+    plain: PlainRoutes,
+    /// The same addresses as `locals`.
     own: OwnFilter,
     /// No way has a smaller MTU.
     mtu_min: u16,
@@ -191,14 +221,18 @@ impl Network {
             locals: locals.into_iter().collect(),
             routes: by_len,
             neighbours: neighbours.into_iter().collect(),
-            plain: Vec::new(),
+            plain: PlainRoutes::default(),
             own: OwnFilter::default(),
             mtu_min: 0,
         };
-        network.plain = network.plain_routes();
-        for addr in network.locals.iter().filter(|addr| addr.is_v4()) {
-            network.own.add(u32::from_ne_bytes(addr.v4_bytes()));
-        }
+        network.plain = PlainRoutes {
+            v4: network.plain_routes(),
+            v6: network.plain_routes(),
+        };
+        network
+            .locals
+            .iter()
+            .for_each(|addr| network.own.add(*addr));
         network.mtu_min = network.least_mtu();
         network
     }
@@ -219,31 +253,29 @@ impl Network {
         bytes <= usize::from(self.mtu_min)
     }
 
-    /// False for an IPv4 address, as packets have it, that is none of the director's own.
+    /// False for an address, as packets have it, that is none of the director's own.
     #[inline(always)]
-    pub(crate) fn may_be_local(&self, addr: u32) -> bool {
-        self.own.may_have(addr)
+    pub(crate) fn may_be_local<I: Ip>(&self, addr: I::Addr) -> bool {
+        self.own.may_have::<I>(addr)
     }
 
-    fn plain_routes(&self) -> Vec<PlainRoute> {
-        let of_v4 = self.routes.iter().take_while(|(len, _)| *len >= 96);
-        let of_v4 = of_v4.flat_map(|(len, routes)| {
-            let is_v4 = |(prefix, _): &(&u128, &Target)| Addr(**prefix).is_v4();
-            routes
-                .iter()
-                .filter(is_v4)
-                .map(|(prefix, target)| (*len, Addr(*prefix), target))
+    fn plain_routes<I: Ip>(&self) -> Vec<PlainRoute<I>> {
+        let all = self.routes.iter();
+        let all = all.flat_map(|(len, routes)| {
+            let of_len = routes.iter();
+            of_len.map(|(prefix, target)| (*len, Addr(*prefix), target))
         });
-        let plain: Vec<PlainRoute> = of_v4
+        let plain: Vec<PlainRoute<I>> = all
+            .filter(|(_, prefix, _)| prefix.family() == I::FAMILY)
             .map(|(len, prefix, target)| PlainRoute {
-                prefix: prefix.v4_bits(),
-                mask: masked(u128::MAX, len) as u32,
+                prefix: I::addr_of(prefix),
+                mask: I::addr_of(Addr(masked(u128::MAX, len))),
                 hop: match target {
                     Target::Out {
                         gateway: Some(gateway),
                         ..
                     } => match self.out(*gateway, target) {
-                        Hop::Ready(hop) => hop.plain(),
+                        Hop::Ready(hop) => hop.plain(I::FAMILY),
                         _ => None,
                     },
                     _ => None,
@@ -257,14 +289,14 @@ impl Network {
         plain
     }
 
-    /// The way to an IPv4 address behind a router, when it is known to the last byte and no table
-    /// has to be asked; none otherwise. `dst` is taken to be none of the director's own addresses: a
+    /// The way to an address behind a router, as packets have it, when it is known to the last byte and no
+    /// table has to be asked; none otherwise. `dst` is taken to be none of the director's own addresses: a
     /// flow of such a client never begins. Should the director get a client's address while its flow
     /// lives, what is left of that flow's replies goes on to the router.
-    #[inline]
-    pub(crate) fn plain_way(&self, dst: u32) -> Option<&PlainHop> {
-        let covers = |route: &&PlainRoute| dst & route.mask == route.prefix;
-        self.plain.iter().find(covers)?.hop.as_ref()
+    #[inline(always)]
+    pub(crate) fn plain_way<I: Routed>(&self, dst: I::Addr) -> Option<&PlainHop> {
+        let covers = |route: &&PlainRoute<I>| dst & route.mask == route.prefix;
+        I::routes(&self.plain).iter().find(covers)?.hop.as_ref()
     }
 
     /// All interfaces.

@@ -2,12 +2,13 @@
 //! nothing special is going on: no marks, templates, caps, FTP or defences have to be asked. It does what
 //! `open.rs` does for such a packet, and leaves all others to it.
 
-use weir_wire::{plain, tcp_flag};
+use weir_wire::plain::Ip;
+use weir_wire::tcp_flag;
 
-use super::Found;
+use super::{Found, Side};
 use crate::counters::{DropReason, Overflow};
 use crate::director::Director;
-use crate::flow::entry::Key4;
+use crate::flow::entry::Key;
 use crate::flow::table::{Full, PlainFlow};
 use crate::flow::{FlowId, Tuple};
 use crate::io::Frame;
@@ -19,50 +20,64 @@ use crate::time::Tick;
 
 /// A service, as plain packets to one address and port of it find it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Opening {
+pub(crate) struct Opening<I: Ip> {
     /// The publication it is of.
     epoch: u64,
-    /// Address, port and protocol: see [`to`].
-    to: u64,
+    to: To<I>,
     service: ServiceId,
     /// As the service's.
     by_client: bool,
 }
 
 /// How many of them are remembered.
-pub(crate) const OPENINGS: usize = 256;
+pub(super) const OPENINGS: usize = 256;
 
-impl Opening {
+impl<I: Ip> Opening<I> {
     /// Of no publication.
-    pub(crate) const UNSET: Self = Self {
+    pub(super) const UNSET: Self = Self {
         epoch: u64::MAX,
-        to: 0,
+        to: To {
+            addr: I::NOBODY,
+            port_and_protocol: 0,
+        },
         service: ServiceId(u32::MAX),
         by_client: false,
     };
 }
 
-/// Where a packet goes to, in one word.
-#[inline(always)]
-fn to(key: &Key4) -> u64 {
-    let ([_, dst], [_, dst_port]) = (key.ends(), key.ports());
-    u64::from(dst) | u64::from(dst_port) << 32 | (key.protocol() as u64) << 48
+/// Where a packet goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct To<I: Ip> {
+    addr: I::Addr,
+    port_and_protocol: u32,
 }
 
-/// The place of what goes to `to`, below [`OPENINGS`].
-#[inline(always)]
-fn place_of(to: u64) -> usize {
-    (to.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+impl<I: Ip> To<I> {
+    #[inline(always)]
+    fn of(key: &Key<I>) -> Self {
+        let ([_, addr], [_, port]) = (key.ends(), key.ports());
+        Self {
+            addr,
+            port_and_protocol: u32::from(port) | (key.protocol() as u32) << 16,
+        }
+    }
+
+    /// The place of its opening, below [`OPENINGS`].
+    #[inline(always)]
+    fn place(&self) -> usize {
+        let folded = u64::from(I::folded(self.addr)) | u64::from(self.port_and_protocol) << 32;
+        (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
+    }
 }
 
 impl<F: Frame> Director<F> {
     /// Begins a flow for a plain packet that has none, and returns its place, or what becomes of
     /// the packet instead; none, and nothing has changed, when `open.rs` has to see to it.
     #[inline]
-    pub(super) fn begin_plain(
+    pub(super) fn begin_plain<E: Side>(
         &mut self,
         now: Tick,
-        found: &Found,
+        found: &Found<E>,
         is_handed_off: bool,
     ) -> Option<Result<u32, Verdict>> {
         let key = &found.key;
@@ -71,10 +86,10 @@ impl<F: Frame> Director<F> {
         let is_asked_more = !self.opens_short
             || self.flows.awaits_clients()
             || self.defences.is_dropping()
-            || plain::is_martian_source(src)
+            || E::Ip::is_martian_source(src)
             || src_port == FTP_DATA_PORT.to_be()
-            || self.snapshot.network.may_be_local(src)
-            || self.snapshot.services.may_be_pooled(src);
+            || self.snapshot.network.may_be_local::<E::Ip>(src)
+            || self.snapshot.services.may_be_pooled::<E::Ip>(src);
         if is_asked_more {
             return None;
         }
@@ -84,8 +99,8 @@ impl<F: Frame> Director<F> {
                 return None;
             }
         }
-        let to = to(key);
-        let opening = self.openings.get(place_of(to))?;
+        let to = To::of(key);
+        let opening = E::short(&self.shorts).openings.get(to.place())?;
         if opening.epoch != self.snapshot.epoch || opening.to != to {
             return None;
         }
@@ -102,10 +117,10 @@ impl<F: Frame> Director<F> {
 
     /// The same of a service that is known.
     #[inline]
-    fn begin_at(
+    fn begin_at<E: Side>(
         &mut self,
         now: Tick,
-        found: &Found,
+        found: &Found<E>,
         tuple: &Tuple,
         service_id: ServiceId,
     ) -> Result<u32, Verdict> {
@@ -134,7 +149,7 @@ impl<F: Frame> Director<F> {
                     0 => dst_port,
                     port => port.to_be(),
                 };
-                let addr = u32::from_ne_bytes(server.addr.v4_bytes());
+                let addr = E::Ip::addr_of(server.addr);
                 let to = match method {
                     Method::FullNat => {
                         let chosen = Chosen {
@@ -146,15 +161,15 @@ impl<F: Frame> Director<F> {
                         let local = self.take_local(tuple, &chosen);
                         let (addr, port) =
                             local.ok_or(Verdict::Drop(DropReason::LocalPortsExhausted))?;
-                        (u32::from_ne_bytes(addr.v4_bytes()), port.to_be())
+                        (E::Ip::addr_of(addr), port.to_be())
                     }
                     _ => (src, src_port),
                 };
                 let protocol = found.key.protocol();
-                Some(Key4::new([addr, to.0], [port, to.1], protocol))
+                Some(Key::new([addr, to.0], [port, to.1], protocol))
             }
         };
-        let begun = self.flows.begin(&PlainFlow {
+        let begun = self.flows.begin(&PlainFlow::<E> {
             request: found.key,
             home: found.home,
             reply,
@@ -167,7 +182,7 @@ impl<F: Frame> Director<F> {
                 if let Some(server) = self.snapshot.services.server(id) {
                     self.count_flow(id, server);
                 }
-                self.make_target(now, id);
+                self.make_target::<E>(now, id);
                 Ok(place)
             }
             Err(Full) => Err(self.not_kept(now, tuple, service_id, Overflow::Table)),
@@ -176,7 +191,7 @@ impl<F: Frame> Director<F> {
 
     /// Lets later plain packets to where `key` goes begin their flows the short way, when the service
     /// there asks nothing special of them.
-    pub(super) fn make_opening(&mut self, key: &Key4) {
+    pub(super) fn make_opening<E: Side>(&mut self, key: &Key<E::Ip>) {
         let tuple = key.tuple();
         let Some((id, service)) = self.snapshot.services.find_for(&tuple, 0) else {
             return;
@@ -188,10 +203,12 @@ impl<F: Frame> Director<F> {
         if is_special || !self.opens_short {
             return;
         }
-        let to = to(key);
-        if let Some(opening) = self.openings.get_mut(place_of(to)) {
+        let epoch = self.snapshot.epoch;
+        let to = To::of(key);
+        let openings = &mut E::short_mut(&mut self.shorts).openings;
+        if let Some(opening) = openings.get_mut(to.place()) {
             *opening = Opening {
-                epoch: self.snapshot.epoch,
+                epoch,
                 to,
                 service: id,
                 by_client: service.by_client,

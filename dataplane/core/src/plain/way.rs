@@ -1,14 +1,15 @@
 //! A plain packet of a known flow: the flow moves on, the packet is counted and rewritten.
 
-use weir_wire::plain;
+use weir_wire::plain::{self, Ip};
+use weir_wire::tcp_flag;
 use weir_wire::tunnel::{self, Tunnel};
-use weir_wire::{Addr, Family, tcp_flag};
 
+use super::Side;
 use super::target::Target;
 use crate::counters::WorkerCounters;
-use crate::flow::entry::{Entry4, Head};
+use crate::flow::entry::Head;
 use crate::flow::tcp::Seen;
-use crate::flow::{Direction, FlowTable, TcpState, Timeouts};
+use crate::flow::{Direction, FlowTable, TcpState, Timeouts, Tuple};
 use crate::io::{Frame, PortId};
 use crate::persist::Templates;
 use crate::service::{Method, Protocol, ServerId};
@@ -16,7 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::time::Tick;
 
 /// A packet whose flow is known.
-pub(super) struct Way<'a> {
+pub(super) struct Way<'a, E: Side> {
     pub(super) now: Tick,
     pub(super) len: u16,
     pub(super) tcp_flags: u8,
@@ -27,50 +28,46 @@ pub(super) struct Way<'a> {
     pub(super) has_resets: bool,
     /// As the director's.
     pub(super) next_ip_id: &'a mut u16,
+    /// By server.
+    pub(super) targets: &'a [Target<E::Ip>],
 }
 
-impl Way<'_> {
+impl<E: Side> Way<'_, E> {
     /// Rewrites the packet whose entry is at `place`, and returns the port to leave by and its new
     /// length; none, and nothing has changed, when the general way has to see to it.
     #[inline(always)]
-    pub(super) fn pass<F: Frame>(
-        &mut self,
-        place: u32,
-        targets: &[Target],
-        frame: &mut F,
-    ) -> Option<(PortId, u16)> {
-        let head = &self.flows.v4.at(place)?.head;
+    pub(super) fn pass<F: Frame>(&mut self, place: u32, frame: &mut F) -> Option<(PortId, u16)> {
+        let head = E::half(self.flows).at(place)?.head();
         if head.is_reply() {
             let place = head.link;
             self.reply(place, frame)
         } else {
-            self.request(place, targets, frame)
+            self.request(place, frame)
         }
     }
 
     /// From a client; the flow is at `place`.
     #[inline(always)]
-    fn request<F: Frame>(
-        &mut self,
-        place: u32,
-        targets: &[Target],
-        frame: &mut F,
-    ) -> Option<(PortId, u16)> {
-        let flow = &self.flows.v4.at(place)?.head;
+    fn request<F: Frame>(&mut self, place: u32, frame: &mut F) -> Option<(PortId, u16)> {
+        let entry = E::half(self.flows).at(place)?;
+        let flow = entry.head();
         let server = flow.slot();
-        let target = targets.get(server as usize)?;
+        let target = self.targets.get(server as usize)?;
         let moved = self.move_on(flow, Direction::Request)?;
-        let head = frame.bytes_mut().first_chunk_mut()?;
+        let head = E::Ip::head(frame.bytes_mut())?;
         if target.ready != self.snapshot.epoch || self.len > target.hop.mtu {
             return None;
         }
         let mut len = self.len;
         match flow.method() {
-            Method::Dr => plain::pass_on(head, &target.hop.link),
-            Method::Nat | Method::FullNat if plain::lacks_checksum(head) => return None,
-            Method::Nat => plain::pass_to(head, &target.hop.link, target.addr, flow.other_port()),
+            Method::Dr => plain::pass_on::<E::Ip>(head, &target.hop.link),
+            Method::Nat | Method::FullNat if plain::lacks_checksum::<E::Ip>(head) => return None,
+            Method::Nat => {
+                let port = flow.other_port();
+                plain::pass_to::<E::Ip>(head, &target.hop.link, target.addr, port);
+            }
             Method::FullNat => {
-                let addrs = both_addrs(flow.local, target.addr);
+                let ends = [entry.local(self.flows)?, target.addr];
                 let [_, virt_port] = port_halves(flow.ports());
                 let port = if target.port == 0 {
                     virt_port
@@ -78,12 +75,12 @@ impl Way<'_> {
                     target.port
                 };
                 let ports = both_ports(flow.other_port(), port);
-                plain::pass_between(head, &target.hop.link, addrs, ports);
+                plain::pass_between::<E::Ip>(head, &target.hop.link, ends, ports);
             }
             Method::Tun if target.tunnel != Tunnel::Ipip => {
                 len = wrap_in_more(
                     target,
-                    flow.protocol(),
+                    &entry.tuple(),
                     self.len,
                     self.snapshot.settings.pmtu_disc,
                     self.next_ip_id,
@@ -91,12 +88,14 @@ impl Way<'_> {
                 )?;
             }
             Method::Tun => {
-                let fits = self.len <= target.hop.mtu.saturating_sub(plain::OUTER_LEN as u16);
-                if !fits || target.tunnel_source == 0 || !frame.push_front(plain::OUTER_LEN) {
+                let outer_len = E::Ip::OUTER_LEN;
+                let fits = self.len <= target.hop.mtu.saturating_sub(outer_len as u16);
+                let has_source = target.tunnel_source != E::Ip::NOBODY;
+                if !fits || !has_source || !frame.push_front(outer_len) {
                     return None;
                 }
                 self.wrap(target, frame.bytes_mut());
-                len += plain::OUTER_LEN as u16;
+                len += outer_len as u16;
             }
         }
         self.keep(place, server, moved, Direction::Request);
@@ -109,26 +108,27 @@ impl Way<'_> {
 
     /// Puts the outer header before a packet, for which there is room.
     #[inline(always)]
-    fn wrap(&mut self, target: &Target, bytes: &mut [u8]) {
+    fn wrap(&mut self, target: &Target<E::Ip>, bytes: &mut [u8]) {
         let outer = plain::Outer {
-            addrs: both_addrs(target.tunnel_source, target.addr),
+            ends: [target.tunnel_source, target.addr],
             copy_df: self.snapshot.settings.pmtu_disc,
             id: *self.next_ip_id,
         };
         *self.next_ip_id = self.next_ip_id.wrapping_add(1);
-        let inner = bytes.get_mut(plain::OUTER_LEN..);
-        if let Some(inner) = inner.and_then(|inner| inner.first_chunk_mut()) {
-            plain::pass_on(inner, &target.hop.link);
+        let inner = bytes.get_mut(E::Ip::OUTER_LEN..);
+        if let Some(inner) = inner.and_then(E::Ip::head) {
+            plain::pass_on::<E::Ip>(inner, &target.hop.link);
         }
-        if let Some(head) = bytes.first_chunk_mut() {
-            plain::wrap(head, &target.hop.link, self.len, &outer);
+        if let Some(head) = E::Ip::head(bytes) {
+            E::Ip::wrap(head, &target.hop.link, self.len, &outer);
         }
     }
 
     /// From a real server; the flow is at `place`.
     #[inline(always)]
     fn reply<F: Frame>(&mut self, place: u32, frame: &mut F) -> Option<(PortId, u16)> {
-        let Entry4 { addrs, head: flow } = self.flows.v4.at(place)?;
+        let entry = E::half(self.flows).at(place)?;
+        let flow = entry.head();
         let server = flow.slot();
         // A request finds no target of such a server.
         if self.has_resets && self.snapshot.services.resets(ServerId(server)) {
@@ -136,18 +136,18 @@ impl Way<'_> {
         }
         let moved = self.move_on(flow, Direction::Reply)?;
         // The client comes first in both of the request's words.
-        let [client, virt] = halves(*addrs);
-        let hop = self.snapshot.network.plain_way(u32::from_be(client))?;
-        let head = frame.bytes_mut().first_chunk_mut()?;
-        if self.len > hop.mtu || plain::lacks_checksum(head) {
+        let [client, virt] = entry.ends();
+        let hop = self.snapshot.network.plain_way::<E::Ip>(client)?;
+        let head = E::Ip::head(frame.bytes_mut())?;
+        if self.len > hop.mtu || plain::lacks_checksum::<E::Ip>(head) {
             return None;
         }
         let [client_port, virt_port] = port_halves(flow.ports());
         match flow.method() {
-            Method::Nat => plain::pass_from(head, &hop.link, virt, virt_port),
+            Method::Nat => plain::pass_from::<E::Ip>(head, &hop.link, virt, virt_port),
             Method::FullNat => {
-                let (addrs, ports) = (both_addrs(virt, client), both_ports(virt_port, client_port));
-                plain::pass_between(head, &hop.link, addrs, ports);
+                let ports = both_ports(virt_port, client_port);
+                plain::pass_between::<E::Ip>(head, &hop.link, [virt, client], ports);
             }
             Method::Dr | Method::Tun => return None,
         }
@@ -183,12 +183,12 @@ impl Way<'_> {
     fn keep(&mut self, place: u32, server: u32, moved: Moved, direction: Direction) {
         let expires = self.now.after(moved.lifetime);
         let is_clients = direction == Direction::Request;
-        self.flows.v4.keep(place, expires, is_clients);
+        E::half_mut(self.flows).0.keep(place, expires, is_clients);
         let Moved { was, is, .. } = moved;
         if was != is {
-            self.flows.change_state(place, was, is);
+            self.flows.change_state::<E>(place, was, is);
             if is == TcpState::Established {
-                assure(self.flows, &self.snapshot.templates, place);
+                assure::<E>(self.flows, &self.snapshot.templates, place);
             }
             count_activity(
                 self.counters,
@@ -202,41 +202,38 @@ impl Way<'_> {
 
 /// Puts the outer headers of GRE or GUE before a packet of `inner_len` bytes; gives the length of both.
 #[inline(never)]
-fn wrap_in_more<F: Frame>(
-    target: &Target,
-    protocol: Protocol,
+fn wrap_in_more<I: Ip, F: Frame>(
+    target: &Target<I>,
+    tuple: &Tuple,
     inner_len: u16,
     copy_df: bool,
     next_ip_id: &mut u16,
     frame: &mut F,
 ) -> Option<u16> {
-    let overhead = target.tunnel.overhead(Family::V4);
+    let overhead = target.tunnel.overhead(I::FAMILY);
     let fits = inner_len <= target.hop.mtu.saturating_sub(overhead as u16);
-    let head: &plain::Head = frame.bytes().first_chunk()?;
-    let (addrs, ports) = plain::ends(head);
-    if !fits || target.tunnel_source == 0 || !frame.push_front(overhead) {
+    if !fits || target.tunnel_source == I::NOBODY || !frame.push_front(overhead) {
         return None;
     }
-    let [src, dst] = addrs.map(Addr::from_v4_bytes);
     let inner = tunnel::Inner {
-        src,
-        dst,
-        ports,
-        protocol: protocol.number(),
+        src: tuple.src,
+        dst: tuple.dst,
+        ports: [tuple.src_port, tuple.dst_port],
+        protocol: tuple.protocol.number(),
         len: usize::from(inner_len),
     };
     let outer = tunnel::Outer {
         tunnel: target.tunnel,
-        src: Addr::from_v4_bytes(target.tunnel_source.to_ne_bytes()),
-        dst: Addr::from_v4_bytes(target.addr.to_ne_bytes()),
+        src: I::addr(target.tunnel_source),
+        dst: I::addr(target.addr),
         copy_df,
         id: *next_ip_id,
     };
     *next_ip_id = next_ip_id.wrapping_add(1);
     let len = inner_len + overhead as u16;
     let bytes = frame.bytes_mut();
-    if let Some(inner) = bytes.get_mut(overhead..).and_then(<[u8]>::first_chunk_mut) {
-        plain::pass_on(inner, &target.hop.link);
+    if let Some(inner) = bytes.get_mut(overhead..).and_then(I::head) {
+        plain::pass_on::<I>(inner, &target.hop.link);
     }
     // What follows the packet in its frame is none of it.
     let packet = plain::ETHERNET_LEN..plain::ETHERNET_LEN + usize::from(len);
@@ -251,8 +248,8 @@ fn wrap_in_more<F: Frame>(
 
 /// Vouches for the template of the flow at `place`, if it has one.
 #[inline(never)]
-fn assure(flows: &FlowTable, templates: &Templates, place: u32) {
-    if let Some(template) = flows.template_of_v4(place) {
+fn assure<E: Side>(flows: &FlowTable, templates: &Templates, place: u32) {
+    if let Some(template) = flows.template_of::<E>(place) {
         templates.assure(template);
     }
 }
@@ -317,25 +314,11 @@ pub(crate) fn count_activity(
     }
 }
 
-/// Both addresses of a packet, the source first.
-#[inline(always)]
-fn halves(addrs: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = addrs.to_ne_bytes();
-    [[a, b, c, d], [e, f, g, h]].map(u32::from_ne_bytes)
-}
-
 /// Both ports of a packet, the source's first.
 #[inline(always)]
 fn port_halves(ports: u32) -> [u16; 2] {
     let [a, b, c, d] = ports.to_ne_bytes();
     [[a, b], [c, d]].map(u16::from_ne_bytes)
-}
-
-/// The reverse of [`halves`].
-#[inline(always)]
-fn both_addrs(src: u32, dst: u32) -> u64 {
-    let ([a, b, c, d], [e, f, g, h]) = (src.to_ne_bytes(), dst.to_ne_bytes());
-    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The reverse of [`port_halves`].

@@ -5,6 +5,7 @@ mod former;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use weir_wire::plain::Ip;
 use weir_wire::{Addr, Family};
 
 use super::shared::{Chunks, Counted, Keyed, Mix, Shards, mix};
@@ -48,7 +49,7 @@ pub struct Services {
     resets: Arc<[ServerId]>,
     /// There has been a local pool: most directors never have one, and each new flow asks.
     has_pools: bool,
-    /// Of IPv4 addresses that are in a local pool, or were.
+    /// Of addresses that are in a local pool, or were.
     pooled: OwnFilter,
     /// How many services there are of IPv4 and of IPv6.
     by_family: [u32; 2],
@@ -293,10 +294,10 @@ impl Services {
         self.has_pools && self.local_addrs.contains(addr)
     }
 
-    /// False for an IPv4 address, as packets have it, that no service has in its pool.
+    /// False for an address, as packets have it, that no service has in its pool.
     #[inline(always)]
-    pub(crate) fn may_be_pooled(&self, addr: u32) -> bool {
-        self.pooled.may_have(addr)
+    pub(crate) fn may_be_pooled<I: Ip>(&self, addr: I::Addr) -> bool {
+        self.pooled.may_have::<I>(addr)
     }
 
     /// True when replies of NAT or FullNAT may come from this address.
@@ -487,9 +488,7 @@ impl Services {
             self.has_pools |= service.local.is_some();
             each_local(&service.local, |addr| {
                 self.local_addrs.count(addr);
-                if addr.is_v4() {
-                    self.pooled.add(u32::from_ne_bytes(addr.v4_bytes()));
-                }
+                self.pooled.add(addr);
             });
             each_local(&before, |addr| self.local_addrs.uncount(addr));
         }

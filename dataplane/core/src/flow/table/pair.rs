@@ -4,7 +4,7 @@ use weir_wire::Addr;
 
 use super::{Direction, Full, NewFlow};
 use crate::flow::Flow;
-use crate::flow::entry::{Entry, Head, NONE};
+use crate::flow::entry::{Entry, Head, Key, NONE};
 use crate::flow::family::{Awaited, Family};
 use crate::persist::TemplateId;
 use crate::service::{Method, Protocol};
@@ -13,7 +13,7 @@ use crate::service::{Method, Protocol};
 #[inline]
 pub(super) fn find_in<E: Entry>(
     entries: &Family<E>,
-    key: &E::Key,
+    key: &Key<E::Ip>,
     hash: u64,
 ) -> Option<(u32, Direction)> {
     let place = entries.find(key, hash)?;
@@ -30,7 +30,7 @@ pub(super) fn insert_in<E: Entry>(entries: &mut Family<E>, flow: &NewFlow) -> Re
     let Some(reply) = flow.reply else {
         return Ok(place);
     };
-    let reply = E::key(&reply);
+    let reply = Key::of(&reply);
     let home = entries.home_of(&reply);
     give_up_older(entries, &reply, home);
     let place = attach_reply(entries, &request, place, reply, home).map_err(|_| Full)?;
@@ -50,7 +50,7 @@ pub(super) fn insert_unsettled_in<E: Entry>(
     }
     let (request, place) = insert_request(entries, flow)?;
     if let Some(reply) = flow.reply {
-        await_reply(entries, request, place, E::key(&reply));
+        await_reply(entries, request, place, Key::of(&reply));
     }
     Ok(place)
 }
@@ -60,9 +60,9 @@ pub(super) fn insert_unsettled_in<E: Entry>(
 #[inline]
 pub(super) fn await_reply<E: Entry>(
     entries: &mut Family<E>,
-    request: E::Key,
+    request: Key<E::Ip>,
     place: u32,
-    reply: E::Key,
+    reply: Key<E::Ip>,
 ) {
     let home = entries.prefetch_home(entries.hash(&reply));
     entries.awaited.push(Awaited {
@@ -92,17 +92,15 @@ pub(super) fn settle_in<E: Entry>(entries: &mut Family<E>, at: usize) -> Option<
 fn insert_request<E: Entry>(
     entries: &mut Family<E>,
     flow: &NewFlow,
-) -> Result<(E::Key, u32), Full> {
-    let request = E::key(&flow.request);
+) -> Result<(Key<E::Ip>, u32), Full> {
+    let request = Key::of(&flow.request);
     let mut entry = E::new(request, flow.method, false, flow.server.0);
     entry.head_mut().expires = flow.expires;
     if flow.is_controlled {
         entry.head_mut().set_controlled();
     }
-    match (flow.method, &flow.reply) {
-        (Method::FullNat, Some(reply)) => entry.set_local(reply.dst, reply.dst_port),
-        (Method::Nat, Some(reply)) => entry.head_mut().set_other_port(reply.src_port.to_be()),
-        _ => {}
+    if let Some(reply) = &flow.reply {
+        entry.note_reply(&Key::of(reply), flow.method);
     }
     if let Some(template) = flow.template {
         let head = entry.head_mut();
@@ -117,7 +115,7 @@ fn insert_request<E: Entry>(
 }
 
 /// Takes the reply's entry, whose home line is `home`, from the older flow that has it, if one has.
-pub(super) fn give_up_older<E: Entry>(entries: &mut Family<E>, reply: &E::Key, home: u32) {
+pub(super) fn give_up_older<E: Entry>(entries: &mut Family<E>, reply: &Key<E::Ip>, home: u32) {
     if let Some(older) = entries.find_from(home, reply)
         && entries.get(older).head().is_reply()
     {
@@ -131,9 +129,9 @@ pub(super) fn give_up_older<E: Entry>(entries: &mut Family<E>, reply: &E::Key, h
 /// when the reply has no place.
 pub(super) fn attach_reply<E: Entry>(
     entries: &mut Family<E>,
-    request: &E::Key,
+    request: &Key<E::Ip>,
     place: u32,
-    reply: E::Key,
+    reply: Key<E::Ip>,
     home: u32,
 ) -> Result<u32, Flow> {
     let head = entries.get(place).head();
