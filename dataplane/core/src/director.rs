@@ -285,7 +285,7 @@ impl<F: Frame> Director<F> {
                 later.prefetch();
             }
             bytes += frame.bytes().len();
-            *found = mac.map_or(Found::GENERAL, |mac| self.read_plain(frame, mac));
+            self.read_plain(frame, mac, found);
             are_all_v4 &= !found.is_general();
         }
         (bytes, are_all_v4)
@@ -304,7 +304,8 @@ impl<F: Frame> Director<F> {
         let mut has_v6 = false;
         let all = burst.iter().zip(found).zip(others);
         for ((frame, _), other) in all.filter(|((_, found), _)| found.is_general()) {
-            let found = mac.map_or(Found::GENERAL, |mac| self.read_plain(frame, mac));
+            let mut found = Found::GENERAL;
+            self.read_plain(frame, mac, &mut found);
             *other = match found.is_general() {
                 true => Other::General(self.classify(port, frame)),
                 false => Other::V6(found),

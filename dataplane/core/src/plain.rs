@@ -71,17 +71,21 @@ impl<E: Side> Found<E> {
 }
 
 impl<F: Frame> Director<F> {
-    /// Stage 1: reads a frame that was received at the station `mac`, and asks for its flow's line.
+    /// Stage 1: reads a frame that was received at the station `mac`, none where no packet of the family is
+    /// plain, and asks for its flow's line. Of a packet that is not plain only that is noted.
     #[inline(always)]
-    pub(crate) fn read_plain<E: Side>(&self, frame: &F, mac: u64) -> Found<E> {
-        let verify = match frame.rx_checksum() {
-            RxChecksum::Good => false,
-            RxChecksum::Unknown => true,
-            RxChecksum::Bad => return Found::GENERAL,
-        };
-        let read = E::Ip::read(frame.bytes(), mac, verify);
+    pub(crate) fn read_plain<E: Side>(&self, frame: &F, mac: Option<u64>, found: &mut Found<E>) {
+        let read = mac.and_then(|mac| {
+            let verify = match frame.rx_checksum() {
+                RxChecksum::Good => false,
+                RxChecksum::Unknown => true,
+                RxChecksum::Bad => return None,
+            };
+            E::Ip::read(frame.bytes(), mac, verify)
+        });
         let Some(plain) = read.filter(|_| frame.is_linear()) else {
-            return Found::GENERAL;
+            found.place = GENERAL;
+            return;
         };
         let Plain {
             addrs,
@@ -99,13 +103,13 @@ impl<F: Frame> Director<F> {
             tag: key_tag(ports, protocol),
         };
         let entries = E::half(&self.flows);
-        Found {
+        *found = Found {
             key,
             home: entries.prefetch_home(entries.hash(&key)),
             place: NOWHERE,
             len,
             tcp_flags,
-        }
+        };
     }
 
     /// Stage 2: looks into the line, and asks for what the flow leads to. False when the flow may
