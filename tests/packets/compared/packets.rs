@@ -16,21 +16,21 @@ impl Compared {
     pub(super) fn packet(&self, input: &mut Bytes<'_>) -> (PortId, Vec<u8>) {
         let kind = input.next() % 32;
         let (port, packet) = match kind {
-            0..=15 => (WAN, self.from_client(kind, input)),
+            0..=15 => (WAN, self.of_client(kind, input)),
             16..=24 => match self.answered(input) {
                 Some(answer) => answer,
-                None => (WAN, self.from_client(0, input)),
+                None => (WAN, self.of_client(0, input)),
             },
             25..=27 => match self.told_of(input) {
                 Some(error) => error,
-                None => (WAN, self.from_client(5, input)),
+                None => (WAN, self.of_client(5, input)),
             },
             28 => (LAN, self.stray(input)),
             29 => {
                 let echo = Net::v4().client_frame().icmp(8, 0, 1);
                 (WAN, echo)
             }
-            _ => (WAN, self.from_nobody(input)),
+            _ => (WAN, self.of_nobody(input)),
         };
         let (packet, is_tagged) = vary(packet, input);
         let vlan = self.short[0].vlan_lan;
@@ -130,7 +130,7 @@ impl Compared {
         (net, port, 80 + u16::from(what & 15) % 10)
     }
 
-    fn from_client(&self, kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
+    fn of_client(&self, kind: u8, input: &mut Bytes<'_>) -> PacketBuilder {
         let (net, port, service) = self.ends(input);
         let frame = net.client_frame();
         let packet = match kind {
@@ -175,7 +175,7 @@ impl Compared {
     }
 
     /// From or to an address that is no client's or service's.
-    fn from_nobody(&self, input: &mut Bytes<'_>) -> PacketBuilder {
+    fn of_nobody(&self, input: &mut Bytes<'_>) -> PacketBuilder {
         let (net, port, service) = self.ends(input);
         let odd = addr(input.of(match net.is_v4 {
             true => &ODD,
